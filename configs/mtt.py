@@ -1,0 +1,52 @@
+"""Values of MTT by preset, as {(dataset, ipc): {flag: value}}; ``*`` stands for any.
+
+paper  the study's README for PathMNIST at IPC 1 (its text: "training rate 5e-6", not used), applied at every IPC, and
+       the public code's habits. Expected: Table 1 of the study (shared/paper/table1.csv), e.g. bloodmnist 60.5 / 89.4
+       / 89.2 % at IPC 1 / 10 / 50.
+cpu    two CPU cores, about 20 minutes on 12,000 images at IPC 1. Expected, IPC 1: see results/ and the README.
+quick  a look at the whole pipeline on the phantom set in under three minutes; its scores are not to be quoted.
+"""
+
+PRESETS = {
+    "paper": {
+        ("*", "*"): {
+            "experts": 100,
+            "inner_steps": 20,
+            "expert_span": 3,
+            "max_start_epoch": 20,
+            "lr_img": 1000.0,
+            "lr_lr": 1e-6,
+            "lr_init": 0.01,
+            "lr_update": "raw",
+            "expert_order": "cycled",
+            "decay_parity": True,
+        },
+    },
+    "cpu": {
+        ("*", "*"): {
+            "experts": 3,
+            "expert_sampling": "balanced",
+            "iterations": 400,
+            "inner_steps": 20,
+            "expert_span": 2,
+            "max_start_epoch": 5,
+            "lr_init": 0.0,
+            "eval_every": 50,
+        },
+    },
+    "quick": {
+        ("*", "*"): {
+            "experts": 2,
+            "expert_sampling": "balanced",
+            "iterations": 60,
+            "inner_steps": 10,
+            "expert_span": 2,
+            "max_start_epoch": 3,
+            "lr_init": 0.0,
+            "eval_every": 20,
+            "interim_networks": 1,
+            "interim_epochs": 100,
+            "eval_epochs": 300,
+        },
+    },
+}

@@ -1,0 +1,113 @@
+"""The stage that distils: iterations in chunks, each on disk; interim evaluations; the iteration that is kept."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.display import track
+from experiments.eval_stage import evaluate_set
+from experiments.session import Session
+from medjax import checkpoints, cost, evaluate, metrics, runs
+from medjax.distill import Distiller, run
+from medjax.types import Synthetic
+
+#: The score that chooses an iteration on each split; the public codes take the best test accuracy.
+CRITERION = {"val": "balanced_accuracy", "last": "balanced_accuracy", "test": "accuracy"}
+
+
+def distil(
+    session: Session,
+    folder: Path,
+    distiller: Distiller,
+    iterations: int,
+    flops: float,
+    prepare: Any = None,
+) -> None:
+    """Run (or go on with) a distillation to its end, with interim evaluations every ``eval_every`` iterations.
+
+    flops: of one iteration, for the size of a device call. prepare: (state) -> state, once, before the first
+    iteration. Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/.
+    """
+    every = session.settings.groups[evaluate.EvalConfig].eval_every
+    chunk = cost.divisor(every, cost.work_per_call() / flops)
+    fresh = jax.jit(distiller.init)(session.key("init"), session.train)
+    found = checkpoints.load_latest(folder / "checkpoints", fresh)
+    if found is None:
+        found = 0, prepare(fresh) if prepare else fresh
+        checkpoints.save_step(folder / "checkpoints", *found)
+    first, held = found
+    rows = [r for r in runs.read_log(folder / "log.jsonl") if r["phase"] == "distill"]
+    skipped = max((r["skipped"] for r in rows if r["iteration"] <= first), default=0)
+    accuracy = ""
+    if first and (first % every == 0 or first == iterations):
+        accuracy = _interim(session, folder, first, distiller.extract(held))
+    update = track(session.progress, "distil", iterations, first)
+    begin = time.monotonic()
+    for done, state, infos in run(
+        distiller,
+        session.key("distil"),
+        session.train,
+        held,
+        first=first,
+        iterations=iterations,
+        chunk=chunk,
+    ):
+        seconds = (time.monotonic() - begin) / (done - first)
+        for i, number in enumerate(range(first + 1, done + 1)):
+            row = {name: value[i].item() for name, value in infos._asdict().items()}
+            skipped += row.pop("skipped")
+            row |= {"skipped": skipped, "seconds": seconds}
+            runs.append_log(folder / "log.jsonl", phase="distill", iteration=number, **row)
+        checkpoints.save_step(folder / "checkpoints", done, state)
+        if done % every == 0 or done == iterations:
+            accuracy = _interim(session, folder, done, distiller.extract(state))
+        loss, step_size = float(np.mean(infos.loss)), float(infos.step_size[-1])
+        update(done, f"loss {loss:.4f} step size {step_size:.2e} {accuracy}")
+        first, begin = done, time.monotonic()
+
+
+def _interim(session: Session, folder: Path, iteration: int, synthetic: Synthetic) -> str:
+    """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. One line for the bar."""
+    config = session.settings.groups[evaluate.EvalConfig]
+    synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
+    path = folder / "candidates" / f"{iteration:08d}.npz"
+    runs.write_arrays(path, **synthetic._asdict())
+    split = "test" if config.select == "test" else "val"
+    begin = time.monotonic()
+    (row,) = evaluate_set(
+        session,
+        folder,
+        f"interim-{iteration:08d}",
+        synthetic,
+        session.test() if split == "test" else session.val,
+        key="interim",
+        networks=config.interim_networks,
+        epochs=config.interim_epochs,
+        step_sizes=(float(synthetic.step_size),),
+    )
+    means = {name: value["mean"] for name, value in metrics.summary(row).items()}
+    seconds = time.monotonic() - begin
+    log = {"iteration": iteration, "split": split, "wall": seconds, **means}
+    runs.append_log(folder / "log.jsonl", phase="interim", **log)
+    best = selected(folder, config.select)[0]
+    for old in (folder / "candidates").glob("*.npz"):
+        if int(old.stem) not in (best, iteration):
+            old.unlink()
+    return f"{split} accuracy {100 * means['accuracy']:.1f} %"
+
+
+def selected(folder: Path, select: str) -> tuple[int, Synthetic]:
+    """The iteration that ``select`` names among the interim evaluations, and its set. The first of equals wins."""
+    scored = []
+    for path in sorted((folder / "evaluations").glob("interim-*.json")):
+        table = runs.read_json(path)
+        rows = [metrics.Scores(*(np.nan if v is None else v for v in r)) for r in table["scores"]]
+        mean = metrics.summary(rows)[CRITERION[select]]["mean"]
+        scored.append((int(path.stem.split("-")[1]), mean))
+    best = scored[-1][0] if select == "last" else max(scored, key=lambda pair: pair[1])[0]
+    with np.load(folder / "candidates" / f"{best:08d}.npz", allow_pickle=False) as z:
+        return best, Synthetic(*(jnp.asarray(z[name]) for name in Synthetic._fields))

@@ -1,0 +1,102 @@
+"""Evaluations that survive a kill: the networks in training are checkpointed, finished scores are kept."""
+
+import shutil
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.display import track
+from experiments.session import Session, dsa
+from medjax import checkpoints, evaluate, metrics, runs
+from medjax.types import Dataset, Synthetic
+
+#: Step sizes among which val chooses for images that bring none of their own.
+GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
+
+
+def evaluate_set(
+    session: Session,
+    folder: Path,
+    name: str,
+    synthetic: Synthetic,
+    real: Dataset,
+    *,
+    key: str,
+    networks: int,
+    epochs: int,
+    step_sizes: tuple[float, ...],
+) -> list[list[metrics.Scores]]:
+    """Scores [step size][network] on ``real`` of networks trained on ``synthetic``; read back where they exist."""
+    path = folder / "evaluations" / f"{name}.json"
+    if (known := runs.read_json(path)) is not None:
+        scores = [metrics.Scores(*(_number(v) for v in row)) for row in known["scores"]]
+    else:
+        config = session.settings.groups[evaluate.EvalConfig]
+        trainer = evaluate.trainer(config, session.model, session.classes, dsa())
+        people = evaluate.population(
+            config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
+        )
+        work = folder / "evaluations" / name
+        begin = time.monotonic()
+        fresh = evaluate.start_networks(trainer, people)
+        first, held = checkpoints.load_latest(work, fresh) or (0, fresh)
+        total = people.rates.shape[1]
+        update = track(session.progress, f"evaluate {name}", total, first)
+        for done, state in evaluate.train_networks(trainer, people, synthetic, held, first):
+            now = time.monotonic()
+            row = {"name": name, "epoch": done, "seconds": now - begin}
+            runs.append_log(folder / "log.jsonl", phase="evaluate", **row)
+            begin = now
+            if done < total:
+                checkpoints.save_step(work, done, state)
+            update(done, f"{len(people.keys)} networks, loss {float(np.mean(state.loss)):.3f}")
+        scores = evaluate.score(session.model, state, real.images, real.labels)
+        runs.write_json(path, {"step_sizes": step_sizes, "networks": networks, "scores": scores})
+        seconds = time.monotonic() - begin
+        runs.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
+        shutil.rmtree(work, ignore_errors=True)
+    return [scores[i : i + networks] for i in range(0, len(scores), networks)]
+
+
+def choose_step_size(session: Session, folder: Path, name: str, synthetic: Synthetic) -> float:
+    """The step size of ``GRID`` whose networks score best on val (balanced accuracy)."""
+    config = session.settings.groups[evaluate.EvalConfig]
+    table = evaluate_set(
+        session,
+        folder,
+        name,
+        synthetic,
+        session.val,
+        key="interim",
+        networks=config.interim_networks,
+        epochs=config.interim_epochs,
+        step_sizes=GRID,
+    )
+    means = [metrics.summary(row)["balanced_accuracy"]["mean"] for row in table]
+    return GRID[int(np.argmax(means))]
+
+
+def final_scores(
+    session: Session, folder: Path, name: str, synthetic: Synthetic, test: Dataset, rate: float
+) -> dict:
+    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
+    config = session.settings.groups[evaluate.EvalConfig]
+    (row,) = evaluate_set(
+        session,
+        folder,
+        name,
+        synthetic,
+        test,
+        key="final",
+        networks=config.networks,
+        epochs=config.eval_epochs,
+        step_sizes=(rate,),
+    )
+    return metrics.summary(row)
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN: null stands for it."""
+    return float("nan") if value is None else value

@@ -1,0 +1,171 @@
+"""The stage that trains expert trajectories and keeps them: one checkpoint an expert, shared by all runs."""
+
+import dataclasses
+import functools
+import os
+import shutil
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.display import track
+from experiments.session import Session, dsa
+from medjax import checkpoints, experts, runs, train
+from medjax.distill.mtt import MTTConfig
+from medjax.models import ConvNetConfig
+from medjax.types import Trajectories
+
+
+def epochs_needed(session: Session) -> int:
+    """As far as distillation may read: starts below T+, targets M epochs later; or what was asked for."""
+    asked = session.settings.groups[experts.ExpertsConfig].expert_epochs
+    mtt = session.settings.groups[MTTConfig]
+    return asked or mtt.max_start_epoch - 1 + mtt.expert_span
+
+
+def experts_folder(session: Session) -> Path:
+    """Experts that differ in anything but their number and length live in different folders."""
+    config = dataclasses.asdict(session.settings.groups[experts.ExpertsConfig])
+    values = {k: v for k, v in config.items() if k not in ("experts", "expert_epochs")}
+    values |= dataclasses.asdict(session.settings.groups[ConvNetConfig])
+    values |= {"preprocess": session.pre.kind, "size": session.pre.size}
+    name = f"experts-{session.run.model}-seed{session.run.seed}-{runs.config_hash(values)}"
+    return session.home / name
+
+
+def train_experts(session: Session) -> Trajectories:
+    """Train the experts that are still missing; all of them as a reader."""
+    folder, epochs = experts_folder(session), epochs_needed(session)
+    config = session.settings.groups[experts.ExpertsConfig]
+    with runs.locked(folder):
+        config_json = {"values": session.settings.values(), **runs.environment()}
+        runs.write_json(folder / "config.json", config_json)
+        kept = {i: _stored(folder, i, session) for i in range(config.experts)}
+        size = experts.group_size()
+        steps = train.steps_per_epoch(_trainer(session), len(session.train.labels))
+        total = config.experts * epochs * steps
+        done = sum(min(k, epochs) for k in kept.values()) * steps
+        if done < total:
+            update = track(session.progress, "experts", total, done)
+            for group in range(-(-config.experts // size)):
+                members = list(range(group * size, (group + 1) * size))
+                missing = [i for i in members if kept.get(i, epochs) < epochs]
+                if missing:
+                    _train_group(session, folder, group, members, missing, epochs, update)
+    return reader(folder, config.experts, epochs, _parameters(session))
+
+
+def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectories:
+    """Trajectories from a folder; whole experts are cached in at most half of the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = max(1, int(memory / 2 / ((epochs + 1) * parameters * 4)))
+
+    @functools.lru_cache(maxsize=room)
+    def expert(index: int) -> np.ndarray:
+        path = _newest(folder, index)
+        if path is None:
+            raise checkpoints.Damaged(f"expert {index} is missing from {folder}")
+        return _read(path, parameters)
+
+    return Trajectories(lambda index, rows: expert(index)[rows], count, epochs)
+
+
+def experts_seconds(session: Session) -> float:
+    """Time that training these experts took, over all commands that had a part in it."""
+    rows = runs.read_log(experts_folder(session) / "log.jsonl")
+    return round(sum(row["seconds"] for row in rows), 1)
+
+
+def _trainer(session: Session) -> train.Trainer:
+    config = session.settings.groups[experts.ExpertsConfig]
+    balanced = config.expert_sampling == "balanced"
+    model, batch = session.model, config.expert_batch
+    return train.Trainer(model, train.sgd(), dsa(), batch, session.classes, balanced)
+
+
+def _parameters(session: Session) -> int:
+    shapes = jax.eval_shape(session.model.init, jax.random.key(0))[0]
+    return sum(int(np.prod(s.shape)) for s in jax.tree.leaves(shapes))
+
+
+def _newest(folder: Path, index: int) -> Path | None:
+    """The longest trajectory of an expert: expert-0003-e008 holds epochs 0 to 8."""
+    return max(folder.glob(f"expert-{index:04d}-e" + "[0-9]" * 4), default=None)
+
+
+def _read(path: Path, parameters: int) -> np.ndarray:
+    rows = int(path.name[-4:]) + 1
+    return checkpoints.load(path, np.empty((rows, parameters), np.float32))
+
+
+def _stored(folder: Path, index: int, session: Session) -> int:
+    """Epochs an expert on disk reaches, 0 if there is none. A damaged one is said aloud and trained again."""
+    path = _newest(folder, index)
+    if path is None:
+        return 0
+    try:
+        return len(_read(path, _parameters(session))) - 1
+    except checkpoints.Damaged as error:
+        session.console.print(f"note: {error}; this expert is trained again")
+        shutil.rmtree(path)
+        return 0
+
+
+def _train_group(session, folder, group, members, missing, epochs, update) -> None:
+    """Train one fixed group and keep its missing experts. Every finished epoch is on disk until the group is whole."""
+    count = _parameters(session)
+    partial = folder / f"group-{group:04d}"
+    rows = _rows(folder, partial, members, missing, count)
+    keys = jax.vmap(lambda i: jax.random.fold_in(session.key("experts"), i))(jnp.array(members))
+    config, begin = session.settings.groups[experts.ExpertsConfig], time.monotonic()
+    position = update_base = None
+    for item in experts.train_group(
+        _trainer(session),
+        keys,
+        session.train,
+        config.expert_lr,
+        epochs=epochs,
+        resume=(len(rows) - 1, rows[-1]) if rows else None,
+    ):
+        place = (item.epoch * item.steps) + (item.step if item.snapshot is None else 0)
+        if position is None:
+            update_base = missing[0] * epochs * item.steps
+        position = update_base + place * len(missing)
+        names = f"{missing[0]}" if len(missing) == 1 else f"{missing[0]}-{missing[-1]}"
+        update(position, f"expert {names} epoch {item.epoch}/{epochs} loss {item.loss:.3f}")
+        if item.snapshot is not None:
+            rows.append(item.snapshot)
+            checkpoints.save(partial / f"{item.epoch:08d}", item.snapshot)
+            now = time.monotonic()
+            row = {"group": group, "epoch": item.epoch, "loss": item.loss, "seconds": now - begin}
+            runs.append_log(folder / "log.jsonl", phase="experts", **row)
+            begin = now
+    stacked = np.stack(rows)
+    for index in missing:
+        old = _newest(folder, index)
+        path = folder / f"expert-{index:04d}-e{epochs:04d}"
+        checkpoints.save(path, stacked[: epochs + 1, members.index(index)])
+        if old is not None and old != path:
+            shutil.rmtree(old)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rows(folder, partial, members, missing, parameters) -> list[np.ndarray]:
+    """Snapshots [g, p] that a group can go on from: shorter trajectories of its members, then a killed run's epochs."""
+    rows: list[np.ndarray] = []
+    shorter = [_newest(folder, i) for i in missing]
+    if all(shorter):
+        loaded = [_read(path, parameters) for path in shorter]
+        # The other members of the group only fill their place in the vmap.
+        lanes = [loaded[missing.index(i)] if i in missing else loaded[0] for i in members]
+        rows = list(np.stack([lane[: min(map(len, loaded))] for lane in lanes], axis=1))
+    like = np.empty((len(members), parameters), np.float32)
+    while (path := partial / f"{len(rows):08d}").is_dir():
+        try:
+            rows.append(checkpoints.load(path, like))
+        except checkpoints.Damaged:
+            break
+    return rows

@@ -1,0 +1,152 @@
+"""The end of a run: the test split is read, once, and everything that is shared or looked at is written."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from experiments.distil_stage import selected
+from experiments.eval_stage import choose_step_size, final_scores
+from experiments.session import Session
+from medjax import evaluate, runs, share
+from medjax.data import preprocess
+from medjax.report.figures import curves
+from medjax.report.gallery import gallery
+from medjax.report.table import print_result
+from medjax.types import Synthetic
+
+#: A learned step size that fell by more than this, or a student that moves less than that share of its expert's
+#: way, is a collapse: networks trained with it are hardly trained at all.
+FALL, STILL = 30.0, 0.05
+#: Iterations at the end over which the student's way is averaged.
+TAIL = 100
+
+
+def write_config(session: Session, folder: Path) -> None:
+    """config.json: every value and where it came from, versions, device, data."""
+    settings, raw = session.settings, session.raw
+    origin = settings.origin
+    values = {k: {"value": v, "origin": origin[k]} for k, v in settings.values().items()}
+    sizes = {n: len(getattr(raw, n).labels) for n in ("train", "val", "test")}
+    data = {"name": raw.name, "fingerprint": raw.fingerprint, "classes": raw.class_names, **sizes}
+    config = {"command": sys.argv, "values": values, "data": data, **runs.environment()}
+    runs.write_json(folder / "config.json", config)
+
+
+def finish(session: Session, folder: Path, method: str, start: Synthetic, extra: dict) -> None:
+    """Choose, evaluate on the test split, write synthetic.npz, gallery.png, curves.png and result.json.
+
+    start: the images the distillation began with. extra: {phase: seconds} spent elsewhere.
+    """
+    config, raw = session.settings.groups[evaluate.EvalConfig], session.raw
+    iteration, synthetic = selected(folder, config.select)
+    origin = {"method": method, "model": session.run.model}
+    share.save(
+        folder / "synthetic.npz",
+        synthetic,
+        session.pre,
+        raw.class_names,
+        dataset=raw.name,
+        fingerprint=raw.fingerprint,
+        **origin,
+    )
+    rows = runs.read_log(folder / "log.jsonl")
+    warnings, collapsed = health(rows, iteration, float(synthetic.step_size))
+    rate = float(synthetic.step_size)
+    start_rate = choose_step_size(session, folder, "start-on-val", start)
+    chosen_rate = (
+        choose_step_size(session, folder, "chosen-on-val", synthetic) if collapsed else None
+    )
+    test = session.test()
+    shared = share.as_shared(share.load(folder / "synthetic.npz"))
+    result = {
+        **origin,
+        "dataset": raw.name,
+        "fingerprint": raw.fingerprint,
+        "ipc": session.run.ipc,
+        "seed": session.run.seed,
+        "preset": session.run.preset,
+        "select": config.select,
+        "selected_iteration": iteration,
+        "step_size": rate,
+        "start_step_size": start_rate,
+        "majority_share": float(np.bincount(raw.test.labels).max() / len(raw.test.labels)),
+        "chance": 1 / session.classes,
+        "evaluation": {"networks": config.networks, "epochs": config.eval_epochs},
+        "test": final_scores(session, folder, "test", synthetic, test, rate),
+        "test_uint8": final_scores(session, folder, "test-uint8", shared, test, rate),
+        "start": final_scores(session, folder, "start", start, test, start_rate),
+    }
+    if chosen_rate is not None:
+        name = "test-chosen-step"
+        result["chosen_step_size"] = chosen_rate
+        result["test_chosen_step"] = final_scores(
+            session, folder, name, synthetic, test, chosen_rate
+        )
+    result["warnings"] = warnings
+    rows = runs.read_log(folder / "log.jsonl")
+    result["seconds"] = extra | {p: _seconds(rows, p) for p in ("distill", "evaluate")}
+    draw(session, folder, synthetic, rows, f"{method}, {raw.name}, ipc {session.run.ipc}")
+    runs.write_json(folder / "result.json", result)
+
+
+def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str], bool]:
+    """Warnings a user must see, and whether the learned step size has collapsed."""
+    steps = {
+        r["iteration"]: r for r in rows if r["phase"] == "distill" and r["iteration"] <= iteration
+    }
+    begin = steps[min(steps)]["step_size"]
+    tail = [steps[i]["displacement"] for i in sorted(steps)[-TAIL:]]
+    way = float(np.mean([np.nan if v is None else v for v in tail]))
+    skipped = steps[max(steps)]["skipped"]
+    warnings = []
+    fell = not (np.isfinite(step_size) and step_size > begin / FALL)
+    if fell:
+        warnings.append(
+            f"the learned step size went from {begin:.2g} to {step_size:.2g}: networks trained with it are "
+            "untrained; the row at a step size chosen on val says what the images are worth"
+        )
+    still = not way > STILL
+    if still:
+        warnings.append(
+            f"the student moves only {100 * way:.1f} % of its expert's way: nothing is being matched; "
+            "try --lr_init=0 (search), --expert_sampling=balanced or a smaller --lr_lr"
+        )
+    if skipped > len(steps) / 10:
+        warnings.append(
+            f"{skipped} of {len(steps)} iterations were skipped (not finite, or a loss far above the median): "
+            "try a smaller --lr_img or --lr_lr"
+        )
+    return warnings, fell or still
+
+
+def draw(
+    session: Session, folder: Path, synthetic: Synthetic, rows: list[dict], title: str
+) -> None:
+    """gallery.png and curves.png."""
+    raw, k = session.raw, session.classes
+    images = preprocess.to_uint8(session.pre, synthetic.images)
+    shown = min(5, *(int((raw.train.labels == c).sum()) for c in range(k)))
+    real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
+    mine = np.stack([images[np.asarray(synthetic.labels) == c] for c in range(k)])
+    gallery(folder / "gallery.png", real, mine, raw.class_names, title)
+    curves(folder / "curves.png", rows)
+
+
+def show(folder: Path, console: Console) -> None:
+    """Print a finished run's table and where its files lie."""
+    names = {
+        "result": "result.json",
+        "distilled set": "synthetic.npz",
+        "pictures": "gallery.png",
+        "curves": "curves.png",
+        "log": "log.jsonl",
+    }
+    result = runs.read_json(folder / "result.json")
+    print_result(result, {k: str(folder / v) for k, v in names.items()}, console)
+
+
+def _seconds(rows: list[dict], phase: str) -> float:
+    """Time spent in a phase, over all sessions of a run."""
+    return round(sum(r.get("seconds", 0.0) for r in rows if r["phase"] == phase), 1)

@@ -1,0 +1,127 @@
+"""Flags made from the frozen dataclasses beside the algorithms, and how a launcher is started.
+
+A value's order: the dataclass's default < the preset's table for (dataset, ipc), ``*`` standing for any < its flag.
+"""
+
+import dataclasses
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from medjax.config import option, validate
+from medjax.errors import UserError
+
+FLAGS = flags.FLAGS
+DEFINE = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_boolean,
+}
+Preset = Mapping[tuple[str, int | str], Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What every launcher asks first."""
+
+    dataset: str = option("phantom", "a name (phantom, bloodmnist, ...) or the path of an .npz")
+    ipc: int = option(1, "synthetic images per class", low=1)
+    preset: str = option("paper", "table of values: paper, cpu or quick")
+    model: str = option("convnet", "network", choices=("convnet",))
+    seed: int = option(0, "seed of every random number", low=0)
+    out: str = option("runs", "folder that results go to")
+
+
+class Settings(NamedTuple):
+    """Resolved values: one dataclass instance per group, and where each value came from."""
+
+    groups: dict[type, Any]
+    origin: dict[str, str]
+
+    def values(self) -> dict[str, Any]:
+        """All values, by flag name."""
+        return {k: v for g in self.groups.values() for k, v in dataclasses.asdict(g).items()}
+
+
+def define(*groups: type) -> None:
+    """Define a flag for every field of these dataclasses; None means not given."""
+    for group in groups:
+        for field in dataclasses.fields(group):
+            DEFINE[field.type](field.name, None, field.metadata["help"])
+
+
+def resolve(groups: tuple[type, ...], presets: Mapping[str, Preset]) -> Settings:
+    """Values of all groups from defaults, preset and flags. Raises UserError for a value that is not allowed."""
+    given = {
+        f.name: FLAGS[f.name].value
+        for g in groups
+        for f in dataclasses.fields(g)
+        if FLAGS[f.name].value is not None
+    }
+    run = RunConfig(**{k: v for k, v in given.items() if k in RunConfig.__dataclass_fields__})
+    if run.preset not in presets:
+        raise UserError(f"--preset={run.preset} is not known: choose one of {', '.join(presets)}")
+    chosen: dict[str, Any] = {}
+    stem = Path(run.dataset).stem
+    for key in (("*", "*"), ("*", run.ipc), (stem, "*"), (stem, run.ipc)):
+        chosen |= presets[run.preset].get(key, {})
+    built, origin = {}, {}
+    for group in groups:
+        names = [f.name for f in dataclasses.fields(group)]
+        merged = {n: given.get(n, chosen.get(n)) for n in names if n in given or n in chosen}
+        built[group] = group(**merged)
+        validate(built[group])
+        for name in names:
+            preset = f"preset {run.preset}" if name in chosen else "default"
+            origin[name] = "flag" if name in given else preset
+    return Settings(built, origin)
+
+
+def help_text(title: str, groups: tuple[type, ...]) -> str:
+    """Every flag of these groups, one line each with its default."""
+    lines = [title]
+    for group in groups:
+        lines.append((group.__doc__ or "").splitlines()[0])
+        for field in dataclasses.fields(group):
+            allowed = field.metadata["choices"]
+            value = "|".join(allowed) if len(allowed) > 1 else field.type.__name__
+            left = f"  --{field.name}={value}"
+            gap = " " if len(left) > 33 else " " * (34 - len(left))
+            default = f" [{field.default}]" if field.default != "" else ""
+            lines.append(left + gap + field.metadata["help"] + default)
+    return "\n".join(textwrap.shorten(x, 120) if len(x) > 120 else x for x in lines)
+
+
+def launch(title: str, groups: tuple[type, ...], main: Callable[[], None]) -> None:
+    """Parse the command line and run ``main``; a user's mistake is one line and exit status 2.
+
+    The compiled programs are kept in the user's cache folder, so that a second start skips compilation.
+    """
+    define(*groups)
+    try:
+        words = FLAGS([w for w in sys.argv if w not in ("-h", "--help", "--helpshort")])
+        if len(words) > 1:
+            raise UserError(f"{words[1]!r} is not a flag: flags look like --ipc=10 (see --help)")
+        if len(words) < len(sys.argv) and {"-h", "--help", "--helpshort"} & set(sys.argv):
+            print(help_text(title, groups))
+            return
+        import jax
+
+        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+            cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+            folder = str(Path(cache).expanduser() / "medjax" / "jax")
+            jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        main()
+    except (UserError, flags.Error) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,126 @@
+"""What every launcher starts from: data on the device, network, folders, keys."""
+
+import functools
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from rich.console import Console
+from rich.progress import Progress
+
+from experiments.flags import RunConfig, Settings
+from medjax import augment, runs
+from medjax.data import preprocess, sources
+from medjax.distill.selection import select_real
+from medjax.models import MODELS, ConvNetConfig, Model
+from medjax.types import Dataset, RawDataset, Synthetic
+
+#: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
+KEYS = ("experts", "init", "distil", "search", "interim", "final")
+
+
+class Session(NamedTuple):
+    """One command's surroundings. ``test`` reads the test split when called, not before."""
+
+    settings: Settings
+    run: RunConfig
+    console: Console
+    progress: Progress
+    raw: RawDataset
+    pre: preprocess.Preprocessor
+    model: Model
+    train: Dataset
+    val: Dataset
+    home: Path
+    seconds: float
+
+    @property
+    def classes(self) -> int:
+        return len(self.raw.class_names)
+
+    def test(self) -> Dataset:
+        return preprocess.to_device(self.pre, self.raw.test)
+
+    def key(self, name: str) -> Array:
+        return jax.random.fold_in(jax.random.key(self.run.seed), KEYS.index(name))
+
+
+def load(settings: Settings, console: Console) -> RawDataset:
+    """The data set a command names; says aloud what its user should know."""
+    raw = sources.load(settings.groups[RunConfig].dataset)
+    for note in raw.notes:
+        console.print(f"note: {note}")
+    return raw
+
+
+def home_folder(settings: Settings, raw: RawDataset) -> Path:
+    """Where everything made from this data set goes."""
+    return Path(settings.groups[RunConfig].out) / f"{raw.name}-{raw.fingerprint[:8]}"
+
+
+def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
+    """The folder of one command: equal values, equal folder."""
+    run = settings.groups[RunConfig]
+    values = {k: v for k, v in settings.values().items() if k not in ("out", "dataset", "preset")}
+    name = f"{method}-ipc{run.ipc}-{run.preset}-seed{run.seed}-{runs.config_hash(values)}"
+    return home_folder(settings, raw) / name
+
+
+def open_session(
+    settings: Settings, raw: RawDataset, console: Console, progress: Progress
+) -> Session:
+    """Preprocess (fitted once, kept in the data set's folder) and build the network."""
+    begin = time.monotonic()
+    run, config = settings.groups[RunConfig], settings.groups[preprocess.PreprocessConfig]
+    home = home_folder(settings, raw)
+    pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
+    model = build_model(settings, len(raw.class_names), raw.train.images.shape[-1])
+    return Session(
+        settings,
+        run,
+        console,
+        progress,
+        raw,
+        pre,
+        model,
+        preprocess.to_device(pre, raw.train),
+        preprocess.to_device(pre, raw.val),
+        home,
+        time.monotonic() - begin,
+    )
+
+
+def build_model(settings: Settings, classes: int, channels: int) -> Model:
+    """The network that the flags name."""
+    size = settings.groups[preprocess.PreprocessConfig].size
+    factory = MODELS[settings.groups[RunConfig].model]
+    return factory(settings.groups[ConvNetConfig], classes=classes, size=size, channels=channels)
+
+
+def fitted(
+    config: preprocess.PreprocessConfig, raw: RawDataset, path: Path
+) -> preprocess.Preprocessor:
+    """The fitted preprocessing, from its file if an earlier command left one (ZCA takes some seconds to fit)."""
+    names = ("mean", "forward", "inverse")
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as z:
+            return preprocess.Preprocessor(config.whiten, config.size, *(z[n] for n in names))
+    pre = preprocess.fit(config, raw.train.images)
+    runs.write_arrays(path, **{n: getattr(pre, n) for n in names})
+    return pre
+
+
+def random_start(session: Session) -> Synthetic:
+    """The random real images of this seed: what a distillation starts from, and the baseline beside it."""
+    ipc, classes = session.run.ipc, session.classes
+    images, labels = select_real(session.key("init"), session.train, ipc, classes)
+    return Synthetic(images, labels, jnp.float32(np.nan))
+
+
+def dsa(enabled: bool = True) -> Any:
+    """Per-image DSA, as MTT uses it."""
+    return functools.partial(augment.augment, siamese=False) if enabled else None

@@ -1,0 +1,138 @@
+"""Differentiable siamese augmentation, DSA (Zhao & Bilen 2021), strategy color_crop_cutout_flip_scale_rotate.
+
+One of the six families is drawn per call; its parameters per image, or (``siamese``) one draw for all images. The
+public code branches on the family. Under `vmap` a branch runs all its arms, so here the family only chooses the
+parameters: every call is one pixel-wise colour map, one bilinear warp and one mask, with the parameters of the
+families not drawn at the identity.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
+SCALE, ROTATE, CROP, CUTOUT = 1.2, 15.0, 0.125, 0.5
+BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
+
+
+def augment(
+    key: Array, images: Float[Array, "n h w c"], *, siamese: bool = False
+) -> Float[Array, "n h w c"]:
+    """One random family of DSA, differentiable in ``images`` (any value range; zeros fill what comes from outside).
+
+    With ``siamese`` all images share one draw: call it twice with one key to treat real and synthetic images alike.
+    """
+    n, h, w, _ = images.shape
+    family_key, draw_key = jax.random.split(key)
+    family = jax.random.randint(family_key, (), 0, len(FAMILIES))
+    u = jax.random.uniform(draw_key, (1 if siamese else n, 3))
+    u = jnp.broadcast_to(u, (n, 3))
+
+    def chosen(name: str, value: Array, identity: float) -> Array:
+        return jnp.where(family == FAMILIES.index(name), value, identity)
+
+    images = color(
+        images,
+        brightness=chosen("color", (u[:, 0] - 0.5) * BRIGHTNESS, 0.0),
+        saturation=chosen("color", u[:, 1] * SATURATION, 1.0),
+        contrast=chosen("color", u[:, 2] + CONTRAST, 1.0),
+    )
+    zoom = 1 / SCALE + u * (SCALE - 1 / SCALE)
+    mirrored = jnp.where(u[:, 0] < 0.5, -1.0, 1.0)
+    reach_x, reach_y = int(w * CROP + 0.5), int(h * CROP + 0.5)
+    images = warp(
+        images,
+        scale_x=chosen("scale", zoom[:, 0], 1.0) * chosen("flip", mirrored, 1.0),
+        scale_y=chosen("scale", zoom[:, 1], 1.0),
+        degrees=chosen("rotate", (2 * u[:, 0] - 1) * ROTATE, 0.0),
+        shift_x=chosen("crop", uniform_integer(u[:, 0], -reach_x, reach_x), 0.0),
+        shift_y=chosen("crop", uniform_integer(u[:, 1], -reach_y, reach_y), 0.0),
+    )
+    size = int(h * CUTOUT + 0.5)
+    hole = cutout_mask(h, w, size, uniform_integer(u[:, 0], 0, w), uniform_integer(u[:, 1], 0, h))
+    return images * chosen("cutout", hole, 1.0)
+
+
+def uniform_integer(u: Float[Array, " n"], low: int, high: int) -> Float[Array, " n"]:
+    """Integers (as floats) uniform on low..high, both included, from u uniform on [0, 1)."""
+    return jnp.minimum(jnp.floor(u * (high - low + 1)), high - low) + low
+
+
+def color(
+    images: Float[Array, "n h w c"],
+    brightness: Float[Array, " n"],
+    saturation: Float[Array, " n"],
+    contrast: Float[Array, " n"],
+) -> Float[Array, "n h w c"]:
+    """x + brightness; then x around its channel mean times saturation; then around the image mean times contrast."""
+    b, s, c = (v.reshape(-1, 1, 1, 1) for v in (brightness, saturation, contrast))
+    images = images + b
+    grey = images.mean(-1, keepdims=True)
+    images = grey + (images - grey) * s
+    mean = images.mean((1, 2, 3), keepdims=True)
+    return mean + (images - mean) * c
+
+
+def cutout_mask(
+    h: int, w: int, size: int, x: Float[Array, " n"], y: Float[Array, " n"]
+) -> Float[Array, "n h w 1"]:
+    """0 in a square of ``size`` px whose centre is column x, row y; 1 elsewhere."""
+
+    def inside(length: int, centre: Array) -> Array:
+        start = centre.reshape(-1, 1) - size // 2
+        position = jnp.arange(length, dtype=jnp.float32).reshape(1, -1)
+        return (position >= start) & (position < start + size)
+
+    hole = inside(h, y)[:, :, None] & inside(w, x)[:, None, :]
+    return 1.0 - hole[..., None].astype(jnp.float32)
+
+
+def warp(
+    images: Float[Array, "n h w c"],
+    scale_x: Float[Array, " n"],
+    scale_y: Float[Array, " n"],
+    degrees: Float[Array, " n"],
+    shift_x: Float[Array, " n"],
+    shift_y: Float[Array, " n"],
+) -> Float[Array, "n h w c"]:
+    """Bilinear sampling at ``rotation(scale * grid) + shift``: PyTorch's affine_grid and grid_sample, align_corners.
+
+    scale: on the sampling grid (above 1 the image shrinks, -1 mirrors it). degrees: rotation of the grid. shift: in
+    pixels: output (i, j) reads input (i + shift_y, j + shift_x). What lies outside is zero. Exact at the identity.
+    """
+    n, h, w, c = images.shape
+    half_x, half_y = (w - 1) / 2, (h - 1) / 2
+    # Centred pixel coordinates are exact half integers, so identity, mirror and shift are free of rounding.
+    x = (jnp.arange(w, dtype=jnp.float32) - half_x).reshape(1, 1, w) * scale_x.reshape(n, 1, 1)
+    y = (jnp.arange(h, dtype=jnp.float32) - half_y).reshape(1, h, 1) * scale_y.reshape(n, 1, 1)
+    angle = jnp.deg2rad(degrees).reshape(n, 1, 1)
+    cos, sin, aspect = jnp.cos(angle), jnp.sin(angle), half_x / half_y
+    source_x = cos * x - sin * aspect * y + half_x + shift_x.reshape(n, 1, 1)
+    source_y = sin / aspect * x + cos * y + half_y + shift_y.reshape(n, 1, 1)
+    return bilinear(images, source_x, source_y)
+
+
+def bilinear(
+    images: Float[Array, "n h w c"], x: Float[Array, "n a b"], y: Float[Array, "n a b"]
+) -> Float[Array, "n a b c"]:
+    """Images read at columns x and rows y (in pixels), zero outside; differentiable in ``images``."""
+    n, h, w, c = images.shape
+    flat = images.reshape(n, h * w, c)
+    left, top = jnp.floor(x), jnp.floor(y)
+
+    def corner(column: Array, row: Array) -> Array:
+        weight = (1 - jnp.abs(x - column)) * (1 - jnp.abs(y - row))
+        within = (column >= 0) & (column <= w - 1) & (row >= 0) & (row <= h - 1)
+        weight = jnp.where(within, weight, 0.0)
+        index: Int[Array, "n a b"] = (
+            jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
+        ).astype(jnp.int32)
+        pixels = jnp.take_along_axis(flat, index.reshape(n, -1, 1), axis=1, mode="clip")
+        return pixels.reshape(*x.shape, c) * weight[..., None]
+
+    return (
+        corner(left, top)
+        + corner(left + 1, top)
+        + corner(left, top + 1)
+        + corner(left + 1, top + 1)
+    )

@@ -1,0 +1,123 @@
+"""uint8 images -> model space and back: resize, then ZCA whitening or per-channel normalisation.
+
+Fitted on the training images alone; the same map serves val, test and whoever uses a distilled set later.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from medjax.config import option
+from medjax.errors import UserError
+from medjax.types import Dataset, RawSplit
+
+#: ZCA's regulariser (added to every eigenvalue), and the dimension past which its matrices are refused.
+ZCA_EPS, ZCA_LIMIT = 0.1, 12_000
+#: Images worked on at once.
+BLOCK = 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessConfig:
+    """From uint8 images to model space."""
+
+    size: int = option(32, "images are resized to this many pixels a side", low=4)
+    whiten: str = option(
+        "zca", "ZCA whitening, or normalise (per channel)", choices=("zca", "normalise")
+    )
+
+
+class Preprocessor(NamedTuple):
+    """A fitted map. ``kind`` "zca": x -> (x - mean) @ forward with mean [d], forward and inverse [d, d] for flattened
+    images, d = size * size * c. ``kind`` "normalise": (x - mean) * forward per channel, all [c]."""
+
+    kind: str
+    size: int
+    mean: Float[np.ndarray, " d"]
+    forward: Float[np.ndarray, "..."]
+    inverse: Float[np.ndarray, "..."]
+
+
+def resize(images: UInt8[np.ndarray, "n h w c"], size: int) -> Float[np.ndarray, "n s s c"]:
+    """uint8 -> float32 in [0, 1], bilinear with half-pixel centres; antialiased only where an image shrinks."""
+    n, h, w, c = images.shape
+    scaled = images.astype(np.float32) / np.float32(255)
+    if (h, w) == (size, size):
+        return scaled
+    blocks = [
+        np.asarray(jax.image.resize(block, (len(block), size, size, c), "bilinear"))
+        for block in np.split(scaled, range(BLOCK, n, BLOCK))
+    ]
+    return np.concatenate(blocks)
+
+
+def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Preprocessor:
+    """The map for these training images.
+
+    ZCA: W = U diag((s + 0.1)^-1/2) U^T from the covariance with n - 1; its inverse has the power +1/2.
+    Raises UserError where ZCA's d x d matrices would be too large.
+    """
+    c, size = images.shape[-1], config.size
+    d = size * size * c
+    if config.whiten == "normalise":
+        values = resize(images, size).astype(np.float64)
+        mean, std = values.mean((0, 1, 2)), np.maximum(values.std((0, 1, 2)), 1e-3)
+        return Preprocessor("normalise", size, *(_f32(a) for a in (mean, 1 / std, std)))
+    if d > ZCA_LIMIT:
+        raise UserError(
+            f"ZCA of {size} px images with {c} channels needs {d} x {d} matrices (limit {ZCA_LIMIT}): "
+            f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / c) ** 0.5)}"
+        )
+    blocks = np.split(images, range(BLOCK, len(images), BLOCK))
+    total = sum(resize(b, size).reshape(len(b), d).sum(0, dtype=np.float64) for b in blocks)
+    mean = _f32(total / len(images))
+    scatter = np.zeros((d, d), np.float64)
+    for block in blocks:
+        centred = resize(block, size).reshape(len(block), d) - mean
+        scatter += centred.T @ centred
+    values, vectors = np.linalg.eigh(scatter / (len(images) - 1))
+    values = np.maximum(values, 0) + ZCA_EPS
+    forward, inverse = (_f32((vectors * values**power) @ vectors.T) for power in (-0.5, 0.5))
+    return Preprocessor("zca", size, mean, forward, inverse)
+
+
+def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
+    """uint8 images of any size -> float32 model space."""
+    blocks = []
+    for block in np.split(images, range(BLOCK, len(images), BLOCK)):
+        x = resize(block, pre.size)
+        if pre.kind == "zca":
+            blocks.append(((x.reshape(len(x), -1) - pre.mean) @ pre.forward).reshape(x.shape))
+        else:
+            blocks.append((x - pre.mean) * pre.forward)
+    return np.concatenate(blocks)
+
+
+def invert(
+    pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
+) -> Float[np.ndarray, "n s s c"]:
+    """Model space -> float32 intensities, nominally in [0, 1] (not clipped). The resize is not undone."""
+    x = np.asarray(images, np.float32)
+    if pre.kind == "zca":
+        return (x.reshape(len(x), -1) @ pre.inverse + pre.mean).reshape(x.shape)
+    return x * pre.inverse + pre.mean
+
+
+def to_uint8(
+    pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
+) -> UInt8[np.ndarray, "n s s c"]:
+    """Model space -> the 8-bit images a person can look at and share: inverted, clipped, rounded."""
+    return np.rint(np.clip(invert(pre, images), 0, 1) * 255).astype(np.uint8)
+
+
+def _f32(a: np.ndarray) -> np.ndarray:
+    return np.asarray(a, np.float32)
+
+
+def to_device(pre: Preprocessor, split: RawSplit) -> Dataset:
+    """A split in model space, on the device."""
+    return Dataset(jnp.asarray(apply(pre, split.images)), jnp.asarray(split.labels, jnp.int32))

@@ -1,0 +1,81 @@
+"""The interface every method has, and the one driver that runs them all."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from medjax.types import Dataset, PyTree, Synthetic
+
+
+class Distiller(NamedTuple):
+    """A distillation method as pure functions that a factory returns.
+
+    init: (key, data) -> state. ``data`` is the training split on the device.
+    feed: (key, iterations [K]) -> pytree with leading axis K, read on the host; or None where ``data`` is all that
+        an iteration reads. Iteration i depends on (key, i) alone: not on K, nor on where a run was resumed.
+    step: (key, state, data, item) -> (state, info); ``item`` is one iteration's slice of a feed, or None. Pure.
+    extract: state -> Synthetic.
+    """
+
+    init: Callable[[Array, Dataset], Any]
+    feed: Callable[[Array, Any], PyTree] | None
+    step: Callable[[Array, Any, Dataset, PyTree], tuple[Any, Any]]
+    extract: Callable[[Any], Synthetic]
+
+
+class Chunk(NamedTuple):
+    """What one device call of `run` gives back.
+
+    done: iterations finished since the very first.
+    state: the method's state now. `run` hands its buffers to the next call: copy what must outlive the loop's body.
+    infos: each iteration's info, leading axis K, on the host.
+    """
+
+    done: int
+    state: Any
+    infos: Any
+
+
+def run(
+    distiller: Distiller,
+    key: Array,
+    data: Dataset,
+    state: Any,
+    *,
+    first: int,
+    iterations: int,
+    chunk: int,
+) -> Iterator[Chunk]:
+    """Iterations ``first`` .. ``iterations`` - 1, ``chunk`` of them a device call (the last call may be shorter).
+
+    Yields after every call, for the caller to log, draw and save between calls; a caller that stops iterating stops
+    the run. The next feed is read while the device works. The same key gives the same result however the run is cut.
+    """
+    feed_key, step_key = jax.random.split(key)
+
+    def call(state: Any, data: Dataset, numbers: Array, items: PyTree) -> tuple[Any, Any]:
+        def one(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
+            number, item = xs
+            return distiller.step(jax.random.fold_in(step_key, number), state, data, item)
+
+        return lax.scan(one, state, (numbers, items))
+
+    call = jax.jit(call, donate_argnums=0)
+
+    def read(begin: int) -> tuple[Array, PyTree]:
+        numbers = jnp.arange(begin, min(begin + chunk, iterations))
+        return numbers, distiller.feed(feed_key, numbers) if distiller.feed else None
+
+    state = jax.tree.map(jnp.array, state)  # a copy: the first call donates it
+    following = read(first) if first < iterations else None
+    while following is not None:
+        numbers, items = following
+        state, infos = call(state, data, numbers, items)
+        done = first + len(numbers)
+        following = read(done) if done < iterations else None
+        yield Chunk(done, state, jax.device_get(infos))
+        first = done

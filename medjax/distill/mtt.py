@@ -1,0 +1,340 @@
+"""MTT: matching training trajectories (Cazenavette et al. 2022; the study's equations 4 and 5).
+
+A student starts at an expert's snapshot theta_t, takes N SGD steps on the synthetic set, and should arrive at the
+expert's later snapshot theta*_{t+M}:
+
+    theta_{i+1} = theta_i - alpha * grad CE(A(S); theta_i)                                          (eq. 4)
+    L = |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2                                    (eq. 5)
+
+The gradient of L goes through all N steps to the images S and the step size alpha. It is exact: `jax.checkpoint`
+recomputes each inner step on the way back, so memory is that of one step and N parameter vectors.
+
+Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (``raw`` is
+theirs), an iteration gone wrong is skipped, a start of the step size can be searched, pairs are drawn (``cycled`` is
+theirs).
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
+
+from medjax import cost
+from medjax.config import option
+from medjax.distill.base import Distiller
+from medjax.distill.matching import parameter_distance
+from medjax.distill.selection import select_real
+from medjax.models.base import Model
+from medjax.train import Augment, batch_gradient
+from medjax.types import Dataset, Synthetic, Trajectories
+
+#: Losses whose median says what is normal, and how many of them it takes to say so.
+RECENT, ENOUGH = 100, 10
+
+
+@dataclasses.dataclass(frozen=True)
+class MTTConfig:
+    """Matching training trajectories."""
+
+    iterations: int = option(5000, "updates of the synthetic set", low=1)
+    inner_steps: int = option(20, "N: student SGD steps an iteration", low=1)
+    expert_span: int = option(3, "M: the student aims at its expert M epochs later", low=1)
+    max_start_epoch: int = option(20, "T+: a student starts at an expert epoch below this", low=1)
+    lr_img: float = option(1000.0, "step size of the synthetic images", low=0)
+    lr_lr: float = option(1e-6, "step size of the student's learned step size", low=0)
+    lr_init: float = option(0.01, "student's step size at the start; 0: search it", low=0)
+    lr_update: str = option(
+        "multiplicative",
+        "update of the step size; raw is the public code's",
+        choices=("multiplicative", "raw"),
+    )
+    lr_clip: float = option(0.02, "multiplicative: largest change of log step size", low=0)
+    img_momentum: float = option(0.5, "momentum of the images and of the step size", low=0)
+    batch_syn: int = option(0, "synthetic images an inner step; 0: all", low=0)
+    meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
+    init_images: str = option("real", "start of the images", choices=("real", "noise"))
+    skip_factor: float = option(5.0, "skip a loss this many times the running median", low=1)
+    expert_order: str = option(
+        "drawn",
+        "experts drawn, or cycled in shuffled order (public code)",
+        choices=("drawn", "cycled"),
+    )
+
+
+class State(NamedTuple):
+    """What the next iteration needs.
+
+    images [m, h, w, c], labels [m], step_size []: the synthetic set.
+    opt_state, step_trace []: momentum of the images and of the step size.
+    recent: the last hundred finite losses, NaN where there are fewer.
+    seen: finite losses so far.
+    """
+
+    images: Array
+    labels: Array
+    step_size: Array
+    opt_state: Any
+    step_trace: Array
+    recent: Array
+    seen: Array
+
+
+class Info(NamedTuple):
+    """One iteration, for the log: the loss, its gradient's norm over the images and its value for the step size, the
+    step size used, how far the student went relative to its expert, and whether the update was skipped."""
+
+    loss: Array
+    grad_images: Array
+    grad_step_size: Array
+    step_size: Array
+    displacement: Array
+    skipped: Array
+
+
+class Segments(NamedTuple):
+    """Expert segments: flat parameters at the start and M epochs later, each [..., p]."""
+
+    start: Any
+    target: Any
+
+
+def mtt(
+    config: MTTConfig,
+    *,
+    model: Model,
+    augment: Augment | None,
+    trajectories: Trajectories,
+    ipc: int,
+    classes: int,
+) -> Distiller:
+    """MTT as a `Distiller`. Raises ValueError for values that cannot work together (see `check`)."""
+    check(config, model, trajectories, ipc * classes)
+    tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
+
+    def init(key: Array, data: Dataset) -> State:
+        images, labels = select_real(key, data, ipc, classes)
+        if config.init_images == "noise":
+            images = jax.random.normal(key, images.shape)
+        return State(
+            images,
+            labels,
+            jnp.float32(config.lr_init or 0.01),
+            tx.init(images),
+            jnp.float32(0.0),
+            jnp.full(RECENT, jnp.nan),
+            jnp.int32(0),
+        )
+
+    def feed(key: Array, iterations: Int[Array, " K"]) -> Segments:
+        return read_segments(config, key, trajectories, iterations)
+
+    def step(key: Array, state: State, data: Dataset, item: Segments) -> tuple[State, Info]:
+        keys = jax.random.split(key, config.meta_batch)
+
+        def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
+            def one(key: Array, start: Array, target: Array) -> tuple[Array, Array]:
+                segment = Segments(start, target)
+                return match(config, model, augment, key, images, state.labels, step_size, segment)
+
+            losses, displacements = jax.vmap(one)(keys, item.start, item.target)
+            return losses.mean(), displacements.mean()
+
+        (value, displacement), (g_images, g_step) = jax.value_and_grad(
+            loss, argnums=(0, 1), has_aux=True
+        )(state.images, state.step_size)
+        updates, opt_state = tx.update(g_images, state.opt_state, state.images)
+        step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
+        proposed = state._replace(
+            images=optax.apply_updates(state.images, updates),
+            opt_state=opt_state,
+            step_size=step_size,
+            step_trace=step_trace,
+        )
+        finite = jnp.isfinite(value) & jnp.isfinite(g_step) & jnp.isfinite(g_images).all()
+        median = jnp.nanmedian(state.recent)
+        use = finite & ~((state.seen >= ENOUGH) & (value > config.skip_factor * median))
+        kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
+        # Every finite loss is remembered, also a skipped one: should the level really have risen, the median follows.
+        slot = jnp.where(finite, state.seen % RECENT, RECENT)
+        kept = kept._replace(
+            recent=state.recent.at[slot].set(value, mode="drop"),
+            seen=state.seen + finite,
+        )
+        norm = jnp.sqrt(jnp.sum(g_images**2))
+        return kept, Info(value, norm, g_step, state.step_size, displacement, ~use)
+
+    def extract(state: State) -> Synthetic:
+        return Synthetic(state.images, state.labels, state.step_size)
+
+    return Distiller(init, feed, step, extract)
+
+
+def iteration_flops(config: MTTConfig, model: Model, images: int) -> float:
+    """Floating-point operations of one iteration on ``images`` synthetic images."""
+    batch = config.batch_syn or images
+    return cost.META_STEP * model.flops * batch * config.inner_steps * config.meta_batch
+
+
+def check(config: MTTConfig, model: Model, trajectories: Trajectories, images: int) -> None:
+    """ValueError with one clear line if the parts do not fit."""
+    if not model.separable:
+        raise ValueError("MTT needs a network without batch statistics; choose --model=convnet")
+    needed = config.max_start_epoch - 1 + config.expert_span
+    if trajectories.epochs < needed:
+        raise ValueError(
+            f"experts reach epoch {trajectories.epochs}, but starts below {config.max_start_epoch} plus a span of "
+            f"{config.expert_span} read epoch {needed}: train longer or lower --max_start_epoch"
+        )
+    if config.batch_syn > images:
+        raise ValueError(
+            f"--batch_syn={config.batch_syn} is more than the {images} synthetic images"
+        )
+
+
+def match(
+    config: MTTConfig,
+    model: Model,
+    augment: Augment | None,
+    key: Array,
+    images: Float[Array, "m h w c"],
+    labels: Int[Array, " m"],
+    step_size: Float[Array, ""],
+    segment: Segments,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Loss (eq. 5) of one student, and its displacement |theta_N - theta_t| / |theta*_{t+M} - theta_t|."""
+    table_key, student_key = jax.random.split(key)
+    table = minibatches(table_key, images.shape[0], config.batch_syn, config.inner_steps)
+    synthetic = Synthetic(images, labels, step_size)
+    end = student(model, augment, student_key, synthetic, segment.start, table)
+    return parameter_distance(end, segment.start, segment.target)
+
+
+def minibatches(key: Array, images: int, batch: int, steps: int) -> Int[Array, "N batch"]:
+    """The images of each inner step: the whole set where ``batch`` is 0, else pieces of fresh permutations.
+
+    What a permutation leaves after its last full piece is dropped (the public code steps on it, smaller).
+    """
+    if batch in (0, images):
+        return jnp.tile(jnp.arange(images, dtype=jnp.int32), (steps, 1))
+    pieces = images // batch
+    keys = jax.random.split(key, -(-steps // pieces))
+    orders = jax.vmap(lambda k: jax.random.permutation(k, images))(keys)
+    return orders[:, : pieces * batch].reshape(-1, batch)[:steps].astype(jnp.int32)
+
+
+def student(
+    model: Model,
+    augment: Augment | None,
+    key: Array,
+    synthetic: Synthetic,
+    start: Float[Array, " p"],
+    table: Int[Array, "N batch"],
+) -> Float[Array, " p"]:
+    """Where eq. 4 leads from ``start``, one step on each row of ``table``; differentiable to any order."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))[0]
+    unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))[1]
+    whole = table.shape[1] == synthetic.labels.shape[0]
+
+    @jax.checkpoint
+    def inner(theta: Any, xs: tuple[Array, Array]) -> tuple[Any, None]:
+        key, chosen = xs
+        images, labels = synthetic.images, synthetic.labels
+        if not whole:
+            images, labels = images[chosen], labels[chosen]
+        if augment is not None:
+            images = augment(key, images)
+        _, _, grads = batch_gradient(model, theta, {}, Dataset(images, labels))
+        return jax.tree.map(lambda p, g: p - synthetic.step_size * g, theta, grads), None
+
+    keys = jax.random.split(key, table.shape[0])
+    theta, _ = lax.scan(inner, unravel(start), (keys, table))
+    return ravel_pytree(theta)[0]
+
+
+def update_step_size(
+    config: MTTConfig, step_size: Array, trace: Array, gradient: Array
+) -> tuple[Array, Array]:
+    """SGD with momentum on the step size. ``multiplicative`` is lr * exp(clip(-lr_lr * g / lr)): the raw update to
+    first order, but never zero or negative, and one wild gradient moves it by at most ``lr_clip``."""
+    trace = config.img_momentum * trace + gradient
+    change = -config.lr_lr * trace
+    if config.lr_update == "raw":
+        return step_size + change, trace
+    return step_size * jnp.exp(jnp.clip(change / step_size, -config.lr_clip, config.lr_clip)), trace
+
+
+def read_segments(
+    config: MTTConfig, key: Array, trajectories: Trajectories, iterations: Int[Array, " K"]
+) -> Segments:
+    """The expert segments of these iterations, float32 [K, meta_batch, p]; iteration i draws from fold_in(key, i)."""
+    experts, starts = (
+        np.asarray(a) for a in draw_segments(config, trajectories.experts, key, iterations)
+    )
+    rows = [
+        [
+            trajectories.read(int(e), np.array([t, t + config.expert_span]))
+            for e, t in zip(*pair, strict=True)
+        ]
+        for pair in zip(experts, starts, strict=True)
+    ]
+    stacked = np.asarray(rows, dtype=np.float32)
+    return Segments(stacked[:, :, 0], stacked[:, :, 1])
+
+
+def draw_segments(
+    config: MTTConfig, experts: int, key: Array, iterations: Int[Array, " K"]
+) -> tuple[Int[Array, "K b"], Int[Array, "K b"]]:
+    """Which expert, and which start epoch in [0, T+), each segment of these iterations uses."""
+    b = config.meta_batch
+
+    def draw(iteration: Array) -> tuple[Array, Array]:
+        expert_key, epoch_key = jax.random.split(jax.random.fold_in(key, iteration))
+        starts = jax.random.randint(epoch_key, (b,), 0, config.max_start_epoch)
+        if config.expert_order == "drawn":
+            return jax.random.randint(expert_key, (b,), 0, experts), starts
+        # cycled: the public code goes through all experts before it shuffles them again.
+        position = iteration * b + jnp.arange(b)
+
+        def at(place: Array) -> Array:
+            cycle = jax.random.fold_in(jax.random.fold_in(key, 2**31 - 1), place // experts)
+            return jax.random.permutation(cycle, experts)[place % experts]
+
+        return jax.vmap(at)(position), starts
+
+    return jax.jit(jax.vmap(draw))(iterations)
+
+
+def search_step_size(
+    config: MTTConfig,
+    key: Array,
+    state: State,
+    segments: Segments,
+    grid: Float[Array, " g"],
+    *,
+    model: Model,
+    augment: Augment | None,
+) -> tuple[Float[Array, ""], Float[Array, " g"]]:
+    """The step size of ``grid`` with the lowest mean loss over ``segments`` [s, p], and all these losses.
+
+    Every step size sees the same segments and the same augmentations.
+    """
+    keys = jax.random.split(key, segments.start.shape[0])
+
+    def mean_loss(step_size: Array) -> Array:
+        def one(xs: tuple[Array, Array, Array]) -> Array:
+            key, start, target = xs
+            segment = Segments(start, target)
+            return match(
+                config, model, augment, key, state.images, state.labels, step_size, segment
+            )[0]
+
+        return lax.map(one, (keys, segments.start, segments.target)).mean()
+
+    losses = lax.map(mean_loss, grid)
+    return grid[jnp.nanargmin(losses)], losses

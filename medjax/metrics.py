@@ -1,0 +1,57 @@
+"""Scores of a classifier on labelled images, as fractions in [0, 1]. Pure NumPy; nothing here is learned."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Scores(NamedTuple):
+    """accuracy; balanced_accuracy: mean recall over the classes present; auc: one-vs-rest mean (NaN if undefined)."""
+
+    accuracy: float
+    balanced_accuracy: float
+    auc: float
+
+
+def confusion(
+    labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], classes: int
+) -> Int[np.ndarray, "k k"]:
+    """Counts [true class, predicted class]."""
+    flat = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    return flat.reshape(classes, classes)
+
+
+def auc_one_vs_rest(scores: Float[np.ndarray, " n"], positive: np.ndarray) -> float:
+    """Probability that a positive scores above a negative, ties counted half; NaN without both kinds."""
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    u = ranks[positive].sum() - positives * (positives + 1) / 2
+    return float(u / (positives * negatives))
+
+
+def scores(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n k"]) -> Scores:
+    """Accuracy, balanced accuracy and AUC of predicted class probabilities; a network that ends in NaN scores as if it
+    had always said class 0, with AUC one half."""
+    probabilities = np.nan_to_num(probabilities, nan=0.0)
+    classes = probabilities.shape[1]
+    table = confusion(labels, probabilities.argmax(1), classes)
+    support = table.sum(1)
+    recall = np.diag(table)[support > 0] / support[support > 0]
+    aucs = [auc_one_vs_rest(probabilities[:, c], labels == c) for c in range(classes)]
+    defined = [a for a in aucs if not np.isnan(a)]
+    auc = float(np.mean(defined)) if defined else float("nan")
+    return Scores(float(np.diag(table).sum() / len(labels)), float(recall.mean()), auc)
+
+
+def summary(runs: list[Scores]) -> dict[str, dict[str, float]]:
+    """Mean and (population) standard deviation over networks: {score: {mean, std, n}}."""
+    table = np.asarray(runs, dtype=np.float64)
+    return {
+        name: {"mean": float(column.mean()), "std": float(column.std()), "n": len(runs)}
+        for name, column in zip(Scores._fields, table.T, strict=True)
+    }

@@ -1,0 +1,106 @@
+"""ConvNet-D-W (Gidaris & Komodakis 2018), the network of the distillation literature, in its instance-norm form.
+
+D x [conv 3x3 -> instance norm -> ReLU -> average pool 2x2], then one linear layer. With D = 3, W = 128, 3 channels,
+32 px and 8 classes: 315,912 parameters.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from medjax.config import option
+from medjax.models.base import Model
+from medjax.models.conv import LOWERINGS, conv3x3, default_lowering
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvNetConfig:
+    """ConvNet-D-W."""
+
+    width: int = option(128, "ConvNet: channels of every convolution", low=1)
+    depth: int = option(3, "ConvNet: blocks of convolution, norm, ReLU and pooling", low=1)
+    conv: str = option(
+        "auto",
+        "convolution lowering: auto is im2col on a CPU, else lax",
+        choices=("auto", *LOWERINGS),
+    )
+
+
+def uniform_fan_in(fan_in: int) -> Any:
+    """PyTorch's default initialisation: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for weights and biases."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class InstanceNorm(nn.Module):
+    """Per image and channel over h w, biased variance, eps 1e-5, affine."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        shift = self.param("shift", nn.initializers.zeros, (x.shape[-1],))
+        mean = x.mean((1, 2), keepdims=True)
+        # One pass over memory rather than two (13 % of a CPU gradient); rounding may leave it a hair below zero.
+        variance = jnp.maximum((x * x).mean((1, 2), keepdims=True) - mean * mean, 0.0)
+        gain = lax.rsqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1)
+        return x * gain + (shift.reshape(1, 1, 1, -1) - mean * gain)
+
+
+class ConvNet(nn.Module):
+    """The network itself; see the module's docstring."""
+
+    classes: int
+    config: ConvNetConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
+        lowering = default_lowering() if self.config.conv == "auto" else self.config.conv
+        for block in range(self.config.depth):
+            channels = x.shape[-1]
+            init = uniform_fan_in(9 * channels)
+            kernel = self.param(f"conv{block}_kernel", init, (3, 3, channels, self.config.width))
+            bias = self.param(f"conv{block}_bias", init, (self.config.width,))
+            # The public MTT code pads the first convolution of one-channel images by 3 (28 px MNIST became 32).
+            x = conv3x3(x, kernel, 3 if block == 0 and channels == 1 else 1, lowering)
+            x = nn.relu(InstanceNorm(name=f"norm{block}")(x + bias.reshape(1, 1, 1, -1)))
+            x = nn.avg_pool(x, (2, 2), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        init = uniform_fan_in(x.shape[-1])
+        kernel = self.param("linear_kernel", init, (x.shape[-1], self.classes))
+        bias = self.param("linear_bias", init, (self.classes,))
+        return x @ kernel + bias.reshape(1, -1)
+
+
+def forward_flops(config: ConvNetConfig, size: int, channels: int, classes: int) -> float:
+    """Multiply-adds of one image's forward pass, times two."""
+    flops, side = 0.0, size + (4 if channels == 1 else 0)
+    for _ in range(config.depth):
+        flops += 2.0 * side * side * 9 * channels * config.width
+        channels, side = config.width, side // 2
+    return flops + 2.0 * side * side * channels * classes
+
+
+def convnet(config: ConvNetConfig, *, classes: int, size: int, channels: int) -> Model:
+    """ConvNet-D-W for ``size`` x ``size`` images. Raises ValueError if pooling leaves nothing of the image."""
+    if size >> config.depth < 1:
+        raise ValueError(
+            f"depth {config.depth} pools {size} px images away; lower depth or raise size"
+        )
+    net = ConvNet(classes, config)
+
+    def init(key: Array) -> tuple[Any, Any]:
+        return net.init(key, jnp.zeros((1, size, size, channels)))["params"], {}
+
+    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Array, Any]:
+        return net.apply({"params": params}, images), model_state
+
+    return Model(init, apply, forward_flops(config, size, channels, classes), separable=True)

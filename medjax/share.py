@@ -1,0 +1,87 @@
+"""A distilled set as one .npz file with everything its user needs: images, labels, step size, preprocessing, names.
+
+Keys: ``images`` float32 [m, s, s, c] in model space; ``images_uint8`` the same inverted and rounded, for the eye and
+for sharing; ``labels`` int32 [m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"),
+``preprocess_mean``, ``preprocess_forward``, ``preprocess_inverse`` (see `medjax.data.preprocess.Preprocessor`); and
+the strings ``method``, ``model``, ``dataset``, ``fingerprint``. No pickled objects.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from medjax.data import preprocess
+from medjax.errors import UserError
+from medjax.runs import write_arrays
+from medjax.types import Synthetic
+
+
+class SharedSet(NamedTuple):
+    """What `load` gives back: the set, its 8-bit images, the fitted preprocessing, class names, and where it is from
+    (method, model, dataset, fingerprint)."""
+
+    synthetic: Synthetic
+    images_uint8: UInt8[np.ndarray, "m s s c"]
+    preprocessor: preprocess.Preprocessor
+    class_names: tuple[str, ...]
+    origin: dict[str, str]
+
+
+def save(
+    path: Path,
+    synthetic: Synthetic,
+    pre: preprocess.Preprocessor,
+    class_names: tuple[str, ...],
+    **origin: str,
+) -> None:
+    """Write the file, atomically."""
+    write_arrays(
+        path,
+        images=synthetic.images,
+        images_uint8=preprocess.to_uint8(pre, synthetic.images),
+        labels=synthetic.labels,
+        step_size=synthetic.step_size,
+        class_names=np.array(class_names),
+        preprocess=np.array(pre.kind),
+        preprocess_mean=pre.mean,
+        preprocess_forward=pre.forward,
+        preprocess_inverse=pre.inverse,
+        **{name: np.array(value) for name, value in origin.items()},
+    )
+
+
+def load(path: Path) -> SharedSet:
+    """Read the file. Raises UserError where it is missing, cut short or not such a file."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: give the path of a synthetic.npz")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            z: dict[str, Any] = dict(archive)
+        images = np.asarray(z["images"], np.float32)
+        pre = preprocess.Preprocessor(
+            str(z["preprocess"]),
+            images.shape[1],
+            z["preprocess_mean"],
+            z["preprocess_forward"],
+            z["preprocess_inverse"],
+        )
+        synthetic = Synthetic(
+            jnp.asarray(images), jnp.asarray(z["labels"], jnp.int32), jnp.float32(z["step_size"])
+        )
+        names = tuple(str(n) for n in z["class_names"])
+        origin = {n: str(z[n]) for n in ("method", "model", "dataset", "fingerprint") if n in z}
+        return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(
+            f"{path} is not a whole distilled set ({error}): give a synthetic.npz written by medjax"
+        ) from error
+
+
+def as_shared(shared: SharedSet) -> Synthetic:
+    """The set as a receiver of the 8-bit images sees it: preprocessed again."""
+    images = preprocess.apply(shared.preprocessor, shared.images_uint8)
+    return shared.synthetic._replace(images=jnp.asarray(images))

@@ -1,0 +1,201 @@
+"""Training one network by SGD as pure functions of keys; experts, baselines and evaluation share them.
+
+An epoch is an order of the images, its full batches in one loop, and a last partial batch as a step of its own shape.
+Every draw comes from ``fold_in(key, index)`` and the loops' bounds are arguments, so a run may be cut anywhere: it
+goes on with the same numbers and without a new compilation.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from medjax.models.base import Model
+from medjax.types import Dataset, PyTree
+
+Augment = Callable[[Array, Array], Array]
+
+#: Images whose activations of one layer stay in a CPU's cache (ConvNet-3-128, 32 px).
+CPU_PIECE = 16
+
+
+class FitState(NamedTuple):
+    """A network in training: parameters, batch statistics (or {}), the optimiser's state, the latest mean loss."""
+
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    loss: Array
+
+
+class Trainer(NamedTuple):
+    """What stays fixed while a network trains; all static.
+
+    model: the network.
+    tx: an optax transformation that turns gradients into directions; the step size is not part of it.
+    augment: (key, images) -> images, or None.
+    batch: images a step.
+    classes: k.
+    balanced: draw every image of an epoch by class first (each class equally often in expectation), with
+        replacement, instead of going through a permutation.
+    """
+
+    model: Model
+    tx: optax.GradientTransformation
+    augment: Augment | None
+    batch: int
+    classes: int
+    balanced: bool = False
+
+
+def sgd(momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
+    """PyTorch's SGD without its step size: decay added to the gradient, then a heavy-ball trace."""
+    parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    parts += [optax.trace(decay=momentum)] if momentum else []
+    return optax.chain(*parts) if parts else optax.identity()
+
+
+def start(trainer: Trainer, key: Array) -> FitState:
+    """A freshly initialised network."""
+    return resume(trainer, *trainer.model.init(key))
+
+
+def resume(trainer: Trainer, params: PyTree, model_state: PyTree) -> FitState:
+    """A network with these parameters and a fresh optimiser."""
+    return FitState(params, model_state, trainer.tx.init(params), jnp.float32(jnp.nan))
+
+
+def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Mean cross-entropy of integer labels."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def epoch_order(trainer: Trainer, key: Array, labels: Int[Array, " n"]) -> Int[Array, " n"]:
+    """The images of one epoch, in order."""
+    n = labels.shape[0]
+    if not trainer.balanced:
+        return jax.random.permutation(key, n)
+    # Cumulative weights 1 / class size: a uniform draw falls into each class with probability 1/k.
+    counts = jnp.zeros(trainer.classes).at[labels].add(1.0)
+    cumulative = jnp.cumsum(1.0 / counts[labels])
+    draws = jax.random.uniform(key, (n,)) * cumulative[-1]
+    return jnp.minimum(jnp.searchsorted(cumulative, draws), n - 1).astype(jnp.int32)
+
+
+def batch_gradient(
+    model: Model, params: PyTree, model_state: PyTree, batch: Dataset
+) -> tuple[Float[Array, ""], PyTree, PyTree]:
+    """Mean loss of a batch, the new model state, and the gradient to the parameters; differentiable again.
+
+    On a CPU the batch is worked on in pieces whose activations stay in cache (1.3 against 2.2 ms an image at batch
+    256, ConvNet-3-128, 2 cores); the sum over the pieces is the same gradient.
+    """
+
+    def loss(params: PyTree, piece: Dataset) -> tuple[Array, PyTree]:
+        logits, new_state = model.apply(params, model_state, piece.images, True)
+        return cross_entropy(logits, piece.labels), new_state
+
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    n = batch.labels.shape[0]
+    if jax.default_backend() != "cpu" or not model.separable or n <= CPU_PIECE:
+        (value, model_state), grads = gradient(params, batch)
+        return value, model_state, grads
+    whole = n // CPU_PIECE * CPU_PIECE
+
+    def add(total: PyTree, part: Dataset) -> tuple[PyTree, None]:
+        (value, _), grads = gradient(params, part)
+        share = part.labels.shape[0] / n
+        return jax.tree.map(lambda a, b: a + share * b, total, (value, grads)), None
+
+    total = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
+    pieces = jax.tree.map(lambda a: a[:whole].reshape(-1, CPU_PIECE, *a.shape[1:]), batch)
+    total, _ = lax.scan(add, total, pieces)
+    if whole < n:
+        total, _ = add(total, jax.tree.map(lambda a: a[whole:], batch))
+    return total[0], model_state, total[1]
+
+
+def train_batch(
+    trainer: Trainer,
+    key: Array,
+    state: FitState,
+    data: Dataset,
+    chosen: Int[Array, " b"],
+    rate: Float[Array, ""],
+) -> FitState:
+    """One SGD step on the images ``chosen``, at step size ``rate``."""
+    batch = Dataset(data.images[chosen], data.labels[chosen])
+    if trainer.augment is not None:
+        batch = batch._replace(images=trainer.augment(key, batch.images))
+    loss, model_state, grads = batch_gradient(trainer.model, state.params, state.model_state, batch)
+    direction, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
+    params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
+    return FitState(params, model_state, opt_state, loss)
+
+
+def steps_per_epoch(trainer: Trainer, n: int) -> int:
+    """Steps an epoch of ``n`` images takes; the last may be a partial batch."""
+    return -(-n // trainer.batch)
+
+
+def train_steps(
+    trainer: Trainer,
+    key: Array,
+    state: FitState,
+    data: Dataset,
+    order: Int[Array, " n"],
+    rate: Float[Array, ""],
+    first: Any,
+    last: Any,
+) -> FitState:
+    """Full batches ``first`` .. ``last`` - 1 of an epoch in this order; step i draws from ``fold_in(key, i)``."""
+    batch = trainer.batch
+
+    def step(i: Array, state: FitState) -> FitState:
+        chosen = lax.dynamic_slice(order, (i * batch,), (batch,))
+        return train_batch(trainer, jax.random.fold_in(key, i), state, data, chosen, rate)
+
+    return lax.fori_loop(first, last, step, state)
+
+
+def train_tail(
+    trainer: Trainer, key: Array, state: FitState, data: Dataset, order: Array, rate: Array
+) -> FitState:
+    """The last, partial batch of an epoch, where there is one. Never a mask: it would corrupt batch norm."""
+    full = order.shape[0] // trainer.batch
+    chosen = order[full * trainer.batch :]
+    if not chosen.shape[0]:
+        return state
+    return train_batch(trainer, jax.random.fold_in(key, full), state, data, chosen, rate)
+
+
+def fit(
+    trainer: Trainer,
+    key: Array,
+    state: FitState,
+    data: Dataset,
+    rates: Float[Array, " t"],
+    forget: Array,
+    first: Any,
+    last: Any,
+) -> FitState:
+    """Epochs ``first`` .. ``last`` - 1 of a schedule: step size ``rates[i]``; ``forget[i]`` (bool) makes the optimiser
+    anew before epoch i (PyTorch users lower a step size that way, and lose the momentum)."""
+    n = data.labels.shape[0]
+
+    def epoch(i: Array, state: FitState) -> FitState:
+        fresh = trainer.tx.init(state.params)
+        kept = jax.tree.map(lambda a, b: jnp.where(forget[i], a, b), fresh, state.opt_state)
+        state = state._replace(opt_state=kept)
+        order_key, step_key = jax.random.split(jax.random.fold_in(key, i))
+        order = epoch_order(trainer, order_key, data.labels)
+        full = n // trainer.batch
+        if full:
+            state = train_steps(trainer, step_key, state, data, order, rates[i], 0, full)
+        return train_tail(trainer, step_key, state, data, order, rates[i])
+
+    return lax.fori_loop(first, last, epoch, state)

@@ -1,0 +1,82 @@
+"""The values that travel between the parts of medjax.
+
+Shape legend, used in every signature: ``n`` images of ``h`` rows, ``w`` columns and ``c`` channels; ``m`` synthetic
+images; ``k`` classes; ``e`` experts; ``t`` epochs; ``p`` parameters; ``b`` expert segments.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Num, UInt8
+
+#: A pytree of arrays (parameters, an optimiser's state, ...).
+PyTree = Any
+
+
+class Dataset(NamedTuple):
+    """Labelled images in model space: preprocessed, ready for a network. A pytree, so it can live on the device.
+
+    images: float32 [n, h, w, c], whitened or normalised.
+    labels: int32 [n], in [0, k).
+    """
+
+    images: Float[Array, "n h w c"]
+    labels: Int[Array, " n"]
+
+
+class RawSplit(NamedTuple):
+    """Labelled images as they lie on disk, on the host.
+
+    images: uint8 [n, h, w, c], c = 1 (grey) or 3 (RGB).
+    labels: int32 [n], in [0, k).
+    """
+
+    images: UInt8[np.ndarray, "n h w c"]
+    labels: Int[np.ndarray, " n"]
+
+
+class RawDataset(NamedTuple):
+    """A whole data set on the host: what `medjax.data.sources.load` returns.
+
+    name: short name for folders and tables ("phantom", "pbc_blood8").
+    class_names: k names in label order.
+    train, val, test: the three splits.
+    fingerprint: first 16 hex digits of a SHA-256 over all images and labels; it names what a result was made from.
+    notes: lines a user must be told ("no val split: ...").
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: RawSplit
+    val: RawSplit
+    test: RawSplit
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+class Synthetic(NamedTuple):
+    """A distilled set: all that a stranger needs to train a network on it, save the preprocessing. A pytree.
+
+    images: float32 [m, h, w, c] in model space.
+    labels: int32 [m].
+    step_size: float32 scalar, the SGD step size the set was distilled for (learned by MTT).
+    """
+
+    images: Float[Array, "m h w c"]
+    labels: Int[Array, " m"]
+    step_size: Float[Array, ""]
+
+
+class Trajectories(NamedTuple):
+    """A host reader of expert trajectories.
+
+    read: (expert, epochs [j]) -> float32 [j, p], the flattened parameters of one expert at these epochs; epoch 0 is
+        the initialisation.
+    experts: how many experts there are.
+    epochs: the last epoch of each; ``epochs + 1`` snapshots.
+    """
+
+    read: Callable[[int, np.ndarray], Num[np.ndarray, "j p"]]
+    experts: int
+    epochs: int

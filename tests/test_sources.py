@@ -1,0 +1,356 @@
+"""Names and files -> RawDataset; every way a file can be wrong is one line."""
+
+import hashlib
+import io
+import urllib.error
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medjax.data import sources
+from medjax.data.catalog import CATALOG
+from medjax.errors import UserError
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def arrays(sizes=(40, 10, 10), shape=(6, 5, 3), k=4):
+    """The arrays of a sound file."""
+    rng = np.random.default_rng(0)
+    out = {}
+    for name, n in zip(("train", "val", "test"), sizes, strict=True):
+        out[f"{name}_images"] = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+        out[f"{name}_labels"] = (np.arange(n) % k).astype(np.uint8)[:, None]
+    return out
+
+
+def saved(tmp_path, content, stem="scans"):
+    path = tmp_path / f"{stem}.npz"
+    np.savez_compressed(path, **content)
+    return str(path)
+
+
+def refused(path, *words):
+    """The message with which a file is refused: one line, holding `words`."""
+    with pytest.raises(UserError) as caught:
+        sources.load(str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path_factory, monkeypatch):
+    """No test touches the network or this user's caches."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("MEDJAX_DATA", raising=False)
+
+    def unplugged(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", unplugged)
+    return home
+
+
+# --- sound files
+
+
+def test_rgb_file(tmp_path):
+    content = arrays()
+    data = sources.load(saved(tmp_path, content))
+    assert data.name == "scans" and data.notes == ()
+    assert data.class_names == ("class 0", "class 1", "class 2", "class 3")
+    for name in ("train", "val", "test"):
+        split = getattr(data, name)
+        assert split.images.dtype == np.uint8 and split.images.flags.c_contiguous
+        assert split.labels.dtype == np.int32 and split.labels.ndim == 1
+        np.testing.assert_array_equal(split.images, content[f"{name}_images"])
+        np.testing.assert_array_equal(split.labels, content[f"{name}_labels"][:, 0])
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+def test_grey_files(tmp_path, shape):
+    data = sources.load(saved(tmp_path, arrays(shape=shape)))
+    assert data.train.images.shape == (40, 6, 5, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint64, ">i4"])
+def test_label_types_and_flat_labels(tmp_path, dtype):
+    content = arrays()
+    content["train_labels"] = content["train_labels"][:, 0].astype(dtype)
+    data = sources.load(saved(tmp_path, content))
+    assert data.train.labels.dtype == np.int32
+    np.testing.assert_array_equal(data.train.labels, np.arange(40) % 4)
+
+
+def test_fortran_order_becomes_contiguous(tmp_path):
+    content = arrays()
+    plain = sources.load(saved(tmp_path, content))
+    content["train_images"] = np.asfortranarray(content["train_images"])
+    data = sources.load(saved(tmp_path, content))
+    assert data.train.images.flags.c_contiguous and data.fingerprint == plain.fingerprint
+
+
+def test_fingerprint_sees_every_pixel_and_label(tmp_path):
+    prints = set()
+    for key in (None, "train_images", "val_images", "test_images", "test_labels"):
+        content = arrays()
+        if key:
+            content[key].flat[0] = 1 + content[key].flat[0] % 2
+        prints.add(sources.load(saved(tmp_path, content)).fingerprint)
+    assert len(prints) == 5 and {len(p) for p in prints} == {16}
+
+
+def test_class_names_from_the_file(tmp_path):
+    names = np.array(["a", "b", "c", "d"])
+    data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))
+    assert data.class_names == ("a", "b", "c", "d")
+
+
+def test_class_names_from_the_catalog(tmp_path):
+    data = sources.load(saved(tmp_path, arrays(), stem="octmnist"))
+    assert data.class_names == CATALOG["octmnist"].class_names
+    data = sources.load(saved(tmp_path, arrays(), stem="bloodmnist"))  # another number of classes
+    assert data.class_names[0] == "class 0"
+
+
+def test_other_keys_are_left_alone(tmp_path):
+    extra = {"ids": np.array([object()], dtype=object)}  # never read, so never unpickled
+    assert sources.load(saved(tmp_path, arrays() | extra)).name == "scans"
+
+
+def test_missing_val_is_carved_from_train(tmp_path):
+    content = arrays(sizes=(200, 10, 20))
+    labels = np.repeat([0, 1, 2, 3], [150, 44, 4, 2])
+    content["train_labels"] = labels
+    del content["val_images"], content["val_labels"]
+    path = saved(tmp_path, content)
+    data, again = sources.load(path), sources.load(path)
+    assert data.fingerprint == again.fingerprint
+    assert list(np.bincount(data.val.labels)) == [15, 4, 1, 1]
+    assert list(np.bincount(data.train.labels)) == [135, 40, 3, 1]
+    assert len(data.notes) == 1 and "21 of the training images" in data.notes[0]
+    both = [i.tobytes() for i in (*data.train.images, *data.val.images)]
+    assert sorted(both) == sorted(i.tobytes() for i in content["train_images"])
+
+
+def test_lone_training_image_stays_in_train(tmp_path):
+    content = arrays(sizes=(21, 1, 4), k=2)
+    content["train_labels"] = np.repeat([0, 1], [20, 1])
+    del content["val_images"], content["val_labels"]
+    data = sources.load(saved(tmp_path, content))
+    assert list(np.bincount(data.val.labels)) == [2] and data.train.labels.max() == 1
+
+
+# --- unusable files
+
+
+def test_missing_file(tmp_path):
+    refused(tmp_path / "none.npz", "none.npz", "no such file")
+
+
+@pytest.mark.parametrize("junk", [b"", b"hello", b"PK\x03\x04 not a zip", b"\x80\x04N."])
+def test_not_an_npz(tmp_path, junk):
+    path = tmp_path / "junk.npz"
+    path.write_bytes(junk)
+    refused(path, "not an .npz")
+
+
+def test_cut_short(tmp_path):
+    path = Path(saved(tmp_path, arrays()))
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(path, "cut short")
+
+
+def test_flipped_bytes(tmp_path):
+    path = Path(saved(tmp_path, arrays()))
+    content = bytearray(path.read_bytes())
+    content[2000:2040] = bytes(40)
+    path.write_bytes(bytes(content))
+    refused(path, "damaged")
+
+
+def test_member_is_no_array(tmp_path):
+    path = tmp_path / "odd.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("train_images.npy", b"hello")
+    refused(path, "odd.npz")
+
+
+@pytest.mark.parametrize("key", ["train_labels", "class_names"])
+def test_pickles_are_never_loaded(tmp_path, key):
+    content = arrays()
+    content[key] = np.array([0] * 40, dtype=object)
+    refused(saved(tmp_path, content), key, "pickle")
+
+
+@pytest.mark.parametrize("key", ["train_images", "train_labels", "test_images", "val_labels"])
+def test_missing_keys(tmp_path, key):
+    content = arrays()
+    del content[key]
+    refused(saved(tmp_path, content), f"no {key}", "expected", "found")
+
+
+def test_no_test_split(tmp_path):
+    content = arrays()
+    del content["test_images"], content["test_labels"]
+    refused(saved(tmp_path, content), "no test_images, test_labels")
+
+
+def changed(**changes):
+    """A sound file's arrays, some of them put through a function."""
+    content = arrays()
+    return content | {key: change(content[key]) for key, change in changes.items()}
+
+
+def put(value, at=0):
+    def change(array):
+        array = array.astype(np.int64)
+        array[at] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (changed(train_images=lambda a: a / 255), ("float64", "uint8 in 0..255", "scale")),
+        (changed(train_images=lambda a: a.astype(np.int32)), ("int32", "uint8")),
+        (changed(test_images=lambda a: a[..., :2]), ("test_images", "(10, 6, 5, 2)")),
+        (changed(val_images=lambda a: a[:, 0, 0]), ("val_images", "shape")),
+        (changed(val_images=lambda a: a[:, :0]), ("val_images", "shape")),
+        (changed(val_images=lambda a: a[:, :4]), ("val_images", "train_images", "(4, 5, 3)")),
+        (changed(val_images=lambda a: a[..., :1]), ("val_images", "train_images")),
+        (changed(test_images=lambda a: a[:9]), ("test has 9 images but 10 labels",)),
+        (arrays(sizes=(40, 0, 10)), ("val_images is empty",)),
+        (changed(train_labels=lambda a: a * 1.0), ("float64", "integers")),
+        (changed(train_labels=lambda a: a.astype(bool)), ("bool", "integers")),
+        (changed(train_labels=lambda a: np.repeat(a, 3, 1)), ("several labels an image",)),
+        (changed(train_labels=lambda a: a[:, None]), ("(40, 1, 1)",)),
+        (changed(train_labels=put(-1)), ("train_labels holds -1",)),
+        (changed(train_labels=put(2**40)), ("train_labels holds 1099511627776",)),
+        (changed(train_labels=lambda a: a * 0), ("one class only",)),
+        (changed(train_labels=lambda a: a + 1), ("no image of class 0",)),
+        (changed(train_labels=lambda a: a + (a > 1)), ("no image of class 2", "reaches 4")),
+        (changed(val_labels=put(4)), ("val_labels holds class 4", "train does not have")),
+        (changed(test_labels=put(7)), ("test_labels holds class 7", "0..3")),
+        (arrays() | {"class_names": np.array(["a", "b"])}, ("class_names", "4 strings")),
+        (arrays() | {"class_names": np.arange(4)}, ("class_names", "4 strings")),
+    ],
+)
+def test_refusals(tmp_path, content, words):
+    refused(saved(tmp_path, content), *words)
+
+
+def test_too_few_images_to_carve_val(tmp_path):
+    content = arrays(sizes=(4, 1, 4))
+    del content["val_images"], content["val_labels"]
+    refused(saved(tmp_path, content), "no val split")
+
+
+# --- names, cache, download
+
+
+def test_unknown_name():
+    message = refused("bloodmist", "unknown data set 'bloodmist'", "Did you mean 'bloodmnist'?")
+    assert all(name in message for name in ("phantom", *CATALOG, ".npz"))
+    assert "Did you mean" not in refused("qqqq", "unknown data set")
+
+
+def test_phantom_by_name():
+    assert sources.load("phantom").name == "phantom"
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """octmnist, as a record would serve it: (its bytes, what urlopen was asked for)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays(shape=(6, 5)))
+    content, asked = buffer.getvalue(), []
+
+    def urlopen(address, timeout):
+        asked.append(address)
+        return io.BytesIO(content)
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    entry = replace(CATALOG["octmnist"], md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setitem(CATALOG, "octmnist", entry)
+    return content, asked
+
+
+def test_download_then_cache(tmp_path, served):
+    cache = tmp_path / "deep" / "cache"
+    data = sources.load("octmnist", cache)
+    assert data.name == "octmnist" and data.class_names == CATALOG["octmnist"].class_names
+    assert served[1] == ["https://zenodo.org/records/10519652/files/octmnist.npz?download=1"]
+    assert [p.name for p in cache.iterdir()] == ["octmnist.npz"]  # no temporary file is left
+    assert sources.load("octmnist", cache).fingerprint == data.fingerprint
+    assert len(served[1]) == 1
+
+
+def test_cache_from_the_environment(tmp_path, served, monkeypatch):
+    monkeypatch.setenv("MEDJAX_DATA", str(tmp_path / "env"))
+    sources.load("octmnist")
+    assert (tmp_path / "env" / "octmnist.npz").is_file()
+
+
+def test_default_cache_and_medmnist_folder(no_network, served):
+    theirs = no_network / ".medmnist"
+    theirs.mkdir()
+    (theirs / "octmnist.npz").write_bytes(b"another version")
+    sources.load("octmnist")  # theirs is passed over
+    assert (no_network / ".cache/medjax/data/octmnist.npz").is_file() and len(served[1]) == 1
+    (no_network / ".cache/medjax/data/octmnist.npz").unlink()
+    (theirs / "octmnist.npz").write_bytes(served[0])
+    sources.load("octmnist")
+    assert len(served[1]) == 1
+
+
+def test_no_network(tmp_path):
+    with pytest.raises(UserError, match="by hand") as caught:
+        sources.load("bloodmnist", tmp_path)
+    message = str(caught.value)
+    assert "no route to host" in message and str(tmp_path / "bloodmnist.npz") in message
+    assert "zenodo.org" in message and "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_download_is_not_kept(tmp_path, served, monkeypatch):
+    monkeypatch.setitem(CATALOG, "octmnist", replace(CATALOG["octmnist"], md5="0" * 32))
+    with pytest.raises(UserError, match=r"has MD5 .* expected 0{32}"):
+        sources.load("octmnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_cache_is_reported(tmp_path):
+    (tmp_path / "bloodmnist.npz").write_bytes(b"half")
+    with pytest.raises(UserError, match="delete it"):
+        sources.load("bloodmnist", tmp_path)
+
+
+# --- the real images at hand
+
+
+@pytest.mark.parametrize(
+    ("stem", "sizes", "channels", "k"),
+    [
+        ("pbc_blood8", (11952, 1707, 3415), 3, 8),
+        ("chest_xray3", (3640, 520, 1040), 1, 3),
+        ("pneumonia2", (4550, 650, 618), 1, 2),
+    ],
+)
+def test_real_images(stem, sizes, channels, k):
+    path = SHARED / f"{stem}.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    data = sources.load(str(path))
+    assert data.name == stem and len(data.class_names) == k and data.notes == ()
+    assert tuple(len(s.labels) for s in (data.train, data.val, data.test)) == sizes
+    assert data.train.images.shape[1:] == (28, 28, channels)
