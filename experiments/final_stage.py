@@ -41,7 +41,6 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     """
     config, raw = session.settings.groups[evaluate.EvalConfig], session.raw
     iteration, synthetic = selected(folder, config.select)
-    origin = {"method": method, "model": session.run.model}
     share.save(
         folder / "synthetic.npz",
         synthetic,
@@ -49,7 +48,8 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         raw.class_names,
         dataset=raw.name,
         fingerprint=raw.fingerprint,
-        **origin,
+        method=method,
+        model=session.run.model,
     )
     rows = runs.read_log(folder / "log.jsonl")
     warnings, collapsed = health(rows, iteration, float(synthetic.step_size))
@@ -61,19 +61,10 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     test = session.test()
     shared = share.as_shared(share.load(folder / "synthetic.npz"))
     result = {
-        **origin,
-        "dataset": raw.name,
-        "fingerprint": raw.fingerprint,
-        "ipc": session.run.ipc,
-        "seed": session.run.seed,
-        "preset": session.run.preset,
-        "select": config.select,
+        **describe(session, method),
         "selected_iteration": iteration,
         "step_size": rate,
         "start_step_size": start_rate,
-        "majority_share": float(np.bincount(raw.test.labels).max() / len(raw.test.labels)),
-        "chance": 1 / session.classes,
-        "evaluation": {"networks": config.networks, "epochs": config.eval_epochs},
         "test": final_scores(session, folder, "test", synthetic, test, rate),
         "test_uint8": final_scores(session, folder, "test-uint8", shared, test, rate),
         "start": final_scores(session, folder, "start", start, test, start_rate),
@@ -86,9 +77,28 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         )
     result["warnings"] = warnings
     rows = runs.read_log(folder / "log.jsonl")
-    result["seconds"] = extra | {p: _seconds(rows, p) for p in ("distill", "evaluate")}
+    result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
     draw(session, folder, synthetic, rows, f"{method}, {raw.name}, ipc {session.run.ipc}")
     runs.write_json(folder / "result.json", result)
+
+
+def describe(session: Session, method: str) -> dict:
+    """The part of result.json that says what was evaluated and how."""
+    config, labels = session.settings.groups[evaluate.EvalConfig], session.raw.test.labels
+    return {
+        "method": method,
+        "model": session.run.model,
+        "dataset": session.raw.name,
+        "fingerprint": session.raw.fingerprint,
+        "ipc": session.run.ipc,
+        "seed": session.run.seed,
+        "preset": session.run.preset,
+        "select": config.select,
+        "majority_share": float(np.bincount(labels).max() / len(labels)),
+        "chance": 1 / session.classes,
+        "evaluation": {"networks": config.networks, "epochs": config.eval_epochs},
+        "warnings": [],
+    }
 
 
 def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str], bool]:
@@ -147,6 +157,6 @@ def show(folder: Path, console: Console) -> None:
     print_result(result, {k: str(folder / v) for k, v in names.items()}, console)
 
 
-def _seconds(rows: list[dict], phase: str) -> float:
+def phase_seconds(rows: list[dict], phase: str) -> float:
     """Time spent in a phase, over all sessions of a run."""
     return round(sum(r.get("seconds", 0.0) for r in rows if r["phase"] == phase), 1)

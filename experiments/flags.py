@@ -6,11 +6,11 @@ A value's order: the dataclass's default < the preset's table for (dataset, ipc)
 import dataclasses
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from absl import flags
 
 from medjax.config import option, validate
@@ -95,28 +95,32 @@ def help_text(title: str, groups: tuple[type, ...]) -> str:
             gap = " " if len(left) > 33 else " " * (34 - len(left))
             default = f" [{field.default}]" if field.default != "" else ""
             lines.append(left + gap + field.metadata["help"] + default)
-    return "\n".join(textwrap.shorten(x, 120) if len(x) > 120 else x for x in lines)
+    return "\n".join(lines)
 
 
-def launch(title: str, groups: tuple[type, ...], main: Callable[[], None]) -> None:
+def launch(
+    title: str,
+    groups: tuple[type, ...],
+    main: Callable[[], None],
+    shown: tuple[type, ...] | None = None,
+) -> None:
     """Parse the command line and run ``main``; a user's mistake is one line and exit status 2.
 
-    The compiled programs are kept in the user's cache folder, so that a second start skips compilation.
+    shown: the groups that ``--help`` lists; all, if not given. The compiled programs are kept in the user's cache
+    folder, so that a second start skips compilation.
     """
     define(*groups)
+    asked = {"-h", "--help", "--helpshort", "--helpfull"} & set(sys.argv)
     try:
-        words = FLAGS([w for w in sys.argv if w not in ("-h", "--help", "--helpshort")])
+        words = FLAGS([w for w in sys.argv if w not in asked])
+        if asked:
+            print(help_text(title, shown or groups))
+            return
         if len(words) > 1:
             raise UserError(f"{words[1]!r} is not a flag: flags look like --ipc=10 (see --help)")
-        if len(words) < len(sys.argv) and {"-h", "--help", "--helpshort"} & set(sys.argv):
-            print(help_text(title, groups))
-            return
-        import jax
-
         if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-            cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-            folder = str(Path(cache).expanduser() / "medjax" / "jax")
-            jax.config.update("jax_compilation_cache_dir", folder)
+            cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+            jax.config.update("jax_compilation_cache_dir", str(cache / "medjax" / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         main()
     except (UserError, flags.Error) as error:

@@ -15,8 +15,11 @@ from rich.progress import Progress
 from experiments.flags import RunConfig, Settings
 from medjax import augment, runs
 from medjax.data import preprocess, sources
+from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
+from medjax.errors import UserError
 from medjax.models import MODELS, ConvNetConfig, Model
+from medjax.share import SharedSet
 from medjax.types import Dataset, RawDataset, Synthetic
 
 #: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
@@ -75,7 +78,7 @@ def open_session(
 ) -> Session:
     """Preprocess (fitted once, kept in the data set's folder) and build the network."""
     begin = time.monotonic()
-    run, config = settings.groups[RunConfig], settings.groups[preprocess.PreprocessConfig]
+    run, config = settings.groups[RunConfig], settings.groups[PreprocessConfig]
     home = home_folder(settings, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
     model = build_model(settings, len(raw.class_names), raw.train.images.shape[-1])
@@ -94,9 +97,32 @@ def open_session(
     )
 
 
+def open_shared(
+    settings: Settings,
+    raw: RawDataset,
+    shared: SharedSet,
+    console: Console,
+    progress: Progress,
+) -> Session:
+    """A session in the model space that a distilled set brings along. Raises UserError if data and set do not fit."""
+    size, channels = shared.synthetic.images.shape[2:]
+    k, have = len(raw.class_names), raw.train.images.shape[-1]
+    if (k, have) != (len(shared.class_names), channels):
+        raise UserError(
+            f"the set has {len(shared.class_names)} classes and {channels} channels, {raw.name} has {k} and {have}: "
+            "give the --dataset it was distilled from"
+        )
+    groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
+    settings = settings._replace(groups=groups)
+    run, model = groups[RunConfig], build_model(settings, k, channels)
+    empty = Dataset(jnp.zeros((0, size, size, channels)), jnp.zeros(0, jnp.int32))
+    home, pre = Path(run.out), shared.preprocessor
+    return Session(settings, run, console, progress, raw, pre, model, empty, empty, home, 0.0)
+
+
 def build_model(settings: Settings, classes: int, channels: int) -> Model:
     """The network that the flags name."""
-    size = settings.groups[preprocess.PreprocessConfig].size
+    size = settings.groups[PreprocessConfig].size
     factory = MODELS[settings.groups[RunConfig].model]
     return factory(settings.groups[ConvNetConfig], classes=classes, size=size, channels=channels)
 

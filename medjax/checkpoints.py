@@ -38,16 +38,17 @@ def save(path: Path, tree: PyTree) -> None:
     """Write a pytree of arrays to the folder ``path``, atomically, replacing what is there."""
     host = jax.tree.map(np.asarray, jax.device_get(tree))
     path.parent.mkdir(parents=True, exist_ok=True)
-    ocp.save(path.absolute(), host, overwrite=True, custom_metadata={"sha256": digest(host)})
+    note: dict[str, Any] = {"sha256": digest(host)}
+    ocp.save(str(path.absolute()), host, overwrite=True, custom_metadata=note)
 
 
 def load(path: Path, like: PyTree) -> Any:
     """The pytree at ``path``, NumPy leaves, in the structure of ``like``. Raises Damaged."""
     shape = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
     try:
-        tree = ocp.load(path.absolute(), shape)
-        metadata = ocp.metadata(path.absolute())
-        written = metadata.custom_metadata["sha256"]
+        tree = ocp.load(str(path.absolute()), shape)
+        metadata = ocp.metadata(str(path.absolute())).custom_metadata
+        written = metadata["sha256"] if isinstance(metadata, dict) else None
     except Exception as error:  # orbax raises many kinds for a folder cut short
         raise Damaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if digest(tree) != written:

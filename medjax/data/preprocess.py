@@ -73,9 +73,10 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
             f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / c) ** 0.5)}"
         )
     blocks = np.split(images, range(BLOCK, len(images), BLOCK))
-    total = sum(resize(b, size).reshape(len(b), d).sum(0, dtype=np.float64) for b in blocks)
+    total, scatter = np.zeros(d), np.zeros((d, d))
+    for block in blocks:
+        total += resize(block, size).reshape(len(block), d).sum(0, dtype=np.float64)
     mean = _f32(total / len(images))
-    scatter = np.zeros((d, d), np.float64)
     for block in blocks:
         centred = resize(block, size).reshape(len(block), d) - mean
         scatter += centred.T @ centred

@@ -101,6 +101,7 @@ def convnet(config: ConvNetConfig, *, classes: int, size: int, channels: int) ->
         return net.init(key, jnp.zeros((1, size, size, channels)))["params"], {}
 
     def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Array, Any]:
-        return net.apply({"params": params}, images), model_state
+        logits: Any = net.apply({"params": params}, images)
+        return logits, model_state
 
     return Model(init, apply, forward_flops(config, size, channels, classes), separable=True)

@@ -69,25 +69,23 @@ def _score(score: dict) -> str:
 
 def _caption(result: dict) -> list[str]:
     """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
-    evaluation = result["evaluation"]
-    select = {
-        "val": "chosen on val",
-        "last": "the last one",
-        "test": "chosen on test",
-    }[result["select"]]
+    evaluation, iteration = result["evaluation"], result.get("selected_iteration")
+    trained = f"{evaluation['networks']} networks x {evaluation['epochs']} epochs (mean ± std)"
+    if iteration is not None:
+        how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
+        trained += f"; iteration {iteration}, {how[result['select']]}"
     lines = [
         f"{result['ipc']} image{'s' * (result['ipc'] > 1)} per class, {result['model']}, preset {result['preset']}, "
         f"seed {result['seed']}",
-        f"{evaluation['networks']} networks x {evaluation['epochs']} epochs (mean ± std); "
-        f"iteration {result['selected_iteration']}, {select}",
+        trained,
     ]
-    if result["select"] == "test":
+    if iteration is not None and result["select"] == "test":
         lines.append("select=test: the public codes' optimistic protocol")
     if result.get("step_size") is not None:
-        lines.append(
-            f"step size {result['step_size']:.4g}, for random real images "
-            f"{result['start_step_size']:.4g}"
-        )
+        steps = f"step size {result['step_size']:.4g}"
+        if "start_step_size" in result:
+            steps += f", for random real images {result['start_step_size']:.4g}"
+        lines.append(steps)
     lines.append(
         f"always the largest class: {100 * result['majority_share']:.1f} accuracy; "
         f"chance: {100 * result['chance']:.1f} balanced accuracy"

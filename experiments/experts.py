@@ -1,0 +1,35 @@
+"""Train expert trajectories alone; `experiments.mtt` with the same values finds them.
+
+python -m experiments.experts --dataset=phantom --preset=quick
+"""
+
+from configs.mtt import PRESETS
+from experiments.display import make_console, make_progress
+from experiments.expert_stage import experts_folder, experts_seconds, train_experts
+from experiments.flags import RunConfig, launch, resolve
+from experiments.session import load, open_session
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.mtt import MTTConfig
+from medjax.evaluate import EvalConfig
+from medjax.experts import ExpertsConfig
+from medjax.models import ConvNetConfig
+
+GROUPS = (RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig, MTTConfig, EvalConfig)
+SHOWN = (RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
+
+
+def main() -> None:
+    settings, console = resolve(GROUPS, PRESETS), make_console()
+    raw = load(settings, console)
+    with make_progress(console) as progress:
+        session = open_session(settings, raw, console, progress)
+        trajectories = train_experts(session)
+    console.print(
+        f"{trajectories.experts} experts, epochs 0 to {trajectories.epochs}, trained in "
+        f"{experts_seconds(session):.0f} s:\n{experts_folder(session)}",
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    launch("Train expert trajectories for MTT.", GROUPS, main, SHOWN)
