@@ -19,7 +19,7 @@ from medjax.models.base import Model
 from medjax.types import Dataset, Synthetic
 
 #: Test images a device call sees per network: bounds memory, like WORK_PER_CALL a constant.
-TEST_CHUNK = 256
+TEST_CHUNK = 64
 
 
 @dataclasses.dataclass(frozen=True)

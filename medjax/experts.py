@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from medjax import cost, train
 from medjax.config import option
-from medjax.types import Dataset
+from medjax.types import Dataset, Trajectories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,3 +112,13 @@ def train_group(
             state = tail(step_keys, state, data, orders)
         snapshot = np.asarray(flatten(state.params))
         yield Progress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
+
+
+def train_in_memory(
+    trainer: train.Trainer, key: Array, data: Dataset, rate: float, *, experts: int, epochs: int
+) -> Trajectories:
+    """All experts at once, kept in memory: for use from Python. Expert i draws from ``fold_in(key, i)``."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(experts))
+    items = train_group(trainer, keys, data, rate, epochs=epochs)
+    rows = np.stack([item.snapshot for item in items if item.snapshot is not None])
+    return Trajectories(lambda expert, epochs: rows[epochs, expert], experts, epochs)
