@@ -32,7 +32,7 @@ PRESETS = {
         ("*", "*"): {
             "experts": 3,
             "expert_sampling": "balanced",
-            "iterations": 300,
+            "iterations": 200,
             "inner_steps": 20,
             "expert_span": 1,
             "max_start_epoch": 4,
