@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.display import track
-from experiments.session import Session, dsa
+from experiments.session import Session
 from medjax import checkpoints, evaluate, metrics, runs
+from medjax.augment import augment
 from medjax.types import Dataset, Synthetic
 
 #: Step sizes among which val chooses for images that bring none of their own.
@@ -34,7 +35,7 @@ def evaluate_set(
         scores = [metrics.Scores(*(_number(v) for v in row)) for row in known["scores"]]
     else:
         config = session.settings.groups[evaluate.EvalConfig]
-        trainer = evaluate.trainer(config, session.model, session.classes, dsa())
+        trainer = evaluate.trainer(config, session.model, session.classes, augment)
         people = evaluate.population(
             config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
         )

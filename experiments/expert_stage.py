@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.display import track
-from experiments.session import Session, dsa
+from experiments.session import Session
 from medjax import checkpoints, experts, runs, train
+from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
 from medjax.models import ConvNetConfig
 from medjax.types import Trajectories
@@ -83,7 +84,7 @@ def _trainer(session: Session) -> train.Trainer:
     config = session.settings.groups[experts.ExpertsConfig]
     balanced = config.expert_sampling == "balanced"
     model, batch = session.model, config.expert_batch
-    return train.Trainer(model, train.sgd(), dsa(), batch, session.classes, balanced)
+    return train.Trainer(model, train.sgd(), augment, batch, session.classes, balanced)
 
 
 def _parameters(session: Session) -> int:

@@ -35,7 +35,8 @@ def forecast(session: Session) -> None:
     parts = ", ".join(f"{name} {_time(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(
-        f"forecast from nothing: about {_time(total)} ({parts}) and {memory / 1e9:.1f} GB of memory here"
+        f"forecast from nothing: {_time(total)} ({parts}), {memory / 1e9:.1f} GB of memory",
+        soft_wrap=True,
     )
     if total > LONG and jax.default_backend() == "cpu":
         session.console.print("hint: on a CPU, --preset=cpu is made for this: minutes, not days")

@@ -11,8 +11,9 @@ from experiments.expert_stage import experts_seconds, train_experts
 from experiments.flags import RunConfig, launch, resolve
 from experiments.forecast import forecast
 from experiments.search import start_step_size
-from experiments.session import dsa, load, open_session, random_start, run_folder
+from experiments.session import load, open_session, random_start, run_folder
 from medjax import runs
+from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import METHODS
 from medjax.distill.mtt import MTTConfig, iteration_flops
@@ -36,7 +37,7 @@ def main() -> None:
         forecast(session)
         trajectories = train_experts(session)
         config, ipc = settings.groups[MTTConfig], session.run.ipc
-        parts = {"model": session.model, "augment": dsa(), "trajectories": trajectories}
+        parts = {"model": session.model, "augment": augment, "trajectories": trajectories}
         distiller = METHODS["mtt"](config, **parts, ipc=ipc, classes=session.classes)
         flops = iteration_flops(config, session.model, ipc * session.classes)
         prepare = start_step_size(session, folder, distiller, config)

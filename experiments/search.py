@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.session import Session, dsa
+from experiments.session import Session
 from medjax import runs
+from medjax.augment import augment
 from medjax.distill import Distiller
 from medjax.distill.mtt import MTTConfig, Segments, search_step_size
 
@@ -31,7 +32,7 @@ def start_step_size(
 
         @jax.jit
         def search(state: Any, segments: Segments, grid: Any) -> Any:
-            parts = {"model": session.model, "augment": dsa()}
+            parts = {"model": session.model, "augment": augment}
             return search_step_size(config, search_key, state, segments, grid, **parts)
 
         best, losses = search(state, segments, jnp.asarray(GRID))

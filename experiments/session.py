@@ -1,9 +1,8 @@
 """What every launcher starts from: data on the device, network, folders, keys."""
 
-import functools
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from experiments.flags import RunConfig, Settings
-from medjax import augment, runs
+from medjax import runs
 from medjax.data import preprocess, sources
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
@@ -145,8 +144,3 @@ def random_start(session: Session) -> Synthetic:
     ipc, classes = session.run.ipc, session.classes
     images, labels = select_real(session.key("init"), session.train, ipc, classes)
     return Synthetic(images, labels, jnp.float32(np.nan))
-
-
-def dsa(enabled: bool = True) -> Any:
-    """Per-image DSA, as MTT uses it."""
-    return functools.partial(augment.augment, siamese=False) if enabled else None

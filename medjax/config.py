@@ -1,6 +1,7 @@
 """Fields of the frozen dataclasses that hold hyper-parameters: default, one line of help, and what is allowed."""
 
 import dataclasses
+import math
 from typing import Any
 
 from medjax.errors import UserError
@@ -27,7 +28,7 @@ def validate(config: Any) -> None:
             raise UserError(
                 f"--{field.name}={value} is not known: choose one of {', '.join(choices)}"
             )
-        if isinstance(value, float) and value != value:
-            raise UserError(f"--{field.name}={value} is not a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--{field.name}={value} is not a finite number")
         if low is not None and value < low:
             raise UserError(f"--{field.name}={value} is too small: the least is {low}")

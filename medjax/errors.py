@@ -1,7 +1,7 @@
 """The one exception meant for the person at the keyboard."""
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Something the user can put right.
 
     The message is one line: what is wrong, and what to do about it. Launchers print it and exit with status 2; every

@@ -5,6 +5,7 @@ after half of the epochs.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from medjax import cost, metrics, train
 from medjax.config import option
 from medjax.models.base import Model
-from medjax.types import Dataset, Synthetic
+from medjax.types import Dataset, PyTree, Synthetic
 
 #: Test images a device call sees per network: bounds memory, like WORK_PER_CALL a constant.
 TEST_CHUNK = 64
@@ -53,6 +54,7 @@ class Population(NamedTuple):
     forget: Array
 
 
+@functools.cache  # one object for equal arguments, so that the jitted functions below compile once
 def trainer(
     config: EvalConfig, model: Model, classes: int, augment: train.Augment | None
 ) -> train.Trainer:
@@ -76,9 +78,28 @@ def population(
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def start_networks(trainer: train.Trainer, people: Population) -> train.FitState:
     """Fresh networks, leading axis e."""
-    return jax.jit(jax.vmap(lambda k: train.start(trainer, jax.random.fold_in(k, 0))))(people.keys)
+    return jax.vmap(lambda k: train.start(trainer, jax.random.fold_in(k, 0)))(people.keys)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def advance(
+    trainer: train.Trainer,
+    people: Population,
+    data: Dataset,
+    state: train.FitState,
+    first: Int[Array, ""],
+    last: Int[Array, ""],
+) -> train.FitState:
+    """Epochs ``first`` .. ``last`` - 1 of every network, in one vmapped program."""
+
+    def one(key: Array, rates: Array, state: train.FitState) -> train.FitState:
+        run_key = jax.random.fold_in(key, 1)
+        return train.fit(trainer, run_key, state, data, rates, people.forget, first, last)
+
+    return jax.vmap(one)(people.keys, people.rates, state)
 
 
 def train_networks(
@@ -90,40 +111,33 @@ def train_networks(
 ) -> Iterator[tuple[int, train.FitState]]:
     """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call (some seconds)."""
     data = Dataset(synthetic.images, synthetic.labels)
-
-    def call(
-        people: Population, data: Dataset, state: train.FitState, a: Array, b: Array
-    ) -> train.FitState:
-        def one(key: Array, rates: Array, state: train.FitState) -> train.FitState:
-            run_key = jax.random.fold_in(key, 1)
-            return train.fit(trainer, run_key, state, data, rates, people.forget, a, b)
-
-        return jax.vmap(one)(people.keys, people.rates, state)
-
-    call = jax.jit(call)
     count, epochs = people.rates.shape
     epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
     for begin in range(first, epochs, per_call):
         end = min(begin + per_call, epochs)
-        state = jax.block_until_ready(call(people, data, state, jnp.int32(begin), jnp.int32(end)))
-        yield end, state
+        state = advance(trainer, people, data, state, jnp.int32(begin), jnp.int32(end))
+        yield end, jax.block_until_ready(state)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def probabilities(
+    model: Model, state: train.FitState, images: Float[Array, "n h w c"]
+) -> Float[Array, "e n k"]:
+    """Class probabilities of every network."""
+
+    def one(params: PyTree, model_state: PyTree) -> Array:
+        return jax.nn.softmax(model.apply(params, model_state, images, False)[0])
+
+    return jax.vmap(one)(state.params, state.model_state)
 
 
 def predict(
     model: Model, state: train.FitState, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "e n k"]:
     """Class probabilities of every network, ``TEST_CHUNK`` images at a time."""
-
-    @jax.jit
-    def probabilities(state: train.FitState, part: Array) -> Array:
-        def one(params: Array, model_state: Array) -> Array:
-            return jax.nn.softmax(model.apply(params, model_state, part, False)[0])
-
-        return jax.vmap(one)(state.params, state.model_state)
-
     parts = [
-        np.asarray(probabilities(state, images[i : i + TEST_CHUNK]))
+        np.asarray(probabilities(model, state, images[i : i + TEST_CHUNK]))
         for i in range(0, images.shape[0], TEST_CHUNK)
     ]
     return np.concatenate(parts, axis=1)

@@ -15,6 +15,7 @@ theirs).
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from medjax import cost
@@ -30,8 +30,10 @@ from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.matching import parameter_distance
 from medjax.distill.selection import select_real
+from medjax.distill.unroll import minibatches, student
+from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.train import Augment, batch_gradient
+from medjax.train import Augment
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: Losses whose median says what is normal, and how many of them it takes to say so.
@@ -72,8 +74,8 @@ class State(NamedTuple):
 
     images [m, h, w, c], labels [m], step_size []: the synthetic set.
     opt_state, step_trace []: momentum of the images and of the step size.
-    recent: the last hundred finite losses, NaN where there are fewer.
-    seen: finite losses so far.
+    recent: the last hundred losses of finite iterations, NaN where there are fewer.
+    seen: finite iterations so far.
     """
 
     images: Array
@@ -113,14 +115,14 @@ def mtt(
     ipc: int,
     classes: int,
 ) -> Distiller:
-    """MTT as a `Distiller`. Raises ValueError for values that cannot work together (see `check`)."""
+    """MTT as a `Distiller`. Raises UserError for values that cannot work together (see `check`)."""
     check(config, model, trajectories, ipc * classes)
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def init(key: Array, data: Dataset) -> State:
         images, labels = select_real(key, data, ipc, classes)
         if config.init_images == "noise":
-            images = jax.random.normal(key, images.shape)
+            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
         return State(
             images,
             labels,
@@ -160,7 +162,7 @@ def mtt(
         median = jnp.nanmedian(state.recent)
         use = finite & ~((state.seen >= ENOUGH) & (value > config.skip_factor * median))
         kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
-        # Every finite loss is remembered, also a skipped one: should the level really have risen, the median follows.
+        # A loss far above the median is remembered too: should the level really have risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
         kept = kept._replace(
             recent=state.recent.at[slot].set(value, mode="drop"),
@@ -182,17 +184,17 @@ def iteration_flops(config: MTTConfig, model: Model, images: int) -> float:
 
 
 def check(config: MTTConfig, model: Model, trajectories: Trajectories, images: int) -> None:
-    """ValueError with one clear line if the parts do not fit."""
+    """UserError if the parts do not fit."""
     if not model.separable:
-        raise ValueError("MTT needs a network without batch statistics; choose --model=convnet")
+        raise UserError("MTT needs a network without batch statistics; choose --model=convnet")
     needed = config.max_start_epoch - 1 + config.expert_span
     if trajectories.epochs < needed:
-        raise ValueError(
+        raise UserError(
             f"experts reach epoch {trajectories.epochs}, but starts below {config.max_start_epoch} plus a span of "
             f"{config.expert_span} read epoch {needed}: train longer or lower --max_start_epoch"
         )
     if config.batch_syn > images:
-        raise ValueError(
+        raise UserError(
             f"--batch_syn={config.batch_syn} is more than the {images} synthetic images"
         )
 
@@ -213,48 +215,6 @@ def match(
     synthetic = Synthetic(images, labels, step_size)
     end = student(model, augment, student_key, synthetic, segment.start, table)
     return parameter_distance(end, segment.start, segment.target)
-
-
-def minibatches(key: Array, images: int, batch: int, steps: int) -> Int[Array, "N batch"]:
-    """The images of each inner step: the whole set where ``batch`` is 0, else pieces of fresh permutations.
-
-    What a permutation leaves after its last full piece is dropped (the public code steps on it, smaller).
-    """
-    if batch in (0, images):
-        return jnp.tile(jnp.arange(images, dtype=jnp.int32), (steps, 1))
-    pieces = images // batch
-    keys = jax.random.split(key, -(-steps // pieces))
-    orders = jax.vmap(lambda k: jax.random.permutation(k, images))(keys)
-    return orders[:, : pieces * batch].reshape(-1, batch)[:steps].astype(jnp.int32)
-
-
-def student(
-    model: Model,
-    augment: Augment | None,
-    key: Array,
-    synthetic: Synthetic,
-    start: Float[Array, " p"],
-    table: Int[Array, "N batch"],
-) -> Float[Array, " p"]:
-    """Where eq. 4 leads from ``start``, one step on each row of ``table``; differentiable to any order."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0))[0]
-    unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))[1]
-    whole = table.shape[1] == synthetic.labels.shape[0]
-
-    @jax.checkpoint
-    def inner(theta: Any, xs: tuple[Array, Array]) -> tuple[Any, None]:
-        key, chosen = xs
-        images, labels = synthetic.images, synthetic.labels
-        if not whole:
-            images, labels = images[chosen], labels[chosen]
-        if augment is not None:
-            images = augment(key, images)
-        _, _, grads = batch_gradient(model, theta, {}, Dataset(images, labels))
-        return jax.tree.map(lambda p, g: p - synthetic.step_size * g, theta, grads), None
-
-    keys = jax.random.split(key, table.shape[0])
-    theta, _ = lax.scan(inner, unravel(start), (keys, table))
-    return ravel_pytree(theta)[0]
 
 
 def update_step_size(
@@ -287,6 +247,7 @@ def read_segments(
     return Segments(stacked[:, :, 0], stacked[:, :, 1])
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def draw_segments(
     config: MTTConfig, experts: int, key: Array, iterations: Int[Array, " K"]
 ) -> tuple[Int[Array, "K b"], Int[Array, "K b"]]:
@@ -307,7 +268,7 @@ def draw_segments(
 
         return jax.vmap(at)(position), starts
 
-    return jax.jit(jax.vmap(draw))(iterations)
+    return jax.vmap(draw)(iterations)
 
 
 def search_step_size(

@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from medjax.config import option
+from medjax.errors import UserError
 from medjax.models.base import Model
 from medjax.models.conv import LOWERINGS, conv3x3, default_lowering
 
@@ -90,15 +91,15 @@ def forward_flops(config: ConvNetConfig, size: int, channels: int, classes: int)
 
 
 def convnet(config: ConvNetConfig, *, classes: int, size: int, channels: int) -> Model:
-    """ConvNet-D-W for ``size`` x ``size`` images. Raises ValueError if pooling leaves nothing of the image."""
+    """ConvNet-D-W for ``size`` x ``size`` images. Raises UserError if pooling leaves nothing of the image."""
     if size >> config.depth < 1:
-        raise ValueError(
-            f"depth {config.depth} pools {size} px images away; lower depth or raise size"
+        raise UserError(
+            f"--depth {config.depth} pools {size} px images away; lower depth or raise size"
         )
     net = ConvNet(classes, config)
 
     def init(key: Array) -> tuple[Any, Any]:
-        return net.init(key, jnp.zeros((1, size, size, channels)))["params"], {}
+        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
 
     def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Array, Any]:
         logits: Any = net.apply({"params": params}, images)

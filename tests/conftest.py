@@ -1,0 +1,112 @@
+"""How the tests run JAX, and the tiny things they share.
+
+Every signature of medjax is checked by beartype, shapes of arrays against each other are checked without promotion,
+and compiled programs are kept from one run of the tests to the next.
+"""
+
+import getpass
+import os
+import pathlib
+import tempfile
+
+import jax
+import jaxtyping
+
+# Before any test module imports medjax. The tower: an int will do where a float is asked for, as for pyright.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+jaxtyping.install_import_hook("medjax", CHECKER)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from medjax.models import ConvNetConfig, Model, convnet  # noqa: E402
+from medjax.types import Dataset  # noqa: E402
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    folder = pathlib.Path(tempfile.gettempdir(), f"medjax-tests-{getpass.getuser()}")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """A golden file as a dict of arrays, by name."""
+
+    def read(name):
+        with np.load(GOLDEN / f"{name}.npz") as file:
+            return dict(file)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """45 images of 3 classes (24, 15 and 6 images): a patch of the class's own place and colour, and noise."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(3), [24, 15, 6]))
+    images = 0.5 * rng.normal(size=(45, 16, 16, 3))
+    for image, label in zip(images, labels, strict=True):
+        image[4 * label : 4 * label + 6, 5:11, label] += 2
+    return Dataset(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.int32))
+
+
+@pytest.fixture(scope="session")
+def net():
+    """A tiny ConvNet for `tiny`."""
+    return convnet(ConvNetConfig(width=4, depth=2), classes=3, size=16, channels=3)
+
+
+@pytest.fixture(scope="session")
+def jitter():
+    """An augmentation that compiles in no time, for tests of where keys go rather than of DSA."""
+
+    def augment(key, images):
+        return images + 0.2 * jax.random.normal(key, images.shape)
+
+    return augment
+
+
+@pytest.fixture(scope="session")
+def linear():
+    """(features, classes) -> softmax regression as a `Model`, small random weights."""
+
+    def model(features, classes):
+        def init(key):
+            w = 0.1 * jax.random.normal(key, (features, classes))
+            return {"b": jnp.zeros(classes), "w": w}, {}
+
+        def apply(params, model_state, images, train):
+            x = images.reshape(images.shape[0], -1)
+            return x @ params["w"] + params["b"].reshape(1, -1), model_state
+
+        return Model(init, apply, flops=2.0 * features * classes, separable=True)
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def convnet_params():
+    """PyTorch's layouts (golden files) -> our parameters: (arrays, prefix of the names, depth) -> tree."""
+
+    def convert(arrays, prefix="", depth=3):
+        params = {}
+        for i in range(depth):
+            params[f"conv{i}_kernel"] = arrays[f"{prefix}conv{i}_weight"].transpose(2, 3, 1, 0)
+            params[f"conv{i}_bias"] = arrays[f"{prefix}conv{i}_bias"]
+            params[f"norm{i}"] = {
+                "scale": arrays[f"{prefix}norm{i}_scale"],
+                "shift": arrays[f"{prefix}norm{i}_shift"],
+            }
+        weight = arrays[f"{prefix}linear_weight"]
+        channels = arrays[f"{prefix}conv{depth - 1}_bias"].size
+        side = int((weight.shape[1] / channels) ** 0.5)
+        by_place = weight.reshape(-1, channels, side, side).transpose(2, 3, 1, 0)
+        params["linear_kernel"] = by_place.reshape(weight.shape[1], -1)
+        params["linear_bias"] = arrays[f"{prefix}linear_bias"]
+        return params
+
+    return convert

@@ -1,0 +1,77 @@
+"""The two lowerings of the 3x3 convolution are one function, also differentiated twice."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medjax.models.conv import LOWERINGS, conv3x3
+
+
+def by_hand(x, kernel, padding):
+    """Cross-correlation written as sums over the nine taps."""
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    h, w = x.shape[1] - 2, x.shape[2] - 2
+    taps = [(i, j) for i in range(3) for j in range(3)]
+    return sum(
+        np.einsum("nhwc,cd->nhwd", x[:, i : i + h, j : j + w], kernel[i, j]) for i, j in taps
+    )
+
+
+@pytest.fixture(params=[(1, 1), (1, 3), (3, 1), (3, 3)], ids=lambda p: f"pad{p[0]}-channels{p[1]}")
+def case(request):
+    """Oblong images, a kernel, and the padding."""
+    padding, channels = request.param
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(2, 5, 7, channels)), rng.normal(size=(3, 3, channels, 4)), padding
+
+
+def test_value(case):
+    """Both lowerings give the sum over taps."""
+    x, kernel, padding = case
+    with jax.enable_x64(True):
+        for lowering in LOWERINGS:
+            got = conv3x3(jnp.asarray(x), jnp.asarray(kernel), padding, lowering)
+            np.testing.assert_allclose(got, by_hand(x, kernel, padding), atol=1e-12)
+
+
+def test_derivatives(case):
+    """First and second derivatives, to images and kernel, agree in float64."""
+    x, kernel, padding = case
+
+    def derivatives(x, kernel, lowering):
+        def loss(x, kernel):
+            return jnp.sin(conv3x3(x, kernel, padding, lowering)).sum()
+
+        first = jax.grad(loss, (0, 1))
+
+        def length(x, kernel):
+            a, b = first(x, kernel)
+            return (a**2).sum() + (b**3).sum()
+
+        return first(x, kernel), jax.grad(length, (0, 1))(x, kernel)
+
+    with jax.enable_x64(True):
+        a, b = (jax.jit(derivatives, static_argnums=2)(x, kernel, name) for name in LOWERINGS)
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert np.abs(left).max() > 0.1
+        np.testing.assert_allclose(left, right, rtol=1e-10, atol=1e-9 * np.abs(left).max())
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_vmap_over_weights(lowering):
+    """Several networks at once are the same as one after the other; float32, 1e-5."""
+    rng = np.random.default_rng(2)
+    x = jnp.asarray(rng.normal(size=(4, 2, 6, 6, 3)), jnp.float32)
+    kernels = jnp.asarray(rng.normal(size=(4, 3, 3, 3, 5)), jnp.float32)
+    together = jax.vmap(lambda x, k: conv3x3(x, k, 1, lowering))(x, kernels)
+    shared = jax.vmap(lambda k: conv3x3(x[0], k, 1, lowering))(kernels)
+    for i, kernel in enumerate(kernels):
+        np.testing.assert_allclose(together[i], conv3x3(x[i], kernel, 1, lowering), atol=1e-5)
+        np.testing.assert_allclose(shared[i], conv3x3(x[0], kernel, 1, lowering), atol=1e-5)
+
+
+def test_unknown_lowering():
+    """A misspelt name is named."""
+    with pytest.raises(ValueError, match="winograd"):
+        conv3x3(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 2)), 1, "winograd")

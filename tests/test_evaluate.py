@@ -1,0 +1,129 @@
+"""Evaluation: populations of networks, their schedule, and their predictions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medjax import cost, evaluate
+from medjax.evaluate import EvalConfig, Population
+from medjax.models import ConvNetConfig, convnet
+from medjax.types import Synthetic
+
+
+@pytest.fixture
+def small(tiny):
+    """Six images as a synthetic set."""
+    return Synthetic(tiny.images[:6], tiny.labels[:6], jnp.float32(0.05))
+
+
+def trained(trainer, people, synthetic, first=0, state=None):
+    """The population at the end of its training, and after how many epochs each device call ended."""
+    state = evaluate.start_networks(trainer, people) if state is None else state
+    calls = list(evaluate.train_networks(trainer, people, synthetic, state, first))
+    return calls[-1][1], [epochs for epochs, _ in calls]
+
+
+def test_population_is_its_networks(small, jitter):
+    """Three networks in one vmap are the same three one by one; float32, 1e-4."""
+    net = convnet(ConvNetConfig(width=4, depth=1), classes=3, size=16, channels=3)
+    trainer = evaluate.trainer(EvalConfig(), net, 3, jitter)
+    people = evaluate.population(EvalConfig(), jax.random.key(0), 3, 4, jnp.float32([0.05]))
+    together, done = trained(trainer, people, small)
+    assert done == [4]
+    for i in range(3):
+        alone = Population(people.keys[i : i + 1], people.rates[i : i + 1], people.forget)
+        single, _ = trained(trainer, alone, small)
+        for a, b in zip(
+            jax.tree.leaves(together.params), jax.tree.leaves(single.params), strict=True
+        ):
+            np.testing.assert_allclose(a[i], b[0], atol=1e-4)
+    kernels = together.params["linear_kernel"]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01  # different networks
+
+
+def test_schedule():
+    """x 0.1 after half of the epochs, momentum kept."""
+    people = evaluate.population(EvalConfig(), jax.random.key(0), 1, 10, jnp.float32([0.5]))
+    np.testing.assert_allclose(people.rates, [[0.5] * 5 + [0.05] * 5], rtol=1e-6)
+    assert people.forget.shape == (10,) and not people.forget.any()
+
+
+@pytest.mark.parametrize("epochs", [10, 11, 300])
+def test_schedule_of_the_public_code(epochs):
+    """Parity: a loop over E+1 epochs that, after epoch index E//2+1, lowers the rate and makes the optimiser anew."""
+    rates, forget, rate, anew = [], [], 0.5, False
+    for epoch in range(epochs + 1):
+        rates.append(rate)
+        forget.append(anew)
+        anew = epoch in [epochs // 2 + 1]
+        rate = rate * 0.1 if anew else rate
+    people = evaluate.population(
+        EvalConfig(decay_parity=True), jax.random.key(0), 2, epochs, jnp.float32([0.5])
+    )
+    np.testing.assert_allclose(people.rates, [rates] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(people.forget, forget)
+
+
+def test_step_sizes_in_pairs():
+    """Each step size of a grid has the same networks; networks have keys of their own, whatever their number."""
+    config, key = EvalConfig(), jax.random.key(3)
+    grid = evaluate.population(config, key, 3, 4, jnp.float32([0.1, 0.01]))
+    data = jax.random.key_data(grid.keys)
+    np.testing.assert_array_equal(data[:3], data[3:])
+    np.testing.assert_allclose(grid.rates[:, 0], [0.1] * 3 + [0.01] * 3)
+    assert len({tuple(row) for row in data[:3].tolist()}) == 3
+    fewer = evaluate.population(config, key, 2, 4, jnp.float32([0.1]))
+    np.testing.assert_array_equal(jax.random.key_data(fewer.keys), data[:2])
+
+
+def test_cut_anywhere(linear, small, monkeypatch):
+    """Calls of few epochs, and a training taken up again, end where one call ends, to the bit."""
+    trainer = evaluate.trainer(EvalConfig(eval_batch=4), linear(768, 3), 3, None)
+    people = evaluate.population(
+        EvalConfig(decay_parity=True), jax.random.key(0), 2, 6, small.step_size.reshape(1)
+    )
+    whole, done = trained(trainer, people, small)
+    assert done == [7]
+    work = cost.GRADIENT * trainer.model.flops * 6 * 2
+    monkeypatch.setattr(cost, "work_per_call", lambda: 2.5 * work)
+    parts, done = trained(trainer, people, small)
+    assert done == [2, 4, 6, 7]
+    begun = evaluate.start_networks(trainer, people)
+    _, begun = next(evaluate.train_networks(trainer, people, small, begun))
+    rest, done = trained(trainer, people, small, first=2, state=begun)
+    assert done == [4, 6, 7]
+    for other in (parts, rest):
+        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_predict_in_chunks(net, tiny, monkeypatch):
+    """Chunks that do not divide the images give every image's probabilities, in order."""
+    trainer = evaluate.trainer(EvalConfig(), net, 3, None)
+    people = evaluate.population(EvalConfig(), jax.random.key(1), 2, 1, jnp.float32([0.1]))
+    state = evaluate.start_networks(trainer, people)
+    whole = evaluate.predict(net, state, tiny.images)
+    monkeypatch.setattr(evaluate, "TEST_CHUNK", 17)
+    chunks = evaluate.predict(net, state, tiny.images)
+    assert chunks.shape == (2, 45, 3)
+    np.testing.assert_allclose(chunks, whole, atol=1e-6)
+    np.testing.assert_allclose(whole.sum(-1), 1, atol=1e-5)
+    assert np.ptp(whole, axis=1).min() > 1e-4
+    params = jax.tree.map(lambda a: a[1], state.params)
+    one = jax.nn.softmax(net.apply(params, {}, tiny.images[40:41], False)[0])
+    np.testing.assert_allclose(whole[1, 40:41], one, atol=1e-5)
+
+
+def test_scores(linear, tiny):
+    """Networks trained on one image a class score well on the real ones, and badly with a step size of zero."""
+    first = [int(np.argmax(tiny.labels == c)) for c in range(3)]
+    labels = jnp.arange(3, dtype=jnp.int32)
+    synthetic = Synthetic(tiny.images[jnp.array(first)], labels, jnp.float32(0.02))
+    trainer = evaluate.trainer(EvalConfig(), linear(768, 3), 3, None)
+    people = evaluate.population(EvalConfig(), jax.random.key(0), 2, 20, jnp.float32([0.02, 0.0]))
+    scores = evaluate.evaluate(trainer, people, synthetic, tiny)
+    assert len(scores) == 4
+    for good, untrained in zip(scores[:2], scores[2:], strict=True):
+        assert good.balanced_accuracy > 0.9 and good.auc > 0.95
+        assert untrained.balanced_accuracy < 0.8

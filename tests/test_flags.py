@@ -1,0 +1,569 @@
+"""No flag is dead: each of them, set on a command line, changes what its line of help says, and is recorded."""
+
+import dataclasses
+import sys
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import launching
+import numpy as np
+import pytest
+from absl import flags as absl_flags
+from jax.flatten_util import ravel_pytree
+from rich.console import Console
+
+from configs.mtt import PRESETS
+from experiments import expert_stage
+from experiments.display import make_progress
+from experiments.flags import RunConfig, define, help_text, resolve
+from experiments.mtt import GROUPS
+from experiments.search import start_step_size
+from experiments.session import home_folder, load, open_session, run_folder
+from medjax import evaluate, runs, train
+from medjax.distill import METHODS, run
+from medjax.distill.mtt import MTTConfig
+from medjax.errors import UserError
+from medjax.evaluate import EvalConfig
+from medjax.models import ConvNetConfig, Model, convnet
+from medjax.types import Dataset, Synthetic, Trajectories
+
+FIELDS = {field.name: field for group in GROUPS for field in dataclasses.fields(group)}
+
+
+def settings(*words):
+    """What a command line resolves to."""
+    known = set(absl_flags.FLAGS)
+    define(*GROUPS)
+    try:
+        absl_flags.FLAGS(["command", *words])
+        return resolve(GROUPS, PRESETS)
+    finally:
+        for name in set(absl_flags.FLAGS) - known:
+            delattr(absl_flags.FLAGS, name)
+        absl_flags.FLAGS.unparse_flags()
+
+
+def linear(features, classes):
+    """Softmax regression: compiles in no time, and is convex."""
+
+    def init(key):
+        return {"w": 0.1 * jax.random.normal(key, (features, classes))}, {}
+
+    def apply(params, model_state, images, train):
+        return images.reshape(images.shape[0], -1) @ params["w"], model_state
+
+    return Model(init, apply, flops=2.0 * features * classes, separable=True)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """60 noisy images of 3 classes, unbalanced, 4 px."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), [40, 12, 8])
+    images = rng.normal(size=(60, 4, 4, 3)) + labels.reshape(-1, 1, 1, 1)
+    return Dataset(jnp.asarray(images, jnp.float32), jnp.asarray(labels, jnp.int32))
+
+
+class Course(NamedTuple):
+    """A distillation: first and last state, infos, and which expert epochs were read, (expert, start, end) each."""
+
+    begin: Any
+    state: Any
+    infos: Any
+    read: list
+
+
+#: Defaults of the flags' runs: all effects are large.
+BASE = {
+    "iterations": 3,
+    "inner_steps": 2,
+    "expert_span": 2,
+    "max_start_epoch": 4,
+    "lr_img": 1.0,
+    "lr_lr": 1e-3,
+    "img_momentum": 0.0,
+    "ipc": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def distil(data):
+    """(flags) -> Course of MTT with linear networks and made-up experts."""
+    features, count, epochs = 4 * 4 * 3, 5, 9
+    snapshots = 0.3 * np.random.default_rng(1).normal(size=(count, epochs + 1, features * 3))
+    snapshots = np.cumsum(snapshots, axis=1).astype(np.float32)
+
+    def course(**changed):
+        chosen = BASE | changed
+        resolved = settings("--preset=cpu", *(f"--{k}={v}" for k, v in chosen.items()))
+        config, ipc = resolved.groups[MTTConfig], resolved.groups[RunConfig].ipc
+        read = []
+
+        def reader(expert, rows):
+            read.append((expert, *(int(row) for row in rows)))
+            return snapshots[expert, rows]
+
+        distiller = METHODS["mtt"](
+            config,
+            model=linear(features, 3),
+            augment=None,
+            trajectories=Trajectories(reader, count, epochs),
+            ipc=ipc,
+            classes=3,
+        )
+        begin = distiller.init(jax.random.key(0), data)
+        *_, (_, state, infos) = run(
+            distiller,
+            jax.random.key(1),
+            data,
+            begin,
+            first=0,
+            iterations=config.iterations,
+            chunk=config.iterations,
+        )
+        return Course(begin, state, infos, read)
+
+    return course
+
+
+def make_session(tmp_path, *words):
+    """A session on the tiny colour set with linear networks."""
+    words = ("--preset=quick", f"--out={tmp_path}", "--size=4", "--whiten=normalise", *words)
+    resolved, console = settings(f"--dataset={launching.tiny('rgb')}", *words), Console(quiet=True)
+    session = open_session(resolved, load(resolved, console), console, make_progress(console))
+    return session._replace(model=linear(4 * 4 * 3, 3))
+
+
+CHECKS = {}
+
+
+def shows(*names):
+    """Marks the check of these flags; every flag of the launcher must have one."""
+
+    def mark(check):
+        CHECKS.update(dict.fromkeys(names, check.__name__))
+        return check
+
+    return mark
+
+
+# --- what every launcher asks first, preprocessing, network
+
+
+@shows("dataset", "seed", "out", "preset")
+def test_folders_and_keys(tmp_path):
+    """Data set and out name the place, seed and preset the run; a seed makes other networks and images."""
+    rgb, grey = (f"--dataset={launching.tiny(name)}" for name in ("rgb", "grey"))
+    one, other = settings(rgb, f"--out={tmp_path}"), settings(grey, f"--out={tmp_path / 'x'}")
+    raws = [load(s, Console(quiet=True)) for s in (one, other)]
+    homes = [home_folder(s, raw) for s, raw in zip((one, other), raws, strict=True)]
+    assert [home.parent for home in homes] == [tmp_path, tmp_path / "x"]
+    assert homes[0].name != homes[1].name
+    words = [(), ("--seed=1",), ("--preset=cpu",), ("--preset=quick",)]
+    folders = {run_folder(settings(rgb, *w), raws[0], "mtt").name for w in words}
+    assert len(folders) == 4
+    keys = [make_session(tmp_path, f"--seed={s}").key("experts") for s in (0, 0, 1)]
+    drawn = [int(jax.random.bits(key)) for key in keys]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@shows("size", "whiten", "model")
+def test_preprocessing_and_network(tmp_path):
+    """The side and the kind of model space, and the network that --model names."""
+    words = (f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}", "--width=4", "--depth=1")
+    console = Console(quiet=True)
+    for size, whiten, shape in ((8, "zca", (192, 192)), (6, "normalise", (3,))):
+        asked = settings(*words, f"--size={size}", f"--whiten={whiten}", "--model=convnet")
+        session = open_session(asked, load(asked, console), console, make_progress(console))
+        assert session.train.images.shape == (60, size, size, 3)
+        assert (session.pre.kind, session.pre.forward.shape) == (whiten, shape)
+        linear_part = session.model.init(jax.random.key(0))[0]["linear_kernel"]
+        assert linear_part.shape == ((size // 2) ** 2 * 4, 3)
+        config = session.settings.groups[ConvNetConfig]
+        expected = convnet(config, classes=3, size=size, channels=3)
+        assert session.model.flops == expected.flops
+    with pytest.raises(UserError, match="vit"):
+        settings("--model=vit")
+
+
+@shows("width", "depth", "conv")
+def test_network_flags():
+    """Channels, blocks, and the convolution in the traced program; auto is im2col here."""
+
+    def traced(*words):
+        config = settings(*words).groups[ConvNetConfig]
+        model = convnet(config, classes=3, size=8, channels=3)
+        params = jax.eval_shape(model.init, jax.random.key(0))[0]
+        images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+        program = jax.make_jaxpr(lambda p, x: model.apply(p, {}, x, True))(params, images)
+        return params, str(program).count("conv_general_dilated[")
+
+    for width, depth in ((4, 1), (6, 2), (6, 3)):
+        params, _ = traced(f"--width={width}", f"--depth={depth}")
+        kernels = [
+            v.shape for k, v in sorted(params.items()) if k.endswith("_kernel") and "conv" in k
+        ]
+        assert [shape[-1] for shape in kernels] == [width] * depth
+    counts = {c: traced("--depth=2", f"--conv={c}")[1] for c in ("lax", "im2col", "auto")}
+    assert counts == {"lax": 2, "im2col": 0, "auto": 0}
+
+
+# --- experts
+
+
+@shows("experts", "expert_epochs", "expert_lr", "expert_batch")
+def test_expert_flags(tmp_path):
+    """Number, length, step size (0: they stand still), and images a step."""
+
+    def trained(*words):
+        session = make_session(tmp_path, "--max_start_epoch=1", "--expert_span=1", *words)
+        reader = expert_stage.train_experts(session)
+        rows = [reader.read(i, np.arange(reader.epochs + 1)) for i in range(reader.experts)]
+        return np.stack(rows)
+
+    base = trained("--experts=1", "--expert_epochs=0", "--expert_batch=16")
+    assert base.shape == (1, 2, 144)
+    more = trained("--experts=2", "--expert_epochs=3", "--expert_batch=16")
+    assert more.shape == (2, 4, 144)
+    np.testing.assert_array_equal(more[:1, :2], base)
+    assert not np.array_equal(more[0], more[1])
+    still = trained("--experts=1", "--expert_lr=0")
+    np.testing.assert_array_equal(still[0, 0], still[0, 1])
+    faster = trained("--experts=1", "--expert_batch=16", "--expert_lr=0.02")
+    np.testing.assert_array_equal(faster[0, 0], base[0, 0])
+    moved = [np.linalg.norm(x[0, 1] - x[0, 0]) for x in (base, faster)]
+    assert 1.5 * moved[0] < moved[1] < 2.5 * moved[0]
+    steps = {}
+    for batch in (16, 60):
+        session = make_session(tmp_path, f"--expert_batch={batch}")
+        steps[batch] = train.steps_per_epoch(expert_stage._trainer(session), 60)
+    assert steps == {16: 4, 60: 1}
+    fewer = trained("--experts=1", "--expert_batch=60")
+    assert np.linalg.norm(fewer[0, 1] - fewer[0, 0]) < moved[0]
+
+
+@shows("expert_sampling")
+def test_expert_sampling(tmp_path, data):
+    """shuffled: every image once. balanced: with replacement, each class as often."""
+    orders = {}
+    for how in ("shuffled", "balanced"):
+        session = make_session(tmp_path, f"--expert_sampling={how}")
+        trainer = expert_stage._trainer(session)
+        keys = jax.random.split(jax.random.key(0), 20)
+        orders[how] = [np.asarray(train.epoch_order(trainer, k, data.labels)) for k in keys]
+    for order in orders["shuffled"]:
+        assert sorted(order) == list(range(60))
+    drawn = np.asarray(data.labels)[np.concatenate(orders["balanced"])]
+    assert np.abs(np.bincount(drawn) / len(drawn) - 1 / 3).max() < 0.06
+    assert len(set(orders["balanced"][0])) < 60
+
+
+# --- MTT
+
+
+@shows("iterations", "ipc")
+def test_counts(distil):
+    """Updates done; images a class."""
+    for iterations, ipc in ((1, 1), (4, 3)):
+        course = distil(iterations=iterations, ipc=ipc)
+        assert course.infos.loss.shape == (iterations,)
+        assert course.state.labels.tolist() == np.repeat(np.arange(3), ipc).tolist()
+        assert course.state.images.shape[0] == 3 * ipc
+
+
+@shows("inner_steps")
+def test_inner_steps(distil):
+    """More student steps lead further: about in proportion while the step size is tiny."""
+    near, far = (distil(inner_steps=n, lr_init=1e-4, iterations=1).infos for n in (1, 4))
+    assert far.displacement[0] / near.displacement[0] == pytest.approx(4, rel=0.05)
+
+
+@shows("expert_span", "max_start_epoch")
+def test_segments(distil):
+    """Targets lie M epochs after the starts, and starts below T+."""
+    for span, below in ((1, 1), (3, 6)):
+        read = distil(expert_span=span, max_start_epoch=below, iterations=40).read
+        starts = [start for _, start, _ in read]
+        assert {end - start for _, start, end in read} == {span}
+        assert set(starts) == set(range(below))
+    short, long = (
+        settings(f"--expert_span={m}", f"--max_start_epoch={t}") for m, t in ((1, 1), (3, 6))
+    )
+    needed = [
+        s.groups[MTTConfig].max_start_epoch - 1 + s.groups[MTTConfig].expert_span
+        for s in (short, long)
+    ]
+    assert needed == [1, 8]
+
+
+@shows("lr_img", "lr_lr")
+def test_step_sizes_of_the_update(distil):
+    """Images and step size move in proportion to their own step size, and stand still at 0."""
+    moved = {}
+    for lr_img, lr_lr in ((0.0, 1e-6), (1.0, 0.0), (2.0, 2e-6)):
+        course = distil(iterations=1, lr_img=lr_img, lr_lr=lr_lr, lr_update="raw")
+        images = np.abs(course.state.images - course.begin.images).max()
+        moved[lr_img] = images, abs(float(course.state.step_size - course.begin.step_size))
+    assert moved[0.0][0] == moved[1.0][1] == 0
+    assert moved[2.0][0] == pytest.approx(2 * moved[1.0][0], rel=1e-3)
+    assert moved[2.0][1] == pytest.approx(2 * moved[0.0][1], rel=0.05)
+
+
+@shows("lr_init")
+def test_start_of_the_step_size(distil, tmp_path):
+    """The value given; 0 makes the launcher search one, which the run's log and first row show."""
+    assert distil(lr_init=0.037, iterations=1).infos.step_size[0] == pytest.approx(0.037)
+    given = make_session(tmp_path, "--lr_init=0.01")
+    config = given.settings.groups[MTTConfig]
+    assert start_step_size(given, tmp_path, None, config) is None
+    searched, paper = launching.other_grey(), launching.paper_rgb()
+    (row,) = searched.rows("search")
+    assert row["step_size"] == pytest.approx(row["grid"][int(np.nanargmin(row["losses"]))])
+    assert searched.rows("distill")[0]["step_size"] == row["step_size"]
+    assert paper.rows("search") == []
+    assert paper.rows("distill")[0]["step_size"] == pytest.approx(0.01)
+
+
+@shows("lr_update", "lr_clip", "img_momentum")
+def test_update_of_the_step_size(distil):
+    """raw adds, multiplicative multiplies within the clip, and the momentum carries the last gradient on."""
+    for momentum in (0.0, 0.5):
+        raw = distil(lr_update="raw", lr_lr=1e-5, img_momentum=momentum).infos
+        gradient, steps = raw.grad_step_size, raw.step_size
+        assert steps[1] - steps[0] == pytest.approx(-1e-5 * gradient[0], rel=1e-2)
+        trace = momentum * gradient[0] + gradient[1]
+        assert steps[2] - steps[1] == pytest.approx(-1e-5 * trace, rel=1e-2)
+    for clip in (0.02, 0.3):
+        steps = distil(lr_update="multiplicative", lr_lr=1.0, lr_clip=clip).infos.step_size
+        np.testing.assert_allclose(np.abs(np.diff(np.log(steps))), clip, rtol=1e-4)
+    plain, heavy = (distil(img_momentum=m, lr_lr=0.0, lr_img=1e-3) for m in (0.0, 0.9))
+    ways = [np.linalg.norm(c.state.images - c.begin.images) for c in (plain, heavy)]
+    assert ways[0] != pytest.approx(ways[1], rel=1e-3)
+
+
+@shows("batch_syn")
+def test_synthetic_minibatches(distil):
+    """One inner step on two images changes these two; 0 takes all."""
+    for batch, count in ((2, 2), (0, 6)):
+        course = distil(batch_syn=batch, inner_steps=1, iterations=1)
+        moved = np.abs(course.state.images - course.begin.images).max((1, 2, 3)) > 0
+        assert moved.sum() == count
+
+
+@shows("meta_batch")
+def test_meta_batch(distil):
+    """So many segments are read for an iteration, and their gradients averaged."""
+    one, many = distil(meta_batch=1, iterations=2), distil(meta_batch=8, iterations=2)
+    assert (len(one.read), len(many.read)) == (2, 16)
+    assert many.infos.grad_images[0] < one.infos.grad_images[0]
+
+
+@shows("init_images")
+def test_start_of_the_images(distil, data):
+    """Real images of their class, or standard normal noise."""
+    real, noise = (distil(init_images=k, iterations=1, ipc=8).begin for k in ("real", "noise"))
+    for image, label in zip(real.images, real.labels, strict=True):
+        (found,) = np.flatnonzero((np.asarray(data.images) == image).all((1, 2, 3)))[:1]
+        assert data.labels[found] == label
+    assert abs(float(noise.images.mean())) < 0.1
+    assert abs(float(noise.images.std()) - 1) < 0.1
+
+
+@shows("skip_factor")
+def test_skip_factor(distil):
+    """At 1 a loss above the median is skipped, once enough losses are known; at a million none is."""
+    course = {f: distil(skip_factor=f, iterations=30, lr_img=0, lr_lr=0).infos for f in (1, 1e6)}
+    assert course[1.0].skipped[:10].sum() == 0
+    assert 5 <= course[1.0].skipped.sum() <= 15
+    assert course[1e6].skipped.sum() == 0
+
+
+@shows("expert_order")
+def test_expert_order(distil):
+    """cycled: all experts once, in some order, before any comes again. drawn: as chance has it."""
+    read = {o: distil(expert_order=o, iterations=20).read for o in ("drawn", "cycled")}
+    order = {o: [expert for expert, *_ in rows] for o, rows in read.items()}
+    rounds = [order["cycled"][i : i + 5] for i in range(0, 20, 5)]
+    assert all(sorted(r) == list(range(5)) for r in rounds)
+    assert len({tuple(r) for r in rounds}) > 1
+    assert any(sorted(order["drawn"][i : i + 5]) != list(range(5)) for i in range(0, 20, 5))
+
+
+# --- evaluation
+
+
+@shows("networks", "eval_epochs", "interim_networks", "interim_epochs", "eval_every", "select")
+@pytest.mark.parametrize("made", launching.RUNS, ids=[r.__name__ for r in launching.RUNS])
+def test_evaluations_are_as_large_as_asked(made):
+    """Networks and epochs of both kinds in the files of the evaluations; how often; the split and the choice."""
+    finished = made()
+    asked = {name: entry["value"] for name, entry in finished.config["values"].items()}
+    tables = {p.stem: runs.read_json(p) for p in finished.folder.glob("evaluations/*.json")}
+    for name in ("test", "test-uint8", "start"):
+        assert len(tables[name]["scores"]) == tables[name]["networks"] == asked["networks"]
+    interim = [t for name, t in tables.items() if name.startswith("interim-")]
+    assert len(interim) == -(-asked["iterations"] // asked["eval_every"])
+    assert {len(t["scores"]) for t in interim} == {asked["interim_networks"]}
+    searched = tables["start-on-val"]
+    assert len(searched["scores"]) == asked["interim_networks"] * len(searched["step_sizes"])
+    longest = {}
+    for row in finished.rows("evaluate"):
+        longest[row["name"]] = max(longest.get(row["name"], 0), row.get("epoch", 0))
+    assert longest["test"] == asked["eval_epochs"] + asked["decay_parity"]
+    assert longest["start-on-val"] == asked["interim_epochs"] + asked["decay_parity"]
+    assert finished.result["evaluation"] == {
+        "networks": asked["networks"],
+        "epochs": asked["eval_epochs"],
+    }
+    splits = {row["split"] for row in finished.rows("interim")}
+    assert splits == {"test" if asked["select"] == "test" else "val"}
+    if asked["select"] == "last":
+        assert finished.result["selected_iteration"] == asked["iterations"]
+
+
+def test_runs_differ_in_the_flags_of_the_evaluation():
+    """The check above saw two values of each."""
+    one, other = (
+        {name: entry["value"] for name, entry in made().config["values"].items()}
+        for made in (launching.paper_rgb, launching.other_grey)
+    )
+    for name in CHECKS:
+        if CHECKS[name] == "test_evaluations_are_as_large_as_asked":
+            assert one[name] != other[name], name
+    selects = {made().result["select"] for made in launching.RUNS}
+    assert selects == {"val", "last", "test"}
+
+
+@shows("eval_batch", "decay_parity")
+def test_recipe_of_the_evaluation(data):
+    """Images a step; the public code's later decay, its extra epoch and its forgotten momentum."""
+
+    def trained(*words):
+        config = settings("--preset=quick", *words).groups[EvalConfig]
+        trainer = evaluate.trainer(config, linear(4 * 4 * 3, 3), 3, None)
+        people = evaluate.population(config, jax.random.key(0), 1, 6, jnp.array([0.01]))
+        synthetic = Synthetic(data.images, data.labels, jnp.float32(0.01))
+        fresh = evaluate.start_networks(trainer, people)
+        *_, (epochs, state) = evaluate.train_networks(trainer, people, synthetic, fresh)
+        return people, epochs, np.asarray(ravel_pytree(state.params)[0])
+
+    plain, epochs, params = trained("--eval_batch=60", "--nodecay_parity")
+    assert epochs == 6
+    np.testing.assert_allclose(plain.rates[0], [0.01] * 3 + [0.001] * 3, rtol=1e-6)
+    assert not plain.forget.any()
+    parity, longer, _ = trained("--eval_batch=60", "--decay_parity")
+    assert longer == 7
+    np.testing.assert_allclose(parity.rates[0], [0.01] * 5 + [0.001] * 2, rtol=1e-6)
+    assert np.flatnonzero(parity.forget).tolist() == [5]
+    _, _, smaller = trained("--eval_batch=10", "--nodecay_parity")
+    fresh = np.asarray(
+        linear(48, 3).init(jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 0), 0))[0]["w"]
+    )
+    ways = [np.linalg.norm(p - fresh.ravel()) for p in (params, smaller)]
+    assert ways[1] > 2 * ways[0]
+
+
+# --- and none is forgotten
+
+
+def test_every_flag_has_its_check():
+    """A new flag needs a check in this file."""
+    assert set(CHECKS) == set(FIELDS)
+    here = sys.modules[__name__]
+    assert all(callable(getattr(here, name)) for name in CHECKS.values())
+
+
+def test_origin_and_precedence():
+    """Default < preset < flag, for every flag; what a flag sets is what the configuration holds."""
+    other = {int: 7, float: 0.125, bool: True, str: "text"}
+    for name, field in FIELDS.items():
+        choices = field.metadata["choices"]
+        new = choices[-1] if choices else other[field.type]
+        new = 2.5 if name == "skip_factor" else "cpu" if name == "preset" else new
+        asked = settings(f"--{name}={new}")
+        assert asked.values()[name] == new, name
+        assert asked.origin[name] == "flag"
+        untouched = settings().origin[name]
+        assert untouched == ("preset paper" if name in PRESETS["paper"]["*", "*"] else "default")
+    assert settings().groups[MTTConfig].lr_update == "raw"
+    assert settings("--preset=cpu").groups[MTTConfig].lr_update == MTTConfig.lr_update
+    assert settings("--lr_update=multiplicative").groups[MTTConfig].lr_update == "multiplicative"
+
+
+def test_flags_make_other_runs_and_no_flag_the_same():
+    """Every value but the place of things is part of the name of a run's folder."""
+    raw = load(settings(f"--dataset={launching.tiny('rgb')}"), Console(quiet=True))
+    base = run_folder(settings(), raw, "mtt")
+    assert base == run_folder(settings(), raw, "mtt")
+    for name, field in FIELDS.items():
+        if name in ("dataset", "out", "model"):
+            continue
+        value = settings().values()[name]
+        choices = [c for c in field.metadata["choices"] if c != value]
+        new = choices[0] if choices else "cpu" if name == "preset" else None
+        new = new or (not value if field.type is bool else value + 4)
+        assert run_folder(settings(f"--{name}={new}"), raw, "mtt") != base, name
+
+
+def test_entries_for_a_set_and_a_number_of_images_come_last():
+    """("*", "*") < ("*", ipc) < (set, "*") < (set, ipc), and a preset that does not fit is not looked at."""
+    table = {
+        ("*", "*"): {"iterations": 1, "inner_steps": 1, "expert_span": 1, "width": 1},
+        ("*", 5): {"iterations": 2, "inner_steps": 2, "expert_span": 2},
+        ("cells", "*"): {"iterations": 3, "inner_steps": 3},
+        ("cells", 5): {"iterations": 4},
+        ("cells", 6): {"iterations": 9},
+        ("others", 5): {"iterations": 9},
+    }
+    known = set(absl_flags.FLAGS)
+    define(*GROUPS)
+    try:
+        absl_flags.FLAGS(["x", "--dataset=/a/cells.npz", "--ipc=5", "--preset=paper"])
+        values = resolve(GROUPS, {"paper": table}).values()
+    finally:
+        for name in set(absl_flags.FLAGS) - known:
+            delattr(absl_flags.FLAGS, name)
+        absl_flags.FLAGS.unparse_flags()
+    names = ("iterations", "inner_steps", "expert_span", "width")
+    assert [values[n] for n in names] == [4, 3, 2, 1]
+
+
+def test_presets_name_flags_and_hold_for_every_set():
+    """A misspelt name in a table would be silently ignored; `cpu` and `quick` are tuned to no set."""
+    for name, table in PRESETS.items():
+        for entry in table.values():
+            assert set(entry) <= set(FIELDS), name
+            for flag, value in entry.items():
+                assert type(value) is FIELDS[flag].type, flag
+    assert set(PRESETS) == {"paper", "cpu", "quick"}
+    assert set(PRESETS["cpu"]) == set(PRESETS["quick"]) == {("*", "*")}
+    chosen = settings().values()
+    paper = {
+        "experts": 100,
+        "iterations": 5000,
+        "inner_steps": 20,
+        "expert_span": 3,
+        "max_start_epoch": 20,
+        "lr_img": 1000.0,
+        "lr_lr": 1e-6,
+        "lr_init": 0.01,
+        "lr_update": "raw",
+        "whiten": "zca",
+        "networks": 5,
+        "eval_epochs": 1000,
+        "decay_parity": True,
+        "expert_order": "cycled",
+    }
+    assert {name: chosen[name] for name in paper} == paper
+    assert settings("--preset=cpu").values()["eval_epochs"] == 1000
+
+
+def test_help_shows_the_defaults_of_every_flag():
+    """One line each, with what is allowed and the default; no line is cut."""
+    lines = help_text("Title.", GROUPS).splitlines()
+    for name, field in FIELDS.items():
+        (line,) = (text for text in lines if text.startswith(f"  --{name}="))
+        assert field.metadata["help"] in line
+        assert line.endswith(f"[{field.default}]")
+        assert all(choice in line for choice in field.metadata["choices"])

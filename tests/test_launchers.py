@@ -1,0 +1,372 @@
+"""The main command from beginning to end: what it writes, what it says, and what it does with wrong words."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import launching
+import numpy as np
+import pytest
+from launching import RUNS, contents, finished, mtt, other_grey, paper_rgb, paper_rgb_lax, tiny
+from PIL import Image
+
+from experiments.mtt import GROUPS
+from medjax import runs
+
+METRICS = {"accuracy", "balanced_accuracy", "auc"}
+PHASES = {"data", "experts", "distill", "evaluate"}
+FLAGS = {field.name for group in GROUPS for field in dataclasses.fields(group)}
+
+
+@pytest.fixture(params=RUNS, ids=[run.__name__ for run in RUNS])
+def run(request):
+    """Each of the runs: RGB and grey, both lowerings, every --select."""
+    return request.param()
+
+
+def value(run, flag):
+    """What config.json says of a flag."""
+    return run.config["values"][flag]["value"]
+
+
+def test_result_has_the_documented_interface(run):
+    """Names, scores with their mean, deviation and count as fractions, and seconds of every phase."""
+    result, data = run.result, run.config["data"]
+    assert result["method"] == "mtt"
+    assert result["dataset"] == "cells" == data["name"]
+    for name in ("ipc", "seed", "preset", "model", "select"):
+        assert result[name] == value(run, name)
+    for row in ("test", "test_uint8", "start"):
+        assert set(result[row]) == METRICS
+        for score in result[row].values():
+            assert set(score) == {"mean", "std", "n"}
+            assert 0 <= score["mean"] <= 1
+            assert 0 <= score["std"] <= 0.5
+            assert score["n"] == value(run, "networks")
+    assert set(result["seconds"]) >= PHASES
+    assert all(seconds >= 0 for seconds in result["seconds"].values())
+    assert sum(result["seconds"].values()) > 0
+
+
+def test_config_says_what_was_asked_and_where_it_came_from(run):
+    """Every flag with value and origin; versions, git revision, device, data."""
+    config, words = run.config, run.ended and run.config["command"][1:]
+    assert set(config["values"]) == FLAGS
+    given = {word.removeprefix("--").split("=")[0] for word in words}
+    preset = f"preset {run.result['preset']}"
+    for name, entry in config["values"].items():
+        assert set(entry) == {"value", "origin"}
+        assert (entry["origin"] == "flag") == (name in given)
+        assert entry["origin"] in ("flag", preset, "default")
+    origins = {entry["origin"] for entry in config["values"].values()}
+    assert origins == {"flag", preset, "default"}
+    assert {"python", "jax", "flax", "optax", "numpy"} <= set(config["versions"])
+    assert config["git"]
+    assert config["device"]["backend"] == "cpu"
+    data = config["data"]
+    assert (data["train"], data["val"], data["test"]) == (60, 24, 24)
+    assert data["classes"] == [f"kind {c}" for c in range(len(data["classes"]))]
+    assert data["fingerprint"] == run.result["fingerprint"]
+    assert run.folder.parent.name == f"cells-{data['fingerprint'][:8]}"
+
+
+def test_log_holds_every_iteration_and_every_evaluation_once(run):
+    """Iterations 1, 2, ...; interim evaluations every eval_every and at the end, on the right split."""
+    iterations, every = value(run, "iterations"), value(run, "eval_every")
+    assert [row["iteration"] for row in run.rows("distill")] == list(range(1, iterations + 1))
+    marks = sorted({*range(every, iterations + 1, every), iterations})
+    assert [row["iteration"] for row in run.rows("interim")] == marks
+    split = "test" if value(run, "select") == "test" else "val"
+    assert {row["split"] for row in run.rows("interim")} == {split}
+    for row in run.rows("distill"):
+        assert {"loss", "step_size", "displacement", "skipped", "seconds", "time"} <= set(row)
+        assert np.isfinite(row["loss"])
+    last = {r["name"]: r["epoch"] for r in run.rows("evaluate") if "epoch" in r}
+    parity = int(value(run, "decay_parity"))
+    for name, epochs in last.items():
+        final = name in ("test", "test-uint8", "start")
+        asked = value(run, "eval_epochs" if final else "interim_epochs")
+        assert epochs == asked + parity
+    assert {"test", "test-uint8", "start", "start-on-val"} <= set(last)
+
+
+def test_selected_iteration_is_the_one_that_select_names(run):
+    """val: best balanced accuracy on val; test: best accuracy on test; last: the last. The first of equals."""
+    key = {"val": "balanced_accuracy", "test": "accuracy"}.get(value(run, "select"))
+    rows = run.rows("interim")
+    best = max(rows, key=lambda row: row[key]) if key else rows[-1]
+    assert run.result["selected_iteration"] == best["iteration"]
+    steps = {row["iteration"]: row["step_size"] for row in run.rows("distill")}
+    following = steps.get(best["iteration"] + 1)  # a row holds the step size before its update
+    if following is not None:
+        assert run.result["step_size"] == pytest.approx(following, rel=1e-6)
+    with np.load(run.folder / "synthetic.npz") as z:
+        assert float(z["step_size"]) == run.result["step_size"]
+
+
+def test_synthetic_npz_is_whole_and_inverts(run):
+    """No pickles; m images in both forms; preprocessing matrices that undo each other; names and origin."""
+    k, ipc, size = len(run.config["data"]["classes"]), value(run, "ipc"), value(run, "size")
+    channels = 3 if k == 3 else 1
+    with np.load(run.folder / "synthetic.npz", allow_pickle=False) as archive:
+        z = dict(archive)
+    shape = (k * ipc, size, size, channels)
+    assert z["images"].shape == z["images_uint8"].shape == shape
+    assert (z["images"].dtype, z["images_uint8"].dtype) == (np.float32, np.uint8)
+    assert np.isfinite(z["images"]).all()
+    assert z["labels"].tolist() == np.repeat(np.arange(k), ipc).tolist()
+    assert list(z["class_names"]) == run.config["data"]["classes"]
+    assert z["preprocess"] == value(run, "whiten")
+    assert z["fingerprint"] == run.result["fingerprint"]
+    assert (z["method"], z["model"], z["dataset"]) == ("mtt", "convnet", "cells")
+    flat = z["images"].reshape(k * ipc, -1)
+    if value(run, "whiten") == "zca":
+        assert z["preprocess_forward"].shape == (size * size * channels,) * 2
+        product = z["preprocess_forward"] @ z["preprocess_inverse"]
+        np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-4)
+        pixels = (flat @ z["preprocess_inverse"] + z["preprocess_mean"]).reshape(shape)
+    else:
+        np.testing.assert_allclose(z["preprocess_forward"] * z["preprocess_inverse"], 1, rtol=1e-5)
+        pixels = z["images"] * z["preprocess_inverse"] + z["preprocess_mean"]
+    exact = 255 * np.clip(pixels, 0, 1)
+    assert np.abs(z["images_uint8"] - exact).max() <= 0.51
+
+
+@pytest.mark.parametrize("name", ["gallery.png", "curves.png"])
+def test_pictures_are_whole_and_show_something(run, name):
+    """Valid PNG files with more than one colour."""
+    with Image.open(run.folder / name) as image:
+        assert image.format == "PNG"
+        image.load()
+        assert min(image.size) > 200
+        assert len(np.unique(np.asarray(image.convert("L")))) > 10
+
+
+def test_table_and_paths_are_printed(run):
+    """Three rows, and the path of every file; nothing on the other channel."""
+    said = run.ended.stdout
+    for words in ("distilled (float)", "distilled (uint8, as shared)", "random real images"):
+        assert words in said
+    for name in ("result.json", "synthetic.npz", "gallery.png", "curves.png", "log.jsonl"):
+        assert str(run.folder / name) in said
+    assert "forecast" in said
+    assert run.ended.stderr == ""
+
+
+def test_finished_run_repeated_prints_its_table_and_changes_nothing():
+    """Bytes and times of all files stay, those of experts and preprocessing too."""
+    first = paper_rgb()
+    root = launching.workplace() / "one"
+    before = contents(root)
+    again = mtt(*first.config["command"][1:])
+    assert again.status == 0
+    assert contents(root) == before
+    table = first.ended.stdout[first.ended.stdout.index("mtt on cells") :]
+    assert again.stdout == table
+
+
+def test_two_fresh_runs_agree_bit_for_bit():
+    """The same command in another folder, its experts trained by the other command before: the same bytes."""
+    place = (f"--dataset={tiny('grey')}", f"--out={launching.workplace() / 'two'}")
+    alone = launching.SERVER.run("experiments.experts", *place, *launching.GREY)
+    assert alone.status == 0, alone.stderr
+    (folder,) = (launching.workplace() / "two").glob("*/experts-*")
+    assert str(folder) in alone.stdout
+    trained = launching.read_log(folder)
+    first, second = other_grey(), finished("grey", "two", *launching.GREY)
+    assert launching.read_log(folder) == trained, "mtt trained experts that were there"
+    assert first.folder != second.folder
+    assert first.folder.name == second.folder.name
+    assert launching.scores(first) == launching.scores(second)
+    for name in ("synthetic.npz", "gallery.png"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+
+
+def test_poisoned_test_labels_change_nothing_but_the_test_scores():
+    """Selection, images and interim rows do not know the test split."""
+    clean, poisoned = paper_rgb(), finished("poisoned", "one", *launching.PAPER, "--conv=im2col")
+    assert clean.folder.parent != poisoned.folder.parent
+    assert clean.result["fingerprint"] != poisoned.result["fingerprint"]
+    for name in ("selected_iteration", "step_size", "start_step_size", "warnings"):
+        assert clean.result[name] == poisoned.result[name]
+    files = [np.load(run.folder / "synthetic.npz") for run in (clean, poisoned)]
+    for key in files[0].files:
+        same = np.array_equal(files[0][key], files[1][key])
+        assert same == (key != "fingerprint"), key
+    timeless = [
+        [{k: v for k, v in r.items() if k not in ("time", "seconds", "wall")} for r in run.log]
+        for run in (clean, poisoned)
+    ]
+    assert timeless[0] == timeless[1]
+    assert clean.result["test"] != poisoned.result["test"]
+
+
+def test_select_test_chooses_on_test_and_says_so():
+    """The interim rows are those of the test split, and the table names the protocol."""
+    on_val, on_test = paper_rgb(), paper_rgb_lax()
+    mine, other = ([row["auc"] for row in run.rows("interim")] for run in (on_val, on_test))
+    assert mine != other
+    assert "optimistic" in on_test.ended.stdout
+    assert "optimistic" not in on_val.ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(paper_rgb, paper_rgb_lax), (other_grey, launching.other_grey_lax)]
+)
+def test_lowerings_agree(one, other):
+    """Another folder, other experts, the same course of the distillation to rounding."""
+    one, other = one(), other()
+    assert (value(one, "conv"), value(other, "conv")) == ("im2col", "lax")
+    assert one.folder != other.folder
+    assert one.experts() != other.experts()
+    for name in ("loss", "step_size", "grad_images", "displacement"):
+        mine, theirs = ([row[name] for row in run.rows("distill")] for run in (one, other))
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3)
+        if name == "grad_images":
+            assert mine != theirs, "equal to the last bit: is --conv read at all?"
+
+
+def test_missing_val_split_is_said(tmp_path):
+    """A tenth of train is set aside, aloud."""
+    with np.load(tiny("rgb")) as z:
+        np.savez(tmp_path / "bare.npz", **{k: z[k] for k in z.files if not k.startswith("val")})
+    words = (f"--dataset={tmp_path / 'bare.npz'}", f"--out={tmp_path}", *UNFIT["ZCA too large"][0])
+    ended = mtt(*launching.GREY, *words)
+    assert "note: no val split in bare.npz: 6 of the training images" in ended.stdout
+
+
+BAD = {
+    "unknown flag": (["--nonsense=1"], "nonsense"),
+    "no number": (["--ipc=many"], "ipc"),
+    "no value": (["--ipc"], "ipc"),
+    "too small": (["--ipc=0"], "--ipc=0"),
+    "negative": (["--lr_img=-1"], "--lr_img"),
+    "not a number": (["--lr_img=nan"], "--lr_img"),
+    "not a choice": (["--select=best"], "--select=best"),
+    "unknown model": (["--model=vit"], "--model=vit"),
+    "unknown preset": (["--preset=huge"], "--preset=huge"),
+    "unknown data set": (["--dataset=bloodmist"], "bloodmnist"),
+    "missing file": (["--dataset=/nowhere/cells.npz"], "/nowhere/cells.npz"),
+    "positional": (["phantom"], "'phantom'"),
+    "no boolean": (["--decay_parity=perhaps"], "decay_parity"),
+}
+
+
+def complaint(ended):
+    """The one line of an error; everything else fails the test."""
+    assert ended.status == 2, (ended.stdout, ended.stderr)
+    assert "Traceback" not in ended.stderr + ended.stdout
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_words_are_one_line_and_status_2(case, tmp_path):
+    """Whatever is wrong with the command line is named, without a traceback, before anything is written."""
+    words, named = BAD[case]
+    assert named in complaint(mtt(f"--out={tmp_path}", *words))
+    assert not list(tmp_path.iterdir())
+
+
+UNFIT = {
+    "more minibatch than images": (["--batch_syn=1000"], "--batch_syn"),
+    "pooled away": (["--depth=4"], "depth"),
+    "experts too short": (["--expert_epochs=1"], "epoch"),
+    "ZCA too large": (["--size=128", "--whiten=zca"], "--whiten=normalise"),
+    "seed too large": ([f"--seed={2**70}"], "seed"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_values_that_do_not_fit_together_are_one_line_before_any_work(case, tmp_path):
+    """Said at once: not after hours of experts."""
+    words, named = UNFIT[case]
+    place = (f"--dataset={tiny('rgb')}", f"--out={tmp_path}")
+    assert named in complaint(mtt(*place, *launching.GREY, *words))
+    assert not list(tmp_path.glob("*/experts-*/expert-*"))
+
+
+def test_results_folder_that_is_a_file_is_one_line(tmp_path):
+    """--out must be a folder."""
+    (tmp_path / "taken").write_text("")
+    words = (f"--dataset={tiny('rgb')}", f"--out={tmp_path / 'taken'}", *launching.GREY)
+    assert "taken" in complaint(mtt(*words))
+
+
+@pytest.mark.parametrize("launcher", ["mtt", "experts", "evaluate"])
+def test_help_fits_a_screen_and_lists_its_own_flags(launcher):
+    """Status 0, at most 60 lines of 120 columns, a line of help for every flag, none of absl's."""
+    ended = launching.SERVER.run(f"experiments.{launcher}", "--help")
+    lines = ended.stdout.splitlines()
+    assert (ended.status, ended.stderr) == (0, "")
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 120
+    listed = [line.split()[0].split("=")[0] for line in lines if line.startswith("  --")]
+    assert len(set(listed)) == len(listed)
+    for line in lines:
+        if line.startswith("  --"):
+            assert len(line.split(None, 1)[1]) > 10, line
+    if launcher == "mtt":
+        assert set(listed) == {f"--{name}" for name in FLAGS}
+    for foreign in ("flagfile", "undefok", "verbosity", "logtostderr"):
+        assert foreign not in ended.stdout
+
+
+def test_a_real_command_line_behaves_the_same():
+    """One process of its own: status and channels are those of the shell."""
+    command = [sys.executable, "-m", "experiments.mtt", "--prest=quick"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=launching.environment())
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1
+    assert "preset" in ended.stderr
+
+
+def test_locked_folder_is_one_line_and_status_2(tmp_path):
+    """A run's folder held by a living process is named with that process."""
+    first = other_grey()
+    words = [w for w in first.config["command"][1:] if not w.startswith("--out=")]
+    folder = tmp_path / first.folder.parent.name / first.folder.name
+    with runs.locked(folder):
+        line = complaint(mtt(*words, f"--out={tmp_path}"))
+    assert str(folder) in line
+    assert (folder / "lock").read_text() in line
+    assert [p.name for p in folder.iterdir()] == ["lock"]
+
+
+def evaluate(*words):
+    """``python -m experiments.evaluate`` for the grey run's network."""
+    few = ("--width=8", "--depth=1", "--networks=3", "--eval_epochs=9", "--conv=im2col")
+    return launching.SERVER.run("experiments.evaluate", *few, "--preset=quick", *words)
+
+
+def test_saved_set_evaluated_alone_scores_as_in_its_run(tmp_path):
+    """The same networks on the same images: the same scores; a second command reads them back."""
+    first = other_grey()
+    words = (f"--synthetic={first.folder / 'synthetic.npz'}", f"--dataset={tiny('grey')}")
+    ended = evaluate(*words, f"--out={tmp_path}")
+    assert ended.status == 0, ended.stderr
+    (folder,) = tmp_path.glob("evaluate-*")
+    result = json.loads((folder / "result.json").read_text())
+    assert result["test"] == first.result["test"]
+    assert result["test_uint8"] == first.result["test_uint8"]
+    assert (result["ipc"], result["step_size"]) == (3, first.result["step_size"])
+    assert "distilled (float)" in ended.stdout
+    before = contents(tmp_path)
+    assert evaluate(*words, f"--out={tmp_path}").stdout.endswith(ended.stdout[-200:])
+    assert contents(tmp_path) == before
+
+
+def test_evaluate_refuses_what_it_cannot_use(tmp_path):
+    """No set, a missing file, a file of another kind, another data set: one line each."""
+    mine = other_grey().folder / "synthetic.npz"
+    place = f"--out={tmp_path}"
+    assert "--synthetic" in complaint(evaluate(place))
+    assert "none.npz" in complaint(evaluate(place, "--synthetic=none.npz"))
+    wrong = f"--synthetic={tiny('grey')}"
+    assert "synthetic.npz" in complaint(evaluate(place, wrong, f"--dataset={tiny('grey')}"))
+    other = (f"--synthetic={mine}", f"--dataset={tiny('rgb')}")
+    assert "3 channels" in complaint(evaluate(place, *other))
+    assert not list(tmp_path.rglob("result.json"))

@@ -1,0 +1,197 @@
+"""Runs that are killed, damaged or extended end as if nothing had happened, bit for bit."""
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import launching
+import numpy as np
+import pytest
+from launching import SERVER, mtt, other_grey, paper_rgb, read_log, tiny, workplace
+from orbax.checkpoint import v1 as ocp
+
+#: Where a run dies: a log row, and after it nothing is done any more.
+DEATHS = {
+    "experts": r'"phase": "experts", "group": 1, "epoch": 2,',
+    "distillation": r'"phase": "distill", "iteration": 5,',  # the first of a chunk of two
+    "interim": r'"name": "interim-00000008", "epoch": 1\d,',
+    "final": r'"name": "test-uint8", "epoch": 11,',
+}
+
+
+def place(dataset, out):
+    """The flags that say where from and where to."""
+    return f"--dataset={tiny(dataset)}", f"--out={workplace() / out}"
+
+
+def logs(out):
+    """(the experts' rows, the run's rows) below a results folder, each with the phase."""
+    root = workplace() / out
+    return tuple(
+        [row for folder in root.glob(f"*/{kind}-*") for row in read_log(folder)]
+        for kind in ("experts", "mtt")
+    )
+
+
+@pytest.fixture(scope="module")
+def killed():
+    """The run of `paper_rgb` in another folder, killed in every phase, and the statuses of all its commands."""
+    words, statuses, locks = (*place("rgb", "killed"), *launching.PAPER, "--conv=im2col"), [], []
+    for death in DEATHS.values():
+        pid = SERVER.start().pid
+        statuses.append(mtt(*words, kill=death).status)
+        (lock,) = (workplace() / "killed").glob("*/mtt-*/lock")
+        locks.append(lock.read_text() == str(pid))
+    # And once from outside, at whatever point it happens to be.
+    process = SERVER.begin("experiments.mtt", *words)
+    begin = time.monotonic()
+    while not any(row.get("name") == "start" for row in logs("killed")[1]):
+        assert time.monotonic() - begin < launching.PATIENCE
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    statuses.append(SERVER.end().status)
+    return launching.finished("rgb", "killed", *launching.PAPER, "--conv=im2col"), statuses, locks
+
+
+def test_every_phase_was_killed_and_no_lock_was_in_the_way(killed):
+    """Five deaths by signal 9, each with its lock left behind, and then a result."""
+    run, statuses, locks = killed
+    assert statuses == [-signal.SIGKILL] * 5
+    assert all(locks)
+    assert run.ended.status == 0
+
+
+def test_killed_run_equals_the_run_in_one_go(killed):
+    """Distilled set, scores, evaluations, experts: the same bytes."""
+    run, whole = killed[0], paper_rgb()
+    assert run.folder != whole.folder
+    assert run.folder.name == whole.folder.name
+    assert launching.scores(run) == launching.scores(whole)
+    names = ["synthetic.npz", "gallery.png"]
+    names += [str(p.relative_to(whole.folder)) for p in whole.folder.glob("evaluations/*.json")]
+    assert len(names) >= 2 + 2 + 4
+    for name in names:
+        assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+    assert trajectories(run.experts()).keys() == {"expert-0000-e0004", "expert-0001-e0004"}
+    assert trajectories(run.experts()) == trajectories(whole.experts())
+
+
+def test_log_shows_at_most_one_chunk_twice(killed):
+    """An epoch of an expert, two iterations, one call of an evaluation; and every row that a whole run has."""
+    whole = paper_rgb()
+    one, two = logs("killed")
+    keys = ("phase", "group", "epoch", "iteration", "name")
+
+    def count(rows):
+        return Counter(tuple(row.get(key) for key in keys) for row in rows)
+
+    reference = count(read_log(whole.experts()) + whole.log)
+    counted = count(one + two)
+    assert counted.keys() == reference.keys()
+    again = Counter({key: n - reference[key] for key, n in counted.items() if n > reference[key]})
+    by_phase = Counter()
+    for (phase, *_), n in again.items():
+        by_phase[phase] += n
+    assert max(again.values()) == 1, again
+    assert by_phase["experts"] <= 1
+    assert (
+        1 <= by_phase["distill"] <= 2
+    )  # the process died between a chunk's rows and its checkpoint
+    assert by_phase["evaluate"] <= 3  # three deaths in evaluations
+
+
+def test_killed_run_tells_the_same_story(killed):
+    """Losses, step sizes and interim scores, row by row, those done twice included."""
+    run, whole = killed[0], paper_rgb()
+    for phase in ("distill", "interim"):
+        told = {row["iteration"]: plain(row) for row in whole.rows(phase)}
+        assert told.keys() == {row["iteration"] for row in run.rows(phase)}
+        for row in run.rows(phase):
+            assert plain(row) == told[row["iteration"]]
+
+
+def test_finished_run_leaves_no_litter(killed):
+    """Nothing but results: no networks in training, no temporary files, no half checkpoints."""
+    left = {p.name for p in killed[0].folder.parent.rglob("*")}
+    assert not [name for name in left if "tmp" in name]
+    assert not [name for name in left if re.fullmatch(r"group-\d{4}", name)]
+    folder = killed[0].folder / "evaluations"
+    assert all(p.suffix == ".json" for p in folder.iterdir())
+
+
+def test_damaged_checkpoint_of_a_distillation_is_passed_over():
+    """The one before it takes its place, and the result stays the same."""
+    words = (*place("grey", "damaged"), *launching.GREY)
+    assert mtt(*words, kill=r'"distill", "iteration": 5,').status == -signal.SIGKILL
+    (folder,) = (workplace() / "damaged").glob("*/mtt-*/checkpoints")
+    newest = max(folder.iterdir())
+    assert newest.name == f"{4:08d}"
+    flip(newest)
+    run, whole = launching.finished("grey", "damaged", *launching.GREY), other_grey()
+    assert launching.scores(run) == launching.scores(whole)
+    mine, theirs = (r.folder / "synthetic.npz" for r in (run, whole))
+    assert mine.read_bytes() == theirs.read_bytes()
+    iterations = [row["iteration"] for row in run.rows("distill")]
+    assert iterations == [1, 2, 3, 4, 5, 3, 4, 5]
+
+
+@pytest.fixture
+def grown():
+    """Runs the experts alone in a folder of their own; gives what was said, and the log's new (group, epoch)s."""
+
+    def train(experts, epochs):
+        before = len(logs("grown")[0])
+        words = (f"--experts={experts}", f"--expert_epochs={epochs}")
+        ended = SERVER.run("experiments.experts", *place("grey", "grown"), *launching.GREY, *words)
+        assert ended.status == 0, ended.stderr
+        assert ended.stderr == ""
+        return ended.stdout, [(row["group"], row["epoch"]) for row in logs("grown")[0][before:]]
+
+    return train
+
+
+def test_experts_grow_in_number_and_length_and_heal(grown):
+    """Only what is missing is trained; in the end they are those of a run that trained them at once."""
+    assert grown(1, 1)[1] == [(0, 0), (0, 1)]
+    assert grown(2, 1)[1] == [(1, 0), (1, 1)]
+    assert grown(2, 2)[1] == [(0, 2), (1, 2)]
+    assert grown(3, 2)[1] == [(2, 0), (2, 1), (2, 2)]
+    assert grown(3, 2)[1] == []
+    assert grown(2, 1)[1] == [], "fewer and shorter ones are there already"
+    (folder,) = (workplace() / "grown").glob("*/experts-*")
+    whole = trajectories(other_grey().experts())
+    assert trajectories(folder) == whole
+    flip(folder / "expert-0001-e0002")
+    for path in (folder / "expert-0002-e0002").rglob("*"):
+        if path.is_file() and path.name != "lock":
+            path.unlink()
+            break
+    said, trained = grown(3, 2)
+    assert trained == [(g, e) for g in (1, 2) for e in (0, 1, 2)]
+    assert said.count("trained again") == 2
+    assert "expert-0001" in said
+    assert trajectories(folder) == whole
+
+
+def plain(row):
+    """A row without what depends on the clock."""
+    return {k: v for k, v in row.items() if k not in ("time", "seconds", "wall")}
+
+
+def trajectories(folder: Path):
+    """Every expert's snapshots as bytes, by the name of its folder."""
+    found = sorted(folder.glob("expert-*"))
+    return {path.name: np.asarray(ocp.load(path.absolute())).tobytes() for path in found}
+
+
+def flip(path: Path):
+    """Turn over some bytes in the largest file below a folder."""
+    largest = max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    middle = len(content) // 2
+    for i in range(middle, middle + 8):
+        content[i] ^= 0xFF
+    largest.write_bytes(bytes(content))

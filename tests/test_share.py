@@ -1,0 +1,147 @@
+"""The file that is shared: everything comes back, and a broken one is one clear line."""
+
+import gc
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medjax import share
+from medjax.data import preprocess
+from medjax.errors import UserError
+from medjax.types import Synthetic
+
+NAMES = ("round", "long", "other")
+ORIGIN = {
+    "method": "mtt",
+    "model": "convnet",
+    "dataset": "cells",
+    "fingerprint": "0123456789abcdef",
+}
+
+
+@pytest.fixture(params=["zca", "normalise"])
+def fitted(request):
+    """A preprocessing fitted on a few images, and some images in its model space."""
+    raw = np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3)).astype(np.uint8)
+    pre = preprocess.fit(preprocess.PreprocessConfig(size=6, whiten=request.param), raw)
+    return pre, preprocess.apply(pre, raw[:6])
+
+
+@pytest.fixture
+def saved(fitted, tmp_path):
+    """The path of a saved set, the set, and its preprocessing."""
+    pre, images = fitted
+    labels = jnp.repeat(jnp.arange(3, dtype=jnp.int32), 2)
+    synthetic = Synthetic(jnp.asarray(images), labels, jnp.float32(0.0123))
+    path = tmp_path / "sub" / "synthetic.npz"
+    share.save(path, synthetic, pre, NAMES, **ORIGIN)
+    return path, synthetic, pre
+
+
+def test_everything_comes_back(saved):
+    """Bit for bit: images, labels, step size, matrices, names, origin."""
+    path, synthetic, pre = saved
+    back = share.load(path)
+    for mine, theirs in zip(synthetic, back.synthetic, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.dtype == theirs.dtype
+    assert (back.preprocessor.kind, back.preprocessor.size) == (pre.kind, 6)
+    for name in ("mean", "forward", "inverse"):
+        np.testing.assert_array_equal(getattr(back.preprocessor, name), getattr(pre, name))
+    assert back.class_names == NAMES
+    assert back.origin == ORIGIN
+    np.testing.assert_array_equal(
+        back.images_uint8, preprocess.to_uint8(pre, np.asarray(synthetic.images))
+    )
+
+
+def test_receiver_sees_the_rounded_images(saved):
+    """as_shared: within half a grey level in pixels, not equal; labels and step size are kept."""
+    path, synthetic, pre = saved
+    received = share.as_shared(share.load(path))
+    assert received.images.shape == synthetic.images.shape
+    assert not np.array_equal(received.images, synthetic.images)
+    pixels = [preprocess.invert(pre, np.asarray(s.images)) for s in (received, synthetic)]
+    assert np.abs(pixels[0] - np.clip(pixels[1], 0, 1)).max() < 0.51 / 255
+    np.testing.assert_array_equal(received.labels, synthetic.labels)
+    assert received.step_size == synthetic.step_size
+
+
+def complaint(path):
+    """The one line of a failed load."""
+    with pytest.raises(UserError) as caught:
+        share.load(path)
+    gc.collect()  # a file left open warns now, in the test that opened it
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    """Said as such."""
+    assert "does not exist" in complaint(tmp_path / "none.npz")
+    assert "does not exist" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize("share_left", [0.0, 0.1, 0.5, 0.99])
+def test_truncated_file(saved, share_left):
+    """Cut anywhere."""
+    path = saved[0]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share_left * len(content))])
+    assert "not a whole distilled set" in complaint(path)
+
+
+@pytest.mark.parametrize(
+    "key", ["images", "images_uint8", "labels", "step_size", "class_names", "preprocess_forward"]
+)
+def test_missing_key(saved, key):
+    """The key is named."""
+    path = saved[0]
+    with np.load(path) as z:
+        arrays = {name: z[name] for name in z.files if name != key}
+    np.savez(path, **arrays)
+    assert key in complaint(path)
+
+
+def test_flipped_bytes(saved):
+    """A zip archive's checksums are looked at."""
+    path = saved[0]
+    content = bytearray(path.read_bytes())
+    for i in range(400, 440):
+        content[i] ^= 0xFF
+    path.write_bytes(bytes(content))
+    assert "not a whole distilled set" in complaint(path)
+
+
+def test_flipped_bytes_of_a_compressed_copy(saved):
+    """As np.savez_compressed writes it: zlib has an error of its own."""
+    path = saved[0]
+    with np.load(path) as z:
+        arrays = {name: z[name] for name in z.files}
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    for first in range(60, 400, 20):
+        content = bytearray(whole)
+        for i in range(first, first + 20):
+            content[i] ^= 0xFF
+        path.write_bytes(bytes(content))
+        complaint(path)
+
+
+def test_another_kind_of_file(tmp_path):
+    """A text, a pickle, a single array and a data set are no distilled sets."""
+    path = tmp_path / "synthetic.npz"
+    path.write_text("hello")
+    complaint(path)
+    with open(path, "wb") as handle:
+        np.save(handle, np.zeros(3))
+    complaint(path)
+    with open(path, "wb") as handle:
+        np.save(handle, np.array([{}]), allow_pickle=True)
+    complaint(path)
+    np.savez(path, images=np.array([{}]), labels=np.zeros(1))
+    complaint(path)
+    np.savez(path, train_images=np.zeros((2, 4, 4), np.uint8))
+    complaint(path)
