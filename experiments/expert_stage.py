@@ -17,6 +17,7 @@ from medjax import checkpoints, experts, runs, train
 from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
 from medjax.models import ConvNetConfig
+from medjax.models.base import parameter_count
 from medjax.types import Trajectories
 
 
@@ -56,7 +57,7 @@ def train_experts(session: Session) -> Trajectories:
                 missing = [i for i in members if kept.get(i, epochs) < epochs]
                 if missing:
                     _train_group(session, folder, group, members, missing, epochs, update)
-    return reader(folder, config.experts, epochs, _parameters(session))
+    return reader(folder, config.experts, epochs, parameter_count(session.model))
 
 
 def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectories:
@@ -82,14 +83,7 @@ def experts_seconds(session: Session) -> float:
 
 def _trainer(session: Session) -> train.Trainer:
     config = session.settings.groups[experts.ExpertsConfig]
-    balanced = config.expert_sampling == "balanced"
-    model, batch = session.model, config.expert_batch
-    return train.Trainer(model, train.sgd(), augment, batch, session.classes, balanced)
-
-
-def _parameters(session: Session) -> int:
-    shapes = jax.eval_shape(session.model.init, jax.random.key(0))[0]
-    return sum(int(np.prod(s.shape)) for s in jax.tree.leaves(shapes))
+    return experts.trainer(config, session.model, session.classes, augment)
 
 
 def _newest(folder: Path, index: int) -> Path | None:
@@ -108,7 +102,7 @@ def _stored(folder: Path, index: int, session: Session) -> int:
     if path is None:
         return 0
     try:
-        return len(_read(path, _parameters(session))) - 1
+        return len(_read(path, parameter_count(session.model))) - 1
     except checkpoints.Damaged as error:
         session.console.print(f"note: {error}; this expert is trained again")
         shutil.rmtree(path)
@@ -117,7 +111,7 @@ def _stored(folder: Path, index: int, session: Session) -> int:
 
 def _train_group(session, folder, group, members, missing, epochs, update) -> None:
     """Train one fixed group and keep its missing experts. Every finished epoch is on disk until the group is whole."""
-    count = _parameters(session)
+    count = parameter_count(session.model)
     partial = folder / f"group-{group:04d}"
     rows = _rows(folder, partial, members, missing, count)
     keys = jax.vmap(lambda i: jax.random.fold_in(session.key("experts"), i))(jnp.array(members))

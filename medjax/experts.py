@@ -5,6 +5,7 @@ An expert is plain SGD: its parameters are its whole state, and a trajectory can
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from medjax import cost, train
 from medjax.config import option
-from medjax.types import Dataset, Trajectories
+from medjax.models.base import Model, flattening
+from medjax.types import Dataset, PyTree, Trajectories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,84 @@ def group_size() -> int:
     return 1 if jax.default_backend() == "cpu" else 10
 
 
+@functools.cache  # one object for equal arguments, so that the jitted functions below compile once
+def trainer(
+    config: ExpertsConfig, model: Model, classes: int, augment: train.Augment | None
+) -> train.Trainer:
+    """The experts' recipe."""
+    balanced = config.expert_sampling == "balanced"
+    return train.Trainer(model, train.sgd(), augment, config.expert_batch, classes, balanced)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def begin_experts(trainer: train.Trainer, keys: Array) -> train.FitState:
+    """Freshly initialised experts, leading axis g."""
+    return jax.vmap(lambda k: train.start(trainer, jax.random.split(k)[0]))(keys)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def continue_experts(trainer: train.Trainer, flat: Float[Array, "g p"]) -> train.FitState:
+    """Experts from their flat parameters; plain SGD has no other state."""
+    unravel = flattening(trainer.model)
+    return jax.vmap(lambda row: train.resume(trainer, unravel(row), {}))(flat)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def begin_epoch(
+    trainer: train.Trainer, keys: Array, epoch: Int[Array, ""], labels: Int[Array, " n"]
+) -> tuple[Int[Array, "g n"], Array]:
+    """Each expert's order of the images in this epoch, and its key for the epoch's steps."""
+
+    def one(key: Array) -> tuple[Array, Array]:
+        run_key = jax.random.split(key)[1]
+        order_key, step_key = jax.random.split(jax.random.fold_in(run_key, epoch))
+        return train.epoch_order(trainer, order_key, labels), step_key
+
+    return jax.vmap(one)(keys)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def full_batches(
+    trainer: train.Trainer,
+    keys: Array,
+    state: train.FitState,
+    data: Dataset,
+    orders: Int[Array, "g n"],
+    rate: Float[Array, ""],
+    first: Int[Array, ""],
+    last: Int[Array, ""],
+) -> train.FitState:
+    """Steps ``first`` .. ``last`` - 1 of an epoch, every expert of the group."""
+
+    def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
+        return train.train_steps(trainer, key, state, data, order, rate, first, last)
+
+    return jax.vmap(one)(keys, state, orders)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def last_batch(
+    trainer: train.Trainer,
+    keys: Array,
+    state: train.FitState,
+    data: Dataset,
+    orders: Int[Array, "g n"],
+    rate: Float[Array, ""],
+) -> train.FitState:
+    """The partial batch that ends an epoch."""
+
+    def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
+        return train.train_tail(trainer, key, state, data, order, rate)
+
+    return jax.vmap(one)(keys, state, orders)
+
+
+@jax.jit
+def flatten(params: PyTree) -> Float[Array, "g p"]:
+    """A group's parameters as one vector an expert."""
+    return jax.vmap(lambda tree: ravel_pytree(tree)[0])(params)
+
+
 def train_group(
     trainer: train.Trainer,
     keys: Array,
@@ -61,55 +141,27 @@ def train_group(
 ) -> Iterator[Progress]:
     """Train the experts of ``keys`` [g] for ``epochs`` epochs, from scratch or from (epoch, snapshot).
 
-    Yields after every device call (a few seconds of work); the first item holds the initialisation as epoch 0, or
-    nothing if resumed. Epoch i of expert e draws from ``fold_in(keys[e], i)`` only.
+    Yields after every device call (a few seconds of work); from scratch, the first item holds the initialisation as
+    epoch 0. Epoch i of an expert draws from its own key and i only.
     """
-    init_keys, run_keys = jnp.split(jax.vmap(lambda k: jax.random.split(k))(keys), 2, axis=1)
-    init_keys, run_keys = init_keys[:, 0], run_keys[:, 0]
     n = data.labels.shape[0]
     full, steps = n // trainer.batch, train.steps_per_epoch(trainer, n)
-    shapes = jax.eval_shape(trainer.model.init, keys[0])[0]
-    unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))[1]
-    rate_ = jnp.float32(rate)
-
-    @jax.jit
-    def begin(run_keys: Array, epoch: Array, labels: Array) -> tuple[Array, Array]:
-        pair = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(k, epoch)))(run_keys)
-        orders = jax.vmap(lambda k: train.epoch_order(trainer, k, labels))(pair[:, 0])
-        return orders, pair[:, 1]
-
-    def some(keys: Array, state: train.FitState, data: Dataset, orders: Array, a: int, b: int):
-        def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
-            return train.train_steps(trainer, key, state, data, order, rate_, a, b)
-
-        return jax.vmap(one)(keys, state, orders)
-
-    def tail(keys: Array, state: train.FitState, data: Dataset, orders: Array):
-        def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
-            return train.train_tail(trainer, key, state, data, order, rate_)
-
-        return jax.vmap(one)(keys, state, orders)
-
-    some, tail = jax.jit(some, donate_argnums=1), jax.jit(tail, donate_argnums=1)
-    flatten = jax.jit(jax.vmap(lambda params: ravel_pytree(params)[0]))
+    per_step = cost.GRADIENT * trainer.model.flops * trainer.batch * len(keys)
+    per_call = max(1, int(cost.work_per_call() / per_step))
+    step_size = jnp.float32(rate)
     if resume is None:
-        state = jax.jit(jax.vmap(lambda k: train.start(trainer, k)))(init_keys)
-        done = 0
+        done, state = 0, begin_experts(trainer, keys)
         yield Progress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
     else:
-        done, flat = resume
-        restore = jax.vmap(lambda row: train.resume(trainer, unravel(row), {}))
-        state = jax.jit(restore)(jnp.asarray(flat))
-    step_flops = 3 * trainer.model.flops * trainer.batch * len(keys)
-    per_call = max(1, int(cost.work_per_call() / step_flops))
+        done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
     for epoch in range(done, epochs):
-        orders, step_keys = begin(run_keys, jnp.int32(epoch), data.labels)
+        orders, step_keys = begin_epoch(trainer, keys, jnp.int32(epoch), data.labels)
         for first in range(0, full, per_call):
-            last = min(first + per_call, full)
-            state = some(step_keys, state, data, orders, first, last)
-            yield Progress(epoch, last, steps, float(state.loss.mean()), None)
+            bounds = jnp.int32(first), jnp.int32(min(first + per_call, full))
+            state = full_batches(trainer, step_keys, state, data, orders, step_size, *bounds)
+            yield Progress(epoch, int(bounds[1]), steps, float(state.loss.mean()), None)
         if full < steps:
-            state = tail(step_keys, state, data, orders)
+            state = last_batch(trainer, step_keys, state, data, orders, step_size)
         snapshot = np.asarray(flatten(state.params))
         yield Progress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
 

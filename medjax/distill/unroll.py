@@ -8,7 +8,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from medjax.models.base import Model
+from medjax.models.base import Model, flattening
 from medjax.train import Augment, batch_gradient
 from medjax.types import Dataset, Synthetic
 
@@ -35,8 +35,7 @@ def student(
     table: Int[Array, "N batch"],
 ) -> Float[Array, " p"]:
     """Where eq. 4 leads from ``start``, one step on each row of ``table``; differentiable to any order."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0))[0]
-    unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))[1]
+    unravel = flattening(model)
     whole = table.shape[1] == synthetic.labels.shape[0]
 
     @jax.checkpoint

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from medjax.types import PyTree
@@ -23,3 +26,15 @@ class Model(NamedTuple):
     apply: Callable[[PyTree, PyTree, Float[Array, "n h w c"], bool], tuple[Any, PyTree]]
     flops: float
     separable: bool
+
+
+def flattening(model: Model) -> Callable[[Float[Array, " p"]], PyTree]:
+    """The map from a flat vector to the network's parameters, the inverse of `ravel_pytree`."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))[0]
+    return ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))[1]
+
+
+def parameter_count(model: Model) -> int:
+    """p, the length of that vector."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))[0]
+    return sum(s.size for s in jax.tree.leaves(shapes))
