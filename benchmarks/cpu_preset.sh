@@ -5,10 +5,11 @@ set -euo pipefail
 data=$1 out=${2:-runs}
 python -m benchmarks.thinned "$data/pbc_blood8.npz" neutrophil "$out/pbc_blood8_thinned.npz"
 mkdir -p results/cpu
-for seed in 0 1; do
-    for set in "$data/pbc_blood8" "$data/chest_xray3" "$data/pneumonia2" "$out/pbc_blood8_thinned"; do
-        name=$(basename "$set")
-        python -m experiments.mtt --dataset="$set.npz" --ipc=1 --preset=cpu --seed=$seed --out="$out"
-        cp "$out/$name"-????????/mtt-ipc1-cpu-seed$seed-????????/result.json "results/cpu/$name-seed$seed.json"
-    done
-done
+run() {
+    local set=$1 seed=$2 name
+    name=$(basename "$set")
+    python -m experiments.mtt --dataset="$set.npz" --ipc=1 --preset=cpu --seed="$seed" --out="$out"
+    cp "$out/$name"-????????/mtt-ipc1-cpu-seed"$seed"-????????/result.json "results/cpu/$name-seed$seed.json"
+}
+for set in "$data/pbc_blood8" "$out/pbc_blood8_thinned" "$data/chest_xray3" "$data/pneumonia2"; do run "$set" 0; done
+for set in "$data/pbc_blood8" "$data/chest_xray3" "$data/pneumonia2" "$out/pbc_blood8_thinned"; do run "$set" 1; done
