@@ -32,7 +32,7 @@ def distil(
     flops: of one iteration, for the size of a device call. prepare: (state) -> state, once, before the first
     iteration. Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/.
     """
-    every = session.settings.groups[evaluate.EvalConfig].eval_every
+    every = session.settings.groups[evaluate.InterimConfig].eval_every
     chunk = cost.divisor(every, cost.work_per_call() / flops)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
     found = checkpoints.load_latest(folder / "checkpoints", fresh)
@@ -72,7 +72,7 @@ def distil(
 
 def _interim(session: Session, folder: Path, iteration: int, synthetic: Synthetic) -> str:
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. One line for the bar."""
-    config = session.settings.groups[evaluate.EvalConfig]
+    config = session.settings.groups[evaluate.InterimConfig]
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     path = folder / "candidates" / f"{iteration:08d}.npz"
     runs.write_arrays(path, **synthetic._asdict())
@@ -92,7 +92,9 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     means = {name: value["mean"] for name, value in metrics.summary(row).items()}
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}
-    runs.append_log(folder / "log.jsonl", phase="interim", **log)
+    rows = runs.read_log(folder / "log.jsonl")
+    if not any(r["phase"] == "interim" and r["iteration"] == iteration for r in rows):
+        runs.append_log(folder / "log.jsonl", phase="interim", **log)
     best = selected(folder, config.select)[0]
     for old in (folder / "candidates").glob("*.npz"):
         if int(old.stem) not in (best, iteration):

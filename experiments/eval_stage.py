@@ -63,7 +63,7 @@ def evaluate_set(
 
 def choose_step_size(session: Session, folder: Path, name: str, synthetic: Synthetic) -> float:
     """The step size of ``GRID`` whose networks score best on val (balanced accuracy)."""
-    config = session.settings.groups[evaluate.EvalConfig]
+    config = session.settings.groups[evaluate.InterimConfig]
     table = evaluate_set(
         session,
         folder,

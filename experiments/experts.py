@@ -10,11 +10,19 @@ from experiments.flags import RunConfig, launch, resolve
 from experiments.session import load, open_session
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.mtt import MTTConfig
-from medjax.evaluate import EvalConfig
+from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig
 from medjax.models import ConvNetConfig
 
-GROUPS = (RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig, MTTConfig, EvalConfig)
+GROUPS = (
+    RunConfig,
+    PreprocessConfig,
+    ConvNetConfig,
+    ExpertsConfig,
+    MTTConfig,
+    EvalConfig,
+    InterimConfig,
+)
 SHOWN = (RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
 
 

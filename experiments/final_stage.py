@@ -39,8 +39,8 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
 
     start: the images the distillation began with. extra: {phase: seconds} spent elsewhere.
     """
-    config, raw = session.settings.groups[evaluate.EvalConfig], session.raw
-    iteration, synthetic = selected(folder, config.select)
+    raw, select = session.raw, session.settings.groups[evaluate.InterimConfig].select
+    iteration, synthetic = selected(folder, select)
     share.save(
         folder / "synthetic.npz",
         synthetic,
@@ -62,6 +62,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     shared = share.as_shared(share.load(folder / "synthetic.npz"))
     result = {
         **describe(session, method),
+        "select": select,
         "selected_iteration": iteration,
         "step_size": rate,
         "start_step_size": start_rate,
@@ -93,7 +94,6 @@ def describe(session: Session, method: str) -> dict:
         "ipc": session.run.ipc,
         "seed": session.run.seed,
         "preset": session.run.preset,
-        "select": config.select,
         "majority_share": float(np.bincount(labels).max() / len(labels)),
         "chance": 1 / session.classes,
         "evaluation": {"networks": config.networks, "epochs": config.eval_epochs},

@@ -6,7 +6,7 @@ from experiments.expert_stage import epochs_needed
 from experiments.session import Session
 from medjax import cost
 from medjax.distill.mtt import MTTConfig, iteration_flops
-from medjax.evaluate import EvalConfig
+from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig
 
 #: On a CPU a forecast past this many seconds comes with a hint.
@@ -19,8 +19,9 @@ def forecast(session: Session) -> None:
     config, final, experts = groups[MTTConfig], groups[EvalConfig], groups[ExpertsConfig]
     m = session.run.ipc * session.classes
     n, epochs = len(session.train.labels), epochs_needed(session)
-    interims = -(-config.iterations // final.eval_every)
-    trained = interims * final.interim_networks * final.interim_epochs
+    interim = groups[InterimConfig]
+    interims = -(-config.iterations // interim.eval_every)
+    trained = interims * interim.interim_networks * interim.interim_epochs
     trained += 3 * final.networks * final.eval_epochs
     gradient = cost.GRADIENT * model.flops
     work = {

@@ -7,7 +7,7 @@ from configs.mtt import PRESETS
 from experiments import final_stage
 from experiments.display import make_console, make_progress
 from experiments.distil_stage import distil
-from experiments.expert_stage import experts_seconds, train_experts
+from experiments.expert_stage import epochs_needed, experts_seconds, train_experts
 from experiments.flags import RunConfig, launch, resolve
 from experiments.forecast import forecast
 from experiments.search import start_step_size
@@ -16,12 +16,20 @@ from medjax import runs
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import METHODS
-from medjax.distill.mtt import MTTConfig, iteration_flops
-from medjax.evaluate import EvalConfig
+from medjax.distill.mtt import MTTConfig, check, iteration_flops
+from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig
 from medjax.models import ConvNetConfig
 
-GROUPS = (RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig, MTTConfig, EvalConfig)
+GROUPS = (
+    RunConfig,
+    PreprocessConfig,
+    ConvNetConfig,
+    ExpertsConfig,
+    MTTConfig,
+    EvalConfig,
+    InterimConfig,
+)
 
 
 def main() -> None:
@@ -34,9 +42,10 @@ def main() -> None:
     with runs.locked(folder), make_progress(console) as progress:
         session = open_session(settings, raw, console, progress)
         final_stage.write_config(session, folder)
+        config, ipc = settings.groups[MTTConfig], session.run.ipc
+        check(config, session.model, epochs_needed(session), ipc * session.classes)
         forecast(session)
         trajectories = train_experts(session)
-        config, ipc = settings.groups[MTTConfig], session.run.ipc
         parts = {"model": session.model, "augment": augment, "trajectories": trajectories}
         distiller = METHODS["mtt"](config, **parts, ipc=ipc, classes=session.classes)
         flops = iteration_flops(config, session.model, ipc * session.classes)

@@ -30,5 +30,7 @@ def validate(config: Any) -> None:
             )
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"--{field.name}={value} is not a finite number")
+        if isinstance(value, int) and value >= 2**32:
+            raise UserError(f"--{field.name}={value} is too large: the most is {2**32 - 1}")
         if low is not None and value < low:
             raise UserError(f"--{field.name}={value} is too small: the least is {low}")

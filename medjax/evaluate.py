@@ -30,6 +30,15 @@ class EvalConfig:
     networks: int = option(5, "networks of the final evaluation", low=1)
     eval_epochs: int = option(1000, "epochs of each", low=1)
     eval_batch: int = option(256, "their batch size", low=1)
+    decay_parity: bool = option(
+        False, "decay as the public code: after epoch E//2+1, momentum reset, E+1 epochs"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class InterimConfig:
+    """Which iteration is kept, by cheap evaluations on the way."""
+
     eval_every: int = option(100, "iterations between interim evaluations", low=1)
     interim_networks: int = option(2, "networks of an interim evaluation", low=1)
     interim_epochs: int = option(300, "epochs of each", low=1)
@@ -37,9 +46,6 @@ class EvalConfig:
         "val",
         "iteration kept: best on val, last, or best on test (optimistic)",
         choices=("val", "last", "test"),
-    )
-    decay_parity: bool = option(
-        False, "decay as the public code: after epoch E//2+1, momentum reset, E+1 epochs"
     )
 
 

@@ -7,6 +7,7 @@ the strings ``method``, ``model``, ``dataset``, ``fingerprint``. No pickled obje
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,18 @@ from medjax.data import preprocess
 from medjax.errors import UserError
 from medjax.runs import write_arrays
 from medjax.types import Synthetic
+
+#: What a file that is cut short, flipped or another kind of thing raises while it is read.
+BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class SharedSet(NamedTuple):
@@ -59,8 +72,9 @@ def load(path: Path) -> SharedSet:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the path of a synthetic.npz")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            z: dict[str, Any] = dict(archive)
+        # Our own handle: NumPy leaves its own open where a file turns out broken.
+        with path.open("rb") as handle:
+            z: dict[str, Any] = dict(np.load(handle, allow_pickle=False))
         images = np.asarray(z["images"], np.float32)
         pre = preprocess.Preprocessor(
             str(z["preprocess"]),
@@ -75,7 +89,7 @@ def load(path: Path) -> SharedSet:
         names = tuple(str(n) for n in z["class_names"])
         origin = {n: str(z[n]) for n in ("method", "model", "dataset", "fingerprint") if n in z}
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, EOFError) as error:
+    except BROKEN as error:
         raise UserError(
             f"{path} is not a whole distilled set ({error}): give a synthetic.npz written by medjax"
         ) from error

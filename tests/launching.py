@@ -249,7 +249,7 @@ def tiny(name: str) -> Path:
         labels = np.arange(count) % classes
         images = rng.integers(40, 160, (count, 28, 28, 3))
         for image, label in zip(images, labels, strict=True):
-            image[7 * label : 7 * label + 14, :, label] += 25
+            image[7 * label : 7 * label + 14, :, label] += 8
         arrays[f"{split}_images"] = (images[..., 0] if name == "grey" else images).astype(np.uint8)
         arrays[f"{split}_labels"] = labels.reshape(-1, 1)
     if name == "poisoned":

@@ -129,7 +129,8 @@ def distil(data):
 
 def make_session(tmp_path, *words):
     """A session on the tiny colour set with linear networks."""
-    words = ("--preset=quick", f"--out={tmp_path}", "--size=4", "--whiten=normalise", *words)
+    small = ("--size=4", "--depth=1", "--whiten=normalise")
+    words = ("--preset=quick", f"--out={tmp_path}", *small, *words)
     resolved, console = settings(f"--dataset={launching.tiny('rgb')}", *words), Console(quiet=True)
     session = open_session(resolved, load(resolved, console), console, make_progress(console))
     return session._replace(model=linear(4 * 4 * 3, 3))
@@ -363,7 +364,7 @@ def test_meta_batch(distil):
 def test_start_of_the_images(distil, data):
     """Real images of their class, or standard normal noise."""
     real, noise = (distil(init_images=k, iterations=1, ipc=8).begin for k in ("real", "noise"))
-    for image, label in zip(real.images, real.labels, strict=True):
+    for image, label in zip(np.asarray(real.images), real.labels, strict=True):
         (found,) = np.flatnonzero((np.asarray(data.images) == image).all((1, 2, 3)))[:1]
         assert data.labels[found] == label
     assert abs(float(noise.images.mean())) < 0.1
@@ -489,6 +490,15 @@ def test_origin_and_precedence():
     assert settings().groups[MTTConfig].lr_update == "raw"
     assert settings("--preset=cpu").groups[MTTConfig].lr_update == MTTConfig.lr_update
     assert settings("--lr_update=multiplicative").groups[MTTConfig].lr_update == "multiplicative"
+
+
+def test_seed_beyond_32_bits_is_refused():
+    """JAX keeps the low 32 bits: 2**32 would silently be seed 0 under another name."""
+    low = jax.random.key_data(jax.random.key(2**32 - 1))
+    assert not np.array_equal(low, jax.random.key_data(jax.random.key(0)))
+    assert settings(f"--seed={2**32 - 1}").groups[RunConfig].seed == 2**32 - 1
+    with pytest.raises(UserError, match="--seed"):
+        settings(f"--seed={2**32}")
 
 
 def test_flags_make_other_runs_and_no_flag_the_same():

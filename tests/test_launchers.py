@@ -310,6 +310,11 @@ def test_help_fits_a_screen_and_lists_its_own_flags(launcher):
             assert len(line.split(None, 1)[1]) > 10, line
     if launcher == "mtt":
         assert set(listed) == {f"--{name}" for name in FLAGS}
+    if launcher == "evaluate":
+        dead = {"--eval_every", "--interim_networks", "--interim_epochs", "--select"}
+        assert not dead & set(listed), (
+            "an evaluation alone has no interim ones, and nothing to select"
+        )
     for foreign in ("flagfile", "undefok", "verbosity", "logtostderr"):
         assert foreign not in ended.stdout
 
@@ -368,5 +373,5 @@ def test_evaluate_refuses_what_it_cannot_use(tmp_path):
     wrong = f"--synthetic={tiny('grey')}"
     assert "synthetic.npz" in complaint(evaluate(place, wrong, f"--dataset={tiny('grey')}"))
     other = (f"--synthetic={mine}", f"--dataset={tiny('rgb')}")
-    assert "3 channels" in complaint(evaluate(place, *other))
+    assert "1 channels" in complaint(evaluate(place, *other))
     assert not list(tmp_path.rglob("result.json"))

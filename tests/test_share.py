@@ -139,7 +139,7 @@ def test_another_kind_of_file(tmp_path):
         np.save(handle, np.zeros(3))
     complaint(path)
     with open(path, "wb") as handle:
-        np.save(handle, np.array([{}]), allow_pickle=True)
+        np.save(handle, np.array([{}]))
     complaint(path)
     np.savez(path, images=np.array([{}]), labels=np.zeros(1))
     complaint(path)

@@ -116,7 +116,7 @@ def mtt(
     classes: int,
 ) -> Distiller:
     """MTT as a `Distiller`. Raises UserError for values that cannot work together (see `check`)."""
-    check(config, model, trajectories, ipc * classes)
+    check(config, model, trajectories.epochs, ipc * classes)
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def init(key: Array, data: Dataset) -> State:
@@ -183,14 +183,14 @@ def iteration_flops(config: MTTConfig, model: Model, images: int) -> float:
     return cost.META_STEP * model.flops * batch * config.inner_steps * config.meta_batch
 
 
-def check(config: MTTConfig, model: Model, trajectories: Trajectories, images: int) -> None:
-    """UserError if the parts do not fit."""
+def check(config: MTTConfig, model: Model, epochs: int, images: int) -> None:
+    """UserError if these do not fit: experts of so many epochs, so many synthetic images."""
     if not model.separable:
         raise UserError("MTT needs a network without batch statistics; choose --model=convnet")
     needed = config.max_start_epoch - 1 + config.expert_span
-    if trajectories.epochs < needed:
+    if epochs < needed:
         raise UserError(
-            f"experts reach epoch {trajectories.epochs}, but starts below {config.max_start_epoch} plus a span of "
+            f"experts reach epoch {epochs}, but starts below {config.max_start_epoch} plus a span of "
             f"{config.expert_span} read epoch {needed}: train longer or lower --max_start_epoch"
         )
     if config.batch_syn > images:
