@@ -59,7 +59,7 @@ PRESETS = {
             "eval_every": 20,
             "interim_networks": 1,
             "interim_epochs": 100,
-            "eval_epochs": 200,
+            "eval_epochs": 120,
         },
     },
 }
