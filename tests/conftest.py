@@ -9,9 +9,6 @@ import os
 import pathlib
 import tempfile
 
-# Compiled quickly rather than to be quick: a cold start of the tests is mostly compilation.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
 import jax
 import jaxtyping
 
