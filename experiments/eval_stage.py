@@ -30,7 +30,7 @@ def evaluate_set(
     step_sizes: tuple[float, ...],
 ) -> list[list[metrics.Scores]]:
     """Scores [step size][network] on ``real`` of networks trained on ``synthetic``; read back where they exist."""
-    path = folder / "evaluations" / f"{name}.json"
+    work, path = (folder / "evaluations" / n for n in (name, f"{name}.json"))
     if (known := runs.read_json(path)) is not None:
         scores = [metrics.Scores(*(_number(v) for v in row)) for row in known["scores"]]
     else:
@@ -39,7 +39,6 @@ def evaluate_set(
         people = evaluate.population(
             config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
         )
-        work = folder / "evaluations" / name
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
         first, held = checkpoints.load_latest(work, fresh) or (0, fresh)
@@ -57,7 +56,9 @@ def evaluate_set(
         runs.write_json(path, {"step_sizes": step_sizes, "networks": networks, "scores": scores})
         seconds = time.monotonic() - begin
         runs.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
-        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(
+        work, ignore_errors=True
+    )  # here, for a kill may have come between scores and this
     return [scores[i : i + networks] for i in range(0, len(scores), networks)]
 
 

@@ -13,10 +13,9 @@ from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, phase_seconds
 from experiments.flags import RunConfig, launch, resolve
-from experiments.session import Session, load, open_shared
+from experiments.session import Session, hold, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
-from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
 from medjax.models import ConvNetConfig
@@ -31,8 +30,7 @@ class SetConfig:
     step_size: float = option(0.0, "SGD step size; 0: the one the set brings", low=0)
 
 
-GROUPS = (SetConfig, RunConfig, PreprocessConfig, ConvNetConfig, EvalConfig)
-SHOWN = (SetConfig, RunConfig, ConvNetConfig, EvalConfig)
+GROUPS = (SetConfig, RunConfig, ConvNetConfig, EvalConfig)
 
 
 def main() -> None:
@@ -42,11 +40,11 @@ def main() -> None:
         raise UserError("which set? give --synthetic=PATH, the synthetic.npz of a run")
     path = Path(asked.synthetic)
     shared, raw = share.load(path), load(settings, console)
-    values = {k: v for k, v in settings.values().items() if k not in ("out", "preset", "ipc")}
+    values = {k: v for k, v in settings.values().items() if k not in ("out", "preset")}
     values |= {"set": checkpoints.digest(shared.synthetic), "data": raw.fingerprint}
     folder = Path(settings.groups[RunConfig].out) / f"evaluate-{runs.config_hash(values)}"
     if not (folder / "result.json").exists():
-        with runs.locked(folder), make_progress(console) as progress:
+        with hold(folder), make_progress(console) as progress:
             session = open_shared(settings, raw, shared, console, progress)
             evaluate_both(session, folder, shared, asked.step_size)
     result = runs.read_json(folder / "result.json")
@@ -58,11 +56,11 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
     rate, test = rate or float(shared.synthetic.step_size), session.test()
     sets = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}
     scores = {n: final_scores(session, folder, n, s, test, rate) for n, s in sets.items()}
-    about = describe(session, shared.origin.get("method", "unknown"))
+    ipc = int(np.bincount(shared.synthetic.labels).max())
+    about = describe(session, shared.origin.get("method", "unknown"), ipc) | {"step_size": rate}
     seconds = {"evaluate": phase_seconds(runs.read_log(folder / "log.jsonl"), "evaluate")}
-    about |= {"ipc": int(np.bincount(shared.synthetic.labels).max()), "step_size": rate}
     runs.write_json(folder / "result.json", about | scores | {"seconds": seconds})
 
 
 if __name__ == "__main__":
-    launch("Evaluate a saved distilled set.", GROUPS, main, SHOWN)
+    launch("Evaluate a saved distilled set.", GROUPS, main)

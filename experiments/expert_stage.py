@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.display import track
-from experiments.session import Session
+from experiments.session import Session, hold
 from medjax import checkpoints, experts, runs, train
 from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
@@ -42,7 +42,7 @@ def train_experts(session: Session) -> Trajectories:
     """Train the experts that are still missing; all of them as a reader."""
     folder, epochs = experts_folder(session), epochs_needed(session)
     config = session.settings.groups[experts.ExpertsConfig]
-    with runs.locked(folder):
+    with hold(folder):
         config_json = {"values": session.settings.values(), **runs.environment()}
         runs.write_json(folder / "config.json", config_json)
         kept = {i: _stored(folder, i, session) for i in range(config.experts)}

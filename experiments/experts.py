@@ -6,7 +6,7 @@ python -m experiments.experts --dataset=phantom --preset=quick
 from configs.mtt import PRESETS
 from experiments.display import make_console, make_progress
 from experiments.expert_stage import experts_folder, experts_seconds, train_experts
-from experiments.flags import RunConfig, launch, resolve
+from experiments.flags import IpcConfig, RunConfig, launch, names_of, resolve
 from experiments.session import load, open_session
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.mtt import MTTConfig
@@ -14,8 +14,10 @@ from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig
 from medjax.models import ConvNetConfig
 
+#: Those of `experiments.mtt`, so that the same words name the same experts.
 GROUPS = (
     RunConfig,
+    IpcConfig,
     PreprocessConfig,
     ConvNetConfig,
     ExpertsConfig,
@@ -23,7 +25,11 @@ GROUPS = (
     EvalConfig,
     InterimConfig,
 )
-SHOWN = (RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
+SHOWN = names_of(RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
+SHOWN |= {
+    "expert_span",
+    "max_start_epoch",
+}  # how long experts train, where --expert_epochs does not say
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     test = session.test()
     shared = share.as_shared(share.load(folder / "synthetic.npz"))
     result = {
-        **describe(session, method),
+        **describe(session, method, session.ipc),
         "select": select,
         "selected_iteration": iteration,
         "step_size": rate,
@@ -79,11 +79,11 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     result["warnings"] = warnings
     rows = runs.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
-    draw(session, folder, synthetic, rows, f"{method}, {raw.name}, ipc {session.run.ipc}")
+    draw(session, folder, synthetic, rows, f"{method}, {raw.name}, ipc {session.ipc}")
     runs.write_json(folder / "result.json", result)
 
 
-def describe(session: Session, method: str) -> dict:
+def describe(session: Session, method: str, ipc: int) -> dict:
     """The part of result.json that says what was evaluated and how."""
     config, labels = session.settings.groups[evaluate.EvalConfig], session.raw.test.labels
     return {
@@ -91,7 +91,7 @@ def describe(session: Session, method: str) -> dict:
         "model": session.run.model,
         "dataset": session.raw.name,
         "fingerprint": session.raw.fingerprint,
-        "ipc": session.run.ipc,
+        "ipc": ipc,
         "seed": session.run.seed,
         "preset": session.run.preset,
         "majority_share": float(np.bincount(labels).max() / len(labels)),

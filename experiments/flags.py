@@ -31,11 +31,17 @@ class RunConfig:
     """What every launcher asks first."""
 
     dataset: str = option("phantom", "a name (phantom, bloodmnist, ...) or the path of an .npz")
-    ipc: int = option(1, "synthetic images per class", low=1)
     preset: str = option("paper", "table of values: paper, cpu or quick")
     model: str = option("convnet", "network", choices=("convnet",))
     seed: int = option(0, "seed of every random number", low=0)
     out: str = option("runs", "folder that results go to")
+
+
+@dataclasses.dataclass(frozen=True)
+class IpcConfig:
+    """How small the set gets."""
+
+    ipc: int = option(1, "synthetic images per class", low=1)
 
 
 class Settings(NamedTuple):
@@ -69,7 +75,8 @@ def resolve(groups: tuple[type, ...], presets: Mapping[str, Preset]) -> Settings
         raise UserError(f"--preset={run.preset} is not known: choose one of {', '.join(presets)}")
     chosen: dict[str, Any] = {}
     stem = Path(run.dataset).stem
-    for key in (("*", "*"), ("*", run.ipc), (stem, "*"), (stem, run.ipc)):
+    ipc = given.get("ipc", IpcConfig.ipc)
+    for key in (("*", "*"), ("*", ipc), (stem, "*"), (stem, ipc)):
         chosen |= presets[run.preset].get(key, {})
     built, origin = {}, {}
     for group in groups:
@@ -83,12 +90,18 @@ def resolve(groups: tuple[type, ...], presets: Mapping[str, Preset]) -> Settings
     return Settings(built, origin)
 
 
-def help_text(title: str, groups: tuple[type, ...]) -> str:
-    """Every flag of these groups, one line each with its default."""
+def names_of(*groups: type) -> set[str]:
+    """The flags of these groups."""
+    return {field.name for group in groups for field in dataclasses.fields(group)}
+
+
+def help_text(title: str, groups: tuple[type, ...], shown: set[str] | None = None) -> str:
+    """Every flag of these groups (or of them those in ``shown``), one line each with its default."""
     lines = [title]
     for group in groups:
-        lines.append((group.__doc__ or "").splitlines()[0])
-        for field in dataclasses.fields(group):
+        fields = [f for f in dataclasses.fields(group) if shown is None or f.name in shown]
+        lines += [(group.__doc__ or "").splitlines()[0]] if fields else []
+        for field in fields:
             allowed = field.metadata["choices"]
             value = "|".join(allowed) if len(allowed) > 1 else field.type.__name__
             left = f"  --{field.name}={value}"
@@ -102,11 +115,11 @@ def launch(
     title: str,
     groups: tuple[type, ...],
     main: Callable[[], None],
-    shown: tuple[type, ...] | None = None,
+    shown: set[str] | None = None,
 ) -> None:
     """Parse the command line and run ``main``; a user's mistake is one line and exit status 2.
 
-    shown: the groups that ``--help`` lists; all, if not given. The compiled programs are kept in the user's cache
+    shown: the flags that ``--help`` lists; all, if not given. The compiled programs are kept in the user's cache
     folder, so that a second start skips compilation.
     """
     define(*groups)
@@ -114,7 +127,7 @@ def launch(
     try:
         words = FLAGS([w for w in sys.argv if w not in asked])
         if asked:
-            print(help_text(title, shown or groups))
+            print(help_text(title, groups, shown))
             return
         if len(words) > 1:
             raise UserError(f"{words[1]!r} is not a flag: flags look like --ipc=10 (see --help)")

@@ -17,7 +17,7 @@ def forecast(session: Session) -> None:
     """Print the forecast of a whole MTT run from nothing (what an earlier run left is not subtracted)."""
     groups, model = session.settings.groups, session.model
     config, final, experts = groups[MTTConfig], groups[EvalConfig], groups[ExpertsConfig]
-    m = session.run.ipc * session.classes
+    m = session.ipc * session.classes
     n, epochs = len(session.train.labels), epochs_needed(session)
     interim = groups[InterimConfig]
     interims = -(-config.iterations // interim.eval_every)

@@ -8,11 +8,10 @@ from experiments import final_stage
 from experiments.display import make_console, make_progress
 from experiments.distil_stage import distil
 from experiments.expert_stage import epochs_needed, experts_seconds, train_experts
-from experiments.flags import RunConfig, launch, resolve
+from experiments.flags import IpcConfig, RunConfig, launch, resolve
 from experiments.forecast import forecast
 from experiments.search import start_step_size
-from experiments.session import load, open_session, random_start, run_folder
-from medjax import runs
+from experiments.session import hold, load, open_session, random_start, run_folder
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import METHODS
@@ -23,6 +22,7 @@ from medjax.models import ConvNetConfig
 
 GROUPS = (
     RunConfig,
+    IpcConfig,
     PreprocessConfig,
     ConvNetConfig,
     ExpertsConfig,
@@ -39,10 +39,10 @@ def main() -> None:
     if (folder / "result.json").exists():
         final_stage.show(folder, console)
         return
-    with runs.locked(folder), make_progress(console) as progress:
+    with hold(folder), make_progress(console) as progress:
         session = open_session(settings, raw, console, progress)
         final_stage.write_config(session, folder)
-        config, ipc = settings.groups[MTTConfig], session.run.ipc
+        config, ipc = settings.groups[MTTConfig], session.ipc
         check(config, session.model, epochs_needed(session), ipc * session.classes)
         forecast(session)
         trajectories = train_experts(session)

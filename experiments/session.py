@@ -1,6 +1,8 @@
 """What every launcher starts from: data on the device, network, folders, keys."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +13,8 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.flags import RunConfig, Settings
-from medjax import runs
+from experiments.flags import IpcConfig, RunConfig, Settings
+from medjax import checkpoints, runs
 from medjax.data import preprocess, sources
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
@@ -44,11 +46,23 @@ class Session(NamedTuple):
     def classes(self) -> int:
         return len(self.raw.class_names)
 
+    @property
+    def ipc(self) -> int:
+        return self.settings.groups[IpcConfig].ipc
+
     def test(self) -> Dataset:
         return preprocess.to_device(self.pre, self.raw.test)
 
     def key(self, name: str) -> Array:
         return jax.random.fold_in(jax.random.key(self.run.seed), KEYS.index(name))
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Work in ``folder`` alone, and without what a killed process left half written there."""
+    with runs.locked(folder):
+        checkpoints.sweep(folder)
+        yield
 
 
 def load(settings: Settings, console: Console) -> RawDataset:
@@ -68,7 +82,8 @@ def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     """The folder of one command: equal values, equal folder."""
     run = settings.groups[RunConfig]
     values = {k: v for k, v in settings.values().items() if k not in ("out", "dataset", "preset")}
-    name = f"{method}-ipc{run.ipc}-{run.preset}-seed{run.seed}-{runs.config_hash(values)}"
+    ipc = settings.groups[IpcConfig].ipc
+    name = f"{method}-ipc{ipc}-{run.preset}-seed{run.seed}-{runs.config_hash(values)}"
     return home_folder(settings, raw) / name
 
 
@@ -141,6 +156,6 @@ def fitted(
 
 def random_start(session: Session) -> Synthetic:
     """The random real images of this seed: what a distillation starts from, and the baseline beside it."""
-    ipc, classes = session.run.ipc, session.classes
+    ipc, classes = session.ipc, session.classes
     images, labels = select_real(session.key("init"), session.train, ipc, classes)
     return Synthetic(images, labels, jnp.float32(np.nan))

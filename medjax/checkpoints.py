@@ -63,10 +63,14 @@ def save_step(folder: Path, step: int, tree: PyTree) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load_latest(folder: Path, like: PyTree) -> tuple[int, Any] | None:
-    """(step, tree) of the newest readable save of a rolling series, or None. Leftovers of killed saves are removed."""
-    for stray in folder.glob("*orbax-checkpoint-tmp*"):
+def sweep(folder: Path) -> None:
+    """Remove what killed saves left anywhere in ``folder``. Only for who holds its lock."""
+    for stray in list(folder.rglob("*orbax-checkpoint-tmp*")):
         shutil.rmtree(stray, ignore_errors=True)
+
+
+def load_latest(folder: Path, like: PyTree) -> tuple[int, Any] | None:
+    """(step, tree) of the newest readable save of a rolling series, or None."""
     for path in sorted(folder.glob("[0-9]" * 8), reverse=True):
         try:
             return int(path.name), load(path, like)

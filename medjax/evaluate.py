@@ -1,4 +1,4 @@
-"""How well a network trains on a synthetic set: fresh networks, vmapped over seeds, scored on real images.
+"""How well a network trains on a synthetic set: a population of fresh networks, scored on real images.
 
 Protocol of the public codes: SGD at the set's step size, momentum 0.9, weight decay 5e-4, DSA, the step size times 0.1
 after half of the epochs.
@@ -99,13 +99,13 @@ def advance(
     first: Int[Array, ""],
     last: Int[Array, ""],
 ) -> train.FitState:
-    """Epochs ``first`` .. ``last`` - 1 of every network, in one vmapped program."""
+    """Epochs ``first`` .. ``last`` - 1 of every network, in one program."""
 
     def one(key: Array, rates: Array, state: train.FitState) -> train.FitState:
         run_key = jax.random.fold_in(key, 1)
         return train.fit(trainer, run_key, state, data, rates, people.forget, first, last)
 
-    return jax.vmap(one)(people.keys, people.rates, state)
+    return train.each(one)(people.keys, people.rates, state)
 
 
 def train_networks(

@@ -23,6 +23,14 @@ Augment = Callable[[Array, Array], Array]
 CPU_PIECE = 16
 
 
+def each(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` over a leading axis of networks: side by side, or on a CPU one after the other. There a single
+    network keeps both cores busy and its activations in cache (five at once took 1.4 times as long)."""
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function)
+    return lambda *args: lax.map(lambda xs: function(*xs), args)
+
+
 class FitState(NamedTuple):
     """A network in training: parameters, batch statistics (or {}), the optimiser's state, the latest mean loss."""
 

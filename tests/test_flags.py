@@ -16,7 +16,7 @@ from rich.console import Console
 from configs.mtt import PRESETS
 from experiments import expert_stage
 from experiments.display import make_progress
-from experiments.flags import RunConfig, define, help_text, resolve
+from experiments.flags import IpcConfig, RunConfig, define, help_text, resolve
 from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
@@ -97,7 +97,7 @@ def distil(data):
     def course(**changed):
         chosen = BASE | changed
         resolved = settings("--preset=cpu", *(f"--{k}={v}" for k, v in chosen.items()))
-        config, ipc = resolved.groups[MTTConfig], resolved.groups[RunConfig].ipc
+        config, ipc = resolved.groups[MTTConfig], resolved.groups[IpcConfig].ipc
         read = []
 
         def reader(expert, rows):
@@ -190,7 +190,7 @@ def test_preprocessing_and_network(tmp_path):
 
 @shows("width", "depth", "conv")
 def test_network_flags():
-    """Channels, blocks, and the convolution in the traced program; auto is im2col here."""
+    """Channels, blocks, and the convolution in the traced program; auto is Winograd's here."""
 
     def traced(*words):
         config = settings(*words).groups[ConvNetConfig]
@@ -206,8 +206,8 @@ def test_network_flags():
             v.shape for k, v in sorted(params.items()) if k.endswith("_kernel") and "conv" in k
         ]
         assert [shape[-1] for shape in kernels] == [width] * depth
-    counts = {c: traced("--depth=2", f"--conv={c}")[1] for c in ("lax", "im2col", "auto")}
-    assert counts == {"lax": 2, "im2col": 0, "auto": 0}
+    counts = {c: traced("--depth=2", f"--conv={c}")[1] for c in ("lax", "im2col", "winograd")}
+    assert counts == {"lax": 2, "im2col": 0, "winograd": 0}
 
 
 # --- experts

@@ -14,7 +14,7 @@ from medjax.distill import mtt
 from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt import MTTConfig, Segments
 from medjax.distill.selection import select_real
-from medjax.models import ConvNetConfig, Model, convnet
+from medjax.models import ConvNetConfig, Model, conv, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
 
@@ -34,9 +34,12 @@ def flat(tree):
 # The gradient
 
 
-@pytest.mark.parametrize("batched,lowering", [(0, "im2col"), (0, "lax"), (1, "im2col")])
-def test_golden_meta_gradient(golden, convnet_params, batched, lowering):
+@pytest.mark.parametrize(
+    "batched,lowering", [(0, "im2col"), (0, "lax"), (1, "im2col"), (0, "winograd")]
+)
+def test_golden_meta_gradient(golden, convnet_params, monkeypatch, batched, lowering):
     """PyTorch's double backward through four steps, whole set and minibatches; float64."""
+    monkeypatch.setattr(conv, "MANY_CHANNELS", 1)
     g = golden("meta_gradient")
     config = ConvNetConfig(width=8, conv=lowering)
     model = convnet(config, classes=3, size=16, channels=3)

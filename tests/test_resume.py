@@ -39,7 +39,7 @@ def logs(out):
 @pytest.fixture(scope="module")
 def killed():
     """The run of `paper_rgb` in another folder, killed in every phase, and the statuses of all its commands."""
-    words, statuses, locks = (*place("rgb", "killed"), *launching.PAPER, "--conv=im2col"), [], []
+    words, statuses, locks = (*place("rgb", "killed"), *launching.PAPER, "--conv=winograd"), [], []
     for death in DEATHS.values():
         pid = SERVER.start().pid
         statuses.append(mtt(*words, kill=death).status)
@@ -53,7 +53,7 @@ def killed():
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     statuses.append(SERVER.end().status)
-    return launching.finished("rgb", "killed", *launching.PAPER, "--conv=im2col"), statuses, locks
+    return launching.finished("rgb", "killed", *launching.PAPER, "--conv=winograd"), statuses, locks
 
 
 def test_every_phase_was_killed_and_no_lock_was_in_the_way(killed):

@@ -33,7 +33,7 @@ from medjax.distill.selection import select_real
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.train import Augment
+from medjax.train import Augment, each
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: Losses whose median says what is normal, and how many of them it takes to say so.
@@ -144,7 +144,7 @@ def mtt(
                 segment = Segments(start, target)
                 return match(config, model, augment, key, images, state.labels, step_size, segment)
 
-            losses, displacements = jax.vmap(one)(keys, item.start, item.target)
+            losses, displacements = each(one)(keys, item.start, item.target)
             return losses.mean(), displacements.mean()
 
         (value, displacement), (g_images, g_step) = jax.value_and_grad(

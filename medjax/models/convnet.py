@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.models.conv import LOWERINGS, conv3x3, default_lowering
+from medjax.models.conv import LOWERINGS, conv3x3, lowering
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ConvNetConfig:
     depth: int = option(3, "ConvNet: blocks of convolution, norm, ReLU and pooling", low=1)
     conv: str = option(
         "auto",
-        "convolution lowering: auto is im2col on a CPU, else lax",
+        "convolution lowering: auto is winograd on a CPU, else lax",
         choices=("auto", *LOWERINGS),
     )
 
@@ -46,14 +46,20 @@ class InstanceNorm(nn.Module):
     """Per image and channel over h w, biased variance, eps 1e-5, affine."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Float[Array, "h w n c"]) -> Float[Array, "h w n c"]:
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         shift = self.param("shift", nn.initializers.zeros, (x.shape[-1],))
-        mean = x.mean((1, 2), keepdims=True)
-        # One pass over memory rather than two (13 % of a CPU gradient); rounding may leave it a hair below zero.
-        variance = jnp.maximum((x * x).mean((1, 2), keepdims=True) - mean * mean, 0.0)
+        mean = x.mean((0, 1), keepdims=True)
+        # One pass over memory rather than two; rounding may leave it a hair below zero.
+        variance = jnp.maximum((x * x).mean((0, 1), keepdims=True) - mean * mean, 0.0)
         gain = lax.rsqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1)
         return x * gain + (shift.reshape(1, 1, 1, -1) - mean * gain)
+
+
+def average_pool(x: Float[Array, "h w n c"]) -> Float[Array, "h2 w2 n c"]:
+    """Mean of 2x2 squares; an odd last row or column is dropped."""
+    h, w = x.shape[0] // 2, x.shape[1] // 2
+    return x[: 2 * h, : 2 * w].reshape(h, 2, w, 2, *x.shape[2:]).mean((1, 3))
 
 
 class ConvNet(nn.Module):
@@ -64,17 +70,18 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
-        lowering = default_lowering() if self.config.conv == "auto" else self.config.conv
+        x = x.transpose(1, 2, 0, 3)
         for block in range(self.config.depth):
             channels = x.shape[-1]
             init = uniform_fan_in(9 * channels)
             kernel = self.param(f"conv{block}_kernel", init, (3, 3, channels, self.config.width))
             bias = self.param(f"conv{block}_bias", init, (self.config.width,))
             # The public MTT code pads the first convolution of one-channel images by 3 (28 px MNIST became 32).
-            x = conv3x3(x, kernel, 3 if block == 0 and channels == 1 else 1, lowering)
+            padding = 3 if block == 0 and channels == 1 else 1
+            x = conv3x3(x, kernel, padding, lowering(self.config.conv, len(x), channels))
             x = nn.relu(InstanceNorm(name=f"norm{block}")(x + bias.reshape(1, 1, 1, -1)))
-            x = nn.avg_pool(x, (2, 2), (2, 2))
-        x = x.reshape(x.shape[0], -1)
+            x = average_pool(x)
+        x = x.transpose(2, 0, 1, 3).reshape(x.shape[2], -1)
         init = uniform_fan_in(x.shape[-1])
         kernel = self.param("linear_kernel", init, (x.shape[-1], self.classes))
         bias = self.param("linear_bias", init, (self.classes,))
