@@ -59,7 +59,7 @@ def test_derivatives(case):
 
 @pytest.mark.parametrize("lowering", LOWERINGS)
 def test_vmap_over_weights(lowering):
-    """Several networks at once are the same as one after the other; float32, 1e-5 of the values' spread, for Winograd 1e-4."""
+    """Several networks at once are the same as one after the other; float32, 1e-5 (Winograd 1e-4)."""
     rng = np.random.default_rng(2)
     x = jnp.asarray(rng.normal(size=(4, 6, 6, 2, 3)), jnp.float32)
     kernels = jnp.asarray(rng.normal(size=(4, 3, 3, 3, 5)), jnp.float32)

@@ -24,8 +24,8 @@ MANY_CHANNELS, LARGE_SIDE = 16, 64
 
 
 def lowering(name: str, side: int, channels: int) -> str:
-    """The lowering of one layer. ``auto`` follows from the backend and the layer's shape (our measurements, never timing
-    at run time); a name stands for itself, save that ``winograd`` leaves few channels to im2col."""
+    """The lowering of one layer. ``auto`` follows from the backend and the layer's shape (our measurements, never
+    timing at run time); a name stands for itself, save that ``winograd`` leaves few channels to im2col."""
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"
         name = fast if jax.default_backend() == "cpu" else "lax"
