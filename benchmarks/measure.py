@@ -1,0 +1,90 @@
+"""Measure sides of one case in turns: every side in its own process, never two at work at once, medians."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+#: Rounds that a median is taken over; fewer where a side needs more than ``ENOUGH`` seconds for them.
+ROUNDS, ENOUGH = 7, 60.0
+
+
+class Side(NamedTuple):
+    """What one side did with a case; ``seconds`` is the median, None where it failed and ``error`` says why."""
+
+    seconds: float | None
+    mb: float | None
+    facts: dict[str, Any]
+    error: str | None
+
+
+class Worker:
+    """A running `benchmarks.worker`."""
+
+    def __init__(self, side: str, suite: str, case: dict, environment: dict[str, str]):
+        command = [sys.executable, "-m", "benchmarks.worker", side, suite, json.dumps(case)]
+        # Both sides may share one GPU: neither takes all of its memory.
+        environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ | environment
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.seconds: list[float] = []
+        self.facts = self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """The next JSON line; libraries may print others."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        return {"error": f"ended with status {self.process.wait()}, killed for memory?"}
+
+    @property
+    def error(self) -> str | None:
+        return self.facts.get("error")
+
+    def wants_more(self) -> bool:
+        spent = sum(self.seconds)
+        return (
+            not self.error
+            and len(self.seconds) < ROUNDS
+            and (len(self.seconds) < 2 or spent < ENOUGH)
+        )
+
+    def run(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer = self.answer()
+        if "error" in answer:
+            self.facts = answer
+        else:
+            self.seconds.append(answer["seconds"])
+
+    def finish(self) -> Side:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        mb = None if self.error else self.answer().get("mb")
+        self.process.wait()
+        self.process.stdout.close()
+        median = statistics.median(self.seconds) if self.seconds and not self.error else None
+        return Side(median, mb, self.facts, self.error)
+
+
+def in_turns(
+    suite: str, case: dict, sides: tuple[str, ...], environment: dict[str, str] | None = None
+) -> dict[str, Side]:
+    """Prepare every side of a case one after the other, then time them in turns."""
+    workers = {side: Worker(side, suite, case, environment or {}) for side in sides}
+    while any(worker.wants_more() for worker in workers.values()):
+        for worker in workers.values():
+            if worker.wants_more():
+                worker.run()
+    return {side: worker.finish() for side, worker in workers.items()}

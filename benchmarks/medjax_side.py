@@ -1,0 +1,99 @@
+"""medjax's hot loops on made-up data of the shapes in question."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from medjax import cost, evaluate, experts
+from medjax import distill as methods
+from medjax.augment import augment
+from medjax.distill.mtt import MTTConfig, Segments, iteration_flops
+from medjax.models import ConvNetConfig, convnet
+from medjax.types import Dataset, Trajectories
+
+Case = tuple[Callable[[], Any], dict[str, Any]]
+CLASSES, SIZE = 8, 32
+
+
+def network(width: int) -> Any:
+    return convnet(ConvNetConfig(width=width), classes=CLASSES, size=SIZE, channels=3)
+
+
+def labelled(images: int) -> Dataset:
+    key = jax.random.key(1)
+    labels = jnp.arange(images, dtype=jnp.int32) % CLASSES
+    return Dataset(jax.random.normal(key, (images, SIZE, SIZE, 3)), labels)
+
+
+def facts(flops: float, compiled: Any = None) -> dict[str, Any]:
+    """Counted work, and what XLA says that a call needs beside its arguments."""
+    known = {"flops": flops, "matrix_rate": cost.matrix_rate()}
+    if compiled is not None:
+        known["temporaries_mb"] = compiled.memory_analysis().temp_size_in_bytes / 2**20
+    return known
+
+
+def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1) -> Case:
+    """One MTT iteration: N inner steps with DSA, the gradient through them, the update."""
+    model, data = network(width), labelled(images)
+    start = ravel_pytree(model.init(jax.random.key(0))[0])[0]
+    target = start + 0.01 * jax.random.normal(jax.random.key(2), start.shape)
+    config = MTTConfig(inner_steps=steps, meta_batch=meta_batch, max_start_epoch=1, expert_span=1)
+    rows = np.stack([np.asarray(start), np.asarray(target)])
+    trajectories = Trajectories(lambda expert, epochs: rows[epochs], 1, 1)
+    parts = {"model": model, "augment": augment, "trajectories": trajectories}
+    method = methods.METHODS["mtt"](config, **parts, ipc=images // CLASSES, classes=CLASSES)
+    state, key = method.init(jax.random.key(3), data), jax.random.key(4)
+    many = jnp.broadcast_to(start, (meta_batch, *start.shape))
+    item = Segments(many, jnp.broadcast_to(target, many.shape))
+    begin = time.perf_counter()
+    compiled = jax.jit(method.step).lower(key, state, data, item).compile()
+    seconds = time.perf_counter() - begin
+    known = facts(iteration_flops(config, model, images), compiled) | {"compile_s": seconds}
+    return lambda: jax.block_until_ready(compiled(key, state, data, item)), known
+
+
+def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:
+    """``steps`` SGD steps of ``count`` experts, in the groups of this backend."""
+    model, data = network(128), labelled(steps * batch)
+    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=batch), model, CLASSES, augment)
+    size = min(experts.group_size(), count)
+    keys = jax.random.split(jax.random.key(0), size)
+    orders, step_keys = experts.begin_epoch(trainer, keys, jnp.int32(0), data.labels)
+    first, last, rate = jnp.int32(0), jnp.int32(steps), jnp.float32(0.01)
+
+    def once() -> None:
+        for _ in range(-(-count // size)):
+            state = experts.begin_experts(trainer, keys)
+            jax.block_until_ready(
+                experts.full_batches(trainer, step_keys, state, data, orders, rate, first, last)
+            )
+
+    work = cost.GRADIENT * model.flops * count * steps * batch
+    return once, facts(work) | {"images": count * steps * batch}
+
+
+def evaluation(networks: int, images: int, epochs: int) -> Case:
+    """``epochs`` epochs of the evaluation's networks on a synthetic set."""
+    model, data = network(128), labelled(images)
+    config = evaluate.EvalConfig()
+    trainer = evaluate.trainer(config, model, CLASSES, augment)
+    people = evaluate.population(config, jax.random.key(0), networks, epochs, jnp.array([0.01]))
+    fresh = evaluate.start_networks(trainer, people)
+    first, last = jnp.int32(0), jnp.int32(epochs)
+
+    def once() -> None:
+        jax.block_until_ready(evaluate.advance(trainer, people, data, fresh, first, last))
+
+    return once, facts(cost.GRADIENT * model.flops * images * networks * epochs)
+
+
+def device_megabytes() -> float | None:
+    """Peak memory of the GPU, None on a CPU."""
+    known = jax.devices()[0].memory_stats()
+    return known["peak_bytes_in_use"] / 2**20 if known else None

@@ -1,0 +1,164 @@
+"""medjax and PyTorch side by side: the same shapes, in turns, in one run.
+
+    python -m benchmarks.run --out=runs/benchmarks                     # every suite
+    python -m benchmarks.run --suite=mtt,experts --quick --out=...     # a few cases, under five minutes on 2 cores
+
+Writes benchmarks.json (a list of rows) and benchmarks.md. Without PyTorch its columns stay empty.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags
+
+from benchmarks import growth, start
+from benchmarks.measure import Side, in_turns
+from benchmarks.table import markdown
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("suite", [], "of mtt, experts, evaluate, scaling, start; all, if not given")
+flags.DEFINE_string("out", "runs/benchmarks", "folder for benchmarks.json and benchmarks.md")
+flags.DEFINE_boolean("quick", False, "a few cases only")
+
+#: Memory of the eager twin per image and inner step (3.4 MB measured), for cases that this machine cannot hold.
+TORCH_BYTES = 3.5e6
+CPU = jax.default_backend() == "cpu"
+
+
+def mtt_cases(quick: bool) -> list[dict[str, int]]:
+    if quick:
+        return [{"images": 8, "steps": 10}]
+    few = [{"images": 8, "steps": n} for n in (10, 20, 50)]
+    more = [{"images": m, "steps": n} for m, n in ((80, 10), (80, 20), (80, 50), (400, 10))]
+    return few + more + ([] if CPU else [{"images": 400, "steps": n} for n in (20, 50)])
+
+
+def expert_cases(quick: bool) -> list[dict[str, int]]:
+    # On a CPU experts are trained one by one on either side: more of them take as many times longer.
+    counts = (1,) if quick else (1, 4) if CPU else (1, 4, 16, 64)
+    return [{"count": n} for n in counts]
+
+
+def evaluation_cases(quick: bool) -> list[dict[str, int]]:
+    if quick:
+        return [{"networks": 5, "images": 8, "epochs": 10}]
+    epochs = 20 if CPU else 200
+    return [
+        {"networks": n, "images": m, "epochs": epochs if m < 400 else epochs // 10}
+        for n in (5, 25)
+        for m in (8, 80, 400)
+        if not (CPU and n == 25 and m == 400)
+    ]
+
+
+#: suite -> (what both sides call it, its cases).
+SUITES = {
+    "mtt": ("mtt", mtt_cases),
+    "experts": ("expert_steps", expert_cases),
+    "evaluate": ("evaluation", evaluation_cases),
+}
+
+
+def too_large(suite: str, case: dict[str, int]) -> bool:
+    """True where the eager twin would need more than the machine has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return suite == "mtt" and CPU and case["images"] * case["steps"] * TORCH_BYTES > 0.8 * memory
+
+
+def compare(suite: str, quick: bool) -> list[dict[str, Any]]:
+    """The rows of one suite that has PyTorch beside medjax."""
+    name, cases = SUITES[suite]
+    rows = []
+    for case in cases(quick):
+        sides = ("medjax",)
+        if importlib.util.find_spec("torch") and not too_large(suite, case):
+            sides = ("medjax", "torch", "fast")
+        rows.append(row(suite, case, in_turns(name, case, sides)))
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def row(suite: str, case: dict[str, int], sides: dict[str, Side]) -> dict[str, Any]:
+    """One line of the table; ratios are eager PyTorch / medjax and the faster PyTorch / medjax."""
+    nothing = Side(None, None, {}, None)
+    ours, eager, fast = (sides.get(s, nothing) for s in ("medjax", "torch", "fast"))
+
+    def ratio(other: Side) -> float | None:
+        return other.seconds / ours.seconds if other.seconds and ours.seconds else None
+
+    flops, rate = ours.facts.get("flops"), ours.facts.get("matrix_rate")
+    achieved = flops / ours.seconds if flops and ours.seconds else None
+    return {
+        "suite": suite,
+        "case": ", ".join(f"{k}={v}" for k, v in case.items()),
+        "medjax_s": ours.seconds,
+        "torch_s": eager.seconds,
+        "ratio": ratio(eager),
+        "medjax_mb": ours.mb,
+        "torch_mb": eager.mb,
+        "fast_s": fast.seconds,
+        "fast_ratio": ratio(fast),
+        "fast_mb": fast.mb,
+        "fast_how": fast.facts.get("how"),
+        "gflops": achieved / 1e9 if achieved else None,
+        "matrix_gflops": rate / 1e9 if rate else None,
+        "temporaries_mb": ours.facts.get("temporaries_mb"),
+        "errors": {k: s.error for k, s in sides.items() if s.error},
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    versions = {}
+    for name in ("jax", "jaxlib", "torch"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    device = jax.devices()[0].device_kind
+    return {
+        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+        "device": device if not CPU else f"{os.cpu_count()} cores, {processor()}",
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def processor() -> str:
+    """The CPU's name, and its widest vector instructions, which decide its matrix rate."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text() if path.exists() else ""
+    lines = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    vectors = "AVX-512" if "avx512f" in text else "AVX2" if "avx2" in text else ""
+    return f"{lines[0] if lines else platform.processor()} {vectors}".strip()
+
+
+def main(words: list[str]) -> None:
+    if len(words) > 1:
+        raise app.UsageError(f"{words[1]!r} is not a flag")
+    known = {**dict.fromkeys(SUITES, compare), "scaling": growth.rows, "start": start.rows}
+    chosen = FLAGS.suite or list(known)
+    if unknown := [name for name in chosen if name not in known]:
+        raise app.UsageError(f"--suite={unknown[0]} is not one of {', '.join(known)}")
+    out = Path(FLAGS.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found: list[dict[str, Any]] = []
+    about = surroundings()
+    for name in chosen:
+        found += known[name](name, FLAGS.quick)
+        # After every suite, so that a run cut short leaves what it has.
+        rows = [r | about for r in found]
+        (out / "benchmarks.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (out / "benchmarks.md").write_text(markdown(found, about))
+    print((out / "benchmarks.md").read_text())
+
+
+if __name__ == "__main__":
+    app.run(main)

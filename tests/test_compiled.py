@@ -1,0 +1,94 @@
+"""A guard against slow programs that needs no clock: work and memory of the compiled hot loops, as XLA counts them.
+
+The numbers in golden/compiled.json belong to one version of jax on a CPU; `python tests/test_compiled.py` writes them
+anew. A change that makes a program do or hold more than a tenth more must say why.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from medjax import evaluate, experts
+from medjax.augment import augment
+from medjax.distill.mtt import MTTConfig, Segments, mtt
+from medjax.models import ConvNetConfig, convnet
+from medjax.types import Dataset, Trajectories
+
+GOLDEN = Path(__file__).parent / "golden" / "compiled.json"
+MODEL = convnet(ConvNetConfig(width=32), classes=4, size=16, channels=3)
+
+
+def images(n):
+    return Dataset(jnp.zeros((n, 16, 16, 3)), jnp.arange(n, dtype=jnp.int32) % 4)
+
+
+def iteration(steps):
+    """One MTT iteration on eight images."""
+    flat = ravel_pytree(MODEL.init(jax.random.key(0))[0])[0]
+    reader = Trajectories(lambda expert, epochs: np.stack([flat] * len(epochs)), 1, 1)
+    config = MTTConfig(inner_steps=steps, max_start_epoch=1, expert_span=1)
+    method = mtt(config, model=MODEL, augment=augment, trajectories=reader, ipc=2, classes=4)
+    key, data = jax.random.key(0), images(8)
+    state, item = method.init(key, data), Segments(flat.reshape(1, -1), flat.reshape(1, -1))
+    return jax.jit(method.step).lower(key, state, data, item)
+
+
+def expert_epoch():
+    """Two steps of 64 images."""
+    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=64), MODEL, 4, augment)
+    data, keys = images(128), jax.random.split(jax.random.key(0), 1)
+    state = experts.begin_experts(trainer, keys)
+    orders, step_keys = experts.begin_epoch(trainer, keys, jnp.int32(0), data.labels)
+    numbers = jnp.float32(0.01), jnp.int32(0), jnp.int32(2)
+    return experts.full_batches.lower(trainer, step_keys, state, data, orders, *numbers)
+
+
+def evaluation():
+    """Three networks, some epochs."""
+    config = evaluate.EvalConfig()
+    trainer = evaluate.trainer(config, MODEL, 4, augment)
+    people = evaluate.population(config, jax.random.key(0), 3, 4, jnp.array([0.01]))
+    state = evaluate.start_networks(trainer, people)
+    return evaluate.advance.lower(trainer, people, images(8), state, jnp.int32(0), jnp.int32(4))
+
+
+PROGRAMS = {"iteration": lambda: iteration(4), "experts": expert_epoch, "evaluation": evaluation}
+
+
+def measured(lowered):
+    """Counted floating-point operations, and bytes of temporaries."""
+    compiled = lowered.compile()
+    flops = compiled.cost_analysis()["flops"]
+    return {"flops": flops, "temporaries": compiled.memory_analysis().temp_size_in_bytes}
+
+
+def golden():
+    known = json.loads(GOLDEN.read_text())
+    if known["jax"] != jax.__version__ or jax.default_backend() != "cpu":
+        pytest.skip(f"counted with jax {known['jax']} on a CPU")
+    return known
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_program_grew(name):
+    """At most a tenth more work and memory than before."""
+    before, now = golden()[name], measured(PROGRAMS[name]())
+    for what, value in now.items():
+        assert value <= 1.1 * before[what], f"{what} of {name}: {before[what]:.3g} -> {value:.3g}"
+
+
+def test_memory_of_the_unroll():
+    """Checkpointed steps: four more of them cost little more than four more parameter vectors."""
+    few, many = (measured(iteration(n))["temporaries"] for n in (4, 8))
+    parameters = sum(p.size for p in jax.tree.leaves(MODEL.init(jax.random.key(0))[0]))
+    assert many - few < 4 * 4 * 4 * parameters
+
+
+if __name__ == "__main__":
+    table = {name: measured(program()) for name, program in PROGRAMS.items()}
+    GOLDEN.write_text(json.dumps({"jax": jax.__version__} | table, indent=1) + "\n")
