@@ -11,5 +11,6 @@ run() {
     python -m experiments.mtt --dataset="$set.npz" --ipc=1 --preset=cpu --seed="$seed" --out="$out"
     cp "$out/$name"-????????/mtt-ipc1-cpu-seed"$seed"-????????/result.json "results/cpu/$name-seed$seed.json"
 }
-for set in "$data/pbc_blood8" "$out/pbc_blood8_thinned" "$data/chest_xray3" "$data/pneumonia2"; do run "$set" 0; done
-for set in "$data/pbc_blood8" "$data/chest_xray3" "$data/pneumonia2" "$out/pbc_blood8_thinned"; do run "$set" 1; done
+for set in "$data/pbc_blood8" "$data/chest_xray3" "$data/pneumonia2" "$out/pbc_blood8_thinned"; do
+    for seed in 0 1; do run "$set" "$seed"; done
+done

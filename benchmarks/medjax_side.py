@@ -12,7 +12,8 @@ from jax.flatten_util import ravel_pytree
 from medjax import cost, evaluate, experts
 from medjax import distill as methods
 from medjax.augment import augment
-from medjax.distill.mtt import MTTConfig, Segments, iteration_flops
+from medjax.distill.mtt import MTTConfig, iteration_flops
+from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
 

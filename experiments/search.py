@@ -11,7 +11,8 @@ from experiments.session import Session
 from medjax import runs
 from medjax.augment import augment
 from medjax.distill import Distiller
-from medjax.distill.mtt import MTTConfig, Segments, search_step_size
+from medjax.distill.mtt import MTTConfig, search_step_size
+from medjax.distill.segments import Segments
 
 #: Step sizes tried, and the segments each is tried on.
 GRID, SEGMENTS = tuple(10 ** (-4 + i / 3) for i in range(10)), 8
@@ -39,6 +40,7 @@ def start_step_size(
         row = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
         runs.append_log(folder / "log.jsonl", phase="search", **row)
         session.console.print(f"step size starts at {float(best):.2g}")
-        return state._replace(step_size=best)
+        average = (state.average[0], best) if state.average else ()
+        return state._replace(step_size=best, average=average)
 
     return prepare

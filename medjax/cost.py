@@ -12,8 +12,9 @@ import jax.numpy as jnp
 #: Floating-point operations of a device call that keeps progress bars, Ctrl-C and checkpoints lively (some seconds).
 WORK_PER_CALL = {"cpu": 5e11, "gpu": 2e13}
 
-#: A gradient costs three forward passes; an MTT inner step with its share of a checkpointed meta-gradient twelve.
-GRADIENT, META_STEP = 3, 12
+#: A gradient costs three forward passes, the gradient of a function of a gradient nine, an MTT inner step with its
+#: share of a checkpointed meta-gradient twelve.
+GRADIENT, SECOND_GRADIENT, META_STEP = 3, 9, 12
 
 #: Share of the matrix-product rate that training reaches (2 CPU cores, ConvNet-3-128: 230 of 400 GFLOP/s).
 EFFICIENCY = 0.5

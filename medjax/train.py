@@ -95,16 +95,17 @@ def epoch_order(trainer: Trainer, key: Array, labels: Int[Array, " n"]) -> Int[A
 
 
 def batch_gradient(
-    model: Model, params: PyTree, model_state: PyTree, batch: Dataset
+    model: Model, params: PyTree, model_state: PyTree, batch: Dataset, training: bool = True
 ) -> tuple[Float[Array, ""], PyTree, PyTree]:
-    """Mean loss of a batch, the new model state, and the gradient to the parameters; differentiable again.
+    """Mean loss of a batch, the new model state, and the gradient to the parameters; differentiable again. Without
+    ``training`` batch statistics are used as they are.
 
     On a CPU the batch is worked on in pieces whose activations stay in cache (1.3 against 2.2 ms an image at batch
     256, ConvNet-3-128, 2 cores); the sum over the pieces is the same gradient.
     """
 
     def loss(params: PyTree, piece: Dataset) -> tuple[Array, PyTree]:
-        logits, new_state = model.apply(params, model_state, piece.images, True)
+        logits, new_state = model.apply(params, model_state, piece.images, training)
         return cross_entropy(logits, piece.labels), new_state
 
     gradient = jax.value_and_grad(loss, has_aux=True)

@@ -15,7 +15,8 @@ from jax.flatten_util import ravel_pytree
 
 from medjax import evaluate, experts
 from medjax.augment import augment
-from medjax.distill.mtt import MTTConfig, Segments, mtt
+from medjax.distill.mtt import MTTConfig, mtt
+from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
 

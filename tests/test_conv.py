@@ -1,11 +1,11 @@
-"""The lowerings of the 3x3 convolution are one function, also differentiated twice."""
+"""The lowerings of the convolution are one function, also differentiated twice."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medjax.models.conv import LOWERINGS, conv3x3, lowering
+from medjax.models.conv import LOWERINGS, conv2d, lowering
 
 
 def by_hand(x, kernel, padding):
@@ -29,7 +29,7 @@ def test_value(case):
     x, kernel, padding = case
     with jax.enable_x64(True):
         for lowering in LOWERINGS:
-            got = conv3x3(jnp.asarray(x), jnp.asarray(kernel), padding, lowering)
+            got = conv2d(jnp.asarray(x), jnp.asarray(kernel), padding, lowering)
             np.testing.assert_allclose(got, by_hand(x, kernel, padding), atol=1e-12)
 
 
@@ -39,7 +39,7 @@ def test_derivatives(case):
 
     def derivatives(x, kernel, lowering):
         def loss(x, kernel):
-            return jnp.sin(conv3x3(x, kernel, padding, lowering)).sum()
+            return jnp.sin(conv2d(x, kernel, padding, lowering)).sum()
 
         first = jax.grad(loss, (0, 1))
 
@@ -63,18 +63,18 @@ def test_vmap_over_weights(lowering):
     rng = np.random.default_rng(2)
     x = jnp.asarray(rng.normal(size=(4, 6, 6, 2, 3)), jnp.float32)
     kernels = jnp.asarray(rng.normal(size=(4, 3, 3, 3, 5)), jnp.float32)
-    together = jax.vmap(lambda x, k: conv3x3(x, k, 1, lowering))(x, kernels)
-    shared = jax.vmap(lambda k: conv3x3(x[0], k, 1, lowering))(kernels)
+    together = jax.vmap(lambda x, k: conv2d(x, k, 1, lowering))(x, kernels)
+    shared = jax.vmap(lambda k: conv2d(x[0], k, 1, lowering))(kernels)
     for i, kernel in enumerate(kernels):
         error = 1e-4 if lowering == "winograd" else 1e-5
-        np.testing.assert_allclose(together[i], conv3x3(x[i], kernel, 1, lowering), atol=error)
-        np.testing.assert_allclose(shared[i], conv3x3(x[0], kernel, 1, lowering), atol=error)
+        np.testing.assert_allclose(together[i], conv2d(x[i], kernel, 1, lowering), atol=error)
+        np.testing.assert_allclose(shared[i], conv2d(x[0], kernel, 1, lowering), atol=error)
 
 
 def test_unknown_lowering():
     """A misspelt name is named."""
     with pytest.raises(ValueError, match="strassen"):
-        conv3x3(jnp.zeros((4, 4, 1, 1)), jnp.zeros((3, 3, 1, 2)), 1, "strassen")
+        conv2d(jnp.zeros((4, 4, 1, 1)), jnp.zeros((3, 3, 1, 2)), 1, "strassen")
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 8, 9, 16])
@@ -84,7 +84,7 @@ def test_winograd_of_any_side(side, padding):
     rng = np.random.default_rng(side)
     x, kernel = rng.normal(size=(side, side + 2, 2, 3)), rng.normal(size=(3, 3, 3, 2))
     with jax.enable_x64(True):
-        got = conv3x3(jnp.asarray(x), jnp.asarray(kernel), padding, "winograd")
+        got = conv2d(jnp.asarray(x), jnp.asarray(kernel), padding, "winograd")
     np.testing.assert_allclose(got, by_hand(x, kernel, padding), atol=1e-12)
 
 
@@ -92,7 +92,7 @@ def test_winograd_in_single_precision():
     """At the width in use, float32 errs by a few millionths of the values' spread, at worst 5e-5 of it."""
     rng = np.random.default_rng(3)
     x, kernel = rng.normal(size=(16, 16, 2, 128)), rng.normal(size=(3, 3, 128, 128))
-    got = conv3x3(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), 1, "winograd")
+    got = conv2d(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), 1, "winograd")
     truth = by_hand(x, kernel, 1)
     error = (got - truth) / truth.std()
     assert error.std() < 5e-6 and np.abs(error).max() < 5e-5
@@ -100,9 +100,24 @@ def test_winograd_in_single_precision():
 
 def test_choice_of_a_lowering():
     """Few channels and large images are not for Winograd; a name asked for is kept."""
-    assert [lowering("winograd", 32, c) for c in (1, 3, 16, 128)] == ["im2col"] * 2 + [
-        "winograd"
-    ] * 2
-    assert lowering("im2col", 8, 128) == "im2col" and lowering("lax", 8, 3) == "lax"
+
+    def chosen(name, channels=128, side=16, taps=3, stride=1):
+        return lowering(name, (taps, taps, channels, 8), side, stride)
+
+    assert [chosen("winograd", c) for c in (1, 3, 16, 128)] == ["im2col"] * 2 + ["winograd"] * 2
+    assert chosen("winograd", taps=5) == chosen("winograd", stride=2) == "im2col"
+    assert chosen("im2col") == "im2col" and chosen("lax", 3) == "lax"
     if jax.default_backend() == "cpu":
-        assert lowering("auto", 16, 128) == "winograd" and lowering("auto", 112, 128) == "im2col"
+        assert chosen("auto") == "winograd" and chosen("auto", side=112) == "im2col"
+
+
+@pytest.mark.parametrize("taps,padding,stride", [(1, 0, 2), (3, 1, 2), (5, 2, 1), (4, 0, 4)])
+def test_other_kernels_and_strides(taps, padding, stride):
+    """im2col and lax agree, on odd and even sides."""
+    rng = np.random.default_rng(4)
+    for side in (8, 9):
+        x = jnp.asarray(rng.normal(size=(side, side + 1, 2, 3)))
+        kernel = jnp.asarray(rng.normal(size=(taps, taps, 3, 4)))
+        a, b = (conv2d(x, kernel, padding, name, stride) for name in ("im2col", "lax"))
+        assert a.shape == b.shape and a.shape[0] == (side + 2 * padding - taps) // stride + 1
+        np.testing.assert_allclose(a, b, atol=1e-4)

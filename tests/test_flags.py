@@ -380,6 +380,22 @@ def test_skip_factor(distil):
     assert course[1e6].skipped.sum() == 0
 
 
+@shows("average")
+def test_running_average(distil):
+    """The kept set is the mean of the sets after each iteration, weighed by the decay; 0 keeps the last one."""
+    courses = [distil(average=0.5, iterations=n) for n in (1, 2, 3)]
+    expected = courses[0].begin.images
+    for n, course in enumerate(courses):
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * course.state.images
+    images, step_size = courses[-1].state.average
+    np.testing.assert_allclose(images, expected, rtol=1e-5)
+    assert not np.allclose(images, courses[-1].state.images, rtol=1e-3)
+    assert step_size > 0 and distil(average=0.0, iterations=1).state.average == ()
+    with pytest.raises(UserError, match="average"):
+        distil(average=1.0, iterations=1)
+
+
 @shows("expert_order")
 def test_expert_order(distil):
     """cycled: all experts once, in some order, before any comes again. drawn: as chance has it."""

@@ -10,9 +10,10 @@ from jax.flatten_util import ravel_pytree
 
 from medjax import train
 from medjax.augment import augment
-from medjax.distill import mtt
+from medjax.distill import mtt, segments
 from medjax.distill.matching import parameter_distance
-from medjax.distill.mtt import MTTConfig, Segments
+from medjax.distill.mtt import MTTConfig
+from medjax.distill.segments import Segments
 from medjax.distill.selection import select_real
 from medjax.models import ConvNetConfig, Model, conv, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -212,7 +213,7 @@ def test_segments_do_not_depend_on_k(order):
     key = jax.random.key(5)
 
     def draw(first, last):
-        return mtt.draw_segments(config, 4, key, jnp.arange(first, last))
+        return segments.draw_segments(mtt.draws(config), 4, key, jnp.arange(first, last))
 
     whole, parts = draw(0, 12), [draw(0, 5), draw(5, 6), draw(6, 12)]
     for a, b in zip(whole, zip(*parts, strict=True), strict=True):
@@ -222,7 +223,9 @@ def test_segments_do_not_depend_on_k(order):
 def test_range_of_segments():
     """Starts fill [0, T+) and experts [0, e), about uniformly."""
     config = MTTConfig(max_start_epoch=5)
-    experts, starts = mtt.draw_segments(config, 3, jax.random.key(0), jnp.arange(600))
+    experts, starts = segments.draw_segments(
+        mtt.draws(config), 3, jax.random.key(0), jnp.arange(600)
+    )
     for values, count in ((experts, 3), (starts, 5)):
         found = np.bincount(np.asarray(values).ravel(), minlength=count)
         assert len(found) == count and ((found - 600 / count) ** 2 / (600 / count)).sum() < 24
@@ -234,7 +237,7 @@ def test_range_of_segments():
 def test_cycled_experts(meta_batch):
     """Every expert once a cycle, cycles in different orders."""
     config = MTTConfig(expert_order="cycled", meta_batch=meta_batch)
-    experts, _ = mtt.draw_segments(config, 7, jax.random.key(0), jnp.arange(14))
+    experts, _ = segments.draw_segments(mtt.draws(config), 7, jax.random.key(0), jnp.arange(14))
     cycles = np.asarray(experts).reshape(-1, 7)
     np.testing.assert_array_equal(np.sort(cycles, axis=1), np.tile(np.arange(7), (len(cycles), 1)))
     assert len({tuple(c) for c in cycles.tolist()}) > 1
@@ -253,8 +256,8 @@ def test_read_segments():
     """A segment is one expert's snapshot and its snapshot M epochs later, those that were drawn."""
     config = MTTConfig(max_start_epoch=6, expert_span=3, meta_batch=2)
     key, numbers = jax.random.key(1), jnp.arange(3, 8)
-    got = mtt.read_segments(config, key, trajectories(), numbers)
-    experts, starts = mtt.draw_segments(config, 4, key, numbers)
+    got = segments.read_segments(trajectories(), mtt.draws(config), key, numbers)
+    experts, starts = segments.draw_segments(mtt.draws(config), 4, key, numbers)
     assert got.start.shape == (5, 2, 2) and got.start.dtype == np.float32
     np.testing.assert_array_equal(got.start[..., 0], 100 * experts + starts)
     np.testing.assert_array_equal(got.target, got.start + 3)

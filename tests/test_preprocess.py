@@ -97,6 +97,21 @@ def test_there_and_back(whiten, channels):
     assert wild.min() == 0 and wild.max() == 255
 
 
+@pytest.mark.parametrize("whiten", ["zca", "normalise"])
+def test_shared_images_keep_their_direction(whiten):
+    """An image far out of range is shared at a lower contrast: in model space the same image times a factor, to 5 %."""
+    images = smooth(40)
+    pre = preprocess.fit(PreprocessConfig(size=16, whiten=whiten), images)
+    white = 4 * preprocess.apply(pre, images)[:8]
+    inverted = preprocess.invert(pre, white)
+    assert ((inverted < 0) | (inverted > 1)).mean() > 0.2
+    shared = preprocess.apply(pre, preprocess.to_uint8(pre, white))
+    for mine, theirs in zip(white, shared, strict=True):
+        factor = (mine * theirs).sum() / (mine**2).sum()
+        assert 0.05 < factor < 0.6
+        assert np.linalg.norm(theirs / factor - mine) < 0.05 * np.linalg.norm(mine)
+
+
 def test_blocks_change_nothing(monkeypatch):
     """Images are worked on in blocks; the result is that of one block."""
     images = smooth(35)

@@ -11,16 +11,14 @@ recomputes each inner step on the way back, so memory is that of one step and N 
 
 Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (``raw`` is
 theirs), an iteration gone wrong is skipped, a start of the step size can be searched, pairs are drawn (``cycled`` is
-theirs).
+theirs), and a running average of the set can be what is kept.
 """
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -29,6 +27,7 @@ from medjax import cost
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.matching import parameter_distance
+from medjax.distill.segments import Draws, Segments, read_segments
 from medjax.distill.selection import select_real
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
@@ -61,6 +60,9 @@ class MTTConfig:
     batch_syn: int = option(0, "synthetic images an inner step; 0: all", low=0)
     meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
+    average: float = option(
+        0.0, "decay of the running average that is kept; 0: the last set", low=0
+    )
     skip_factor: float = option(5.0, "skip a loss this many times the running median", low=1)
     expert_order: str = option(
         "drawn",
@@ -74,6 +76,7 @@ class State(NamedTuple):
 
     images [m, h, w, c], labels [m], step_size []: the synthetic set.
     opt_state, step_trace []: momentum of the images and of the step size.
+    average: running average of (images, step size) over the iterations; () without one.
     recent: the last hundred losses of finite iterations, NaN where there are fewer.
     seen: finite iterations so far.
     """
@@ -83,6 +86,7 @@ class State(NamedTuple):
     step_size: Array
     opt_state: Any
     step_trace: Array
+    average: Any
     recent: Array
     seen: Array
 
@@ -97,13 +101,6 @@ class Info(NamedTuple):
     step_size: Array
     displacement: Array
     skipped: Array
-
-
-class Segments(NamedTuple):
-    """Expert segments: flat parameters at the start and M epochs later, each [..., p]."""
-
-    start: Any
-    target: Any
 
 
 def mtt(
@@ -129,12 +126,13 @@ def mtt(
             jnp.float32(config.lr_init or 0.01),
             tx.init(images),
             jnp.float32(0.0),
+            (images, jnp.float32(config.lr_init or 0.01)) if config.average else (),
             jnp.full(RECENT, jnp.nan),
             jnp.int32(0),
         )
 
     def feed(key: Array, iterations: Int[Array, " K"]) -> Segments:
-        return read_segments(config, key, trajectories, iterations)
+        return read_segments(trajectories, draws(config), key, iterations)
 
     def step(key: Array, state: State, data: Dataset, item: Segments) -> tuple[State, Info]:
         keys = jax.random.split(key, config.meta_batch)
@@ -165,6 +163,7 @@ def mtt(
         # A loss far above the median is remembered too: should the level really have risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
         kept = kept._replace(
+            average=averaged(config, kept),
             recent=state.recent.at[slot].set(value, mode="drop"),
             seen=state.seen + finite,
         )
@@ -172,7 +171,8 @@ def mtt(
         return kept, Info(value, norm, g_step, state.step_size, displacement, ~use)
 
     def extract(state: State) -> Synthetic:
-        return Synthetic(state.images, state.labels, state.step_size)
+        images, step_size = state.average or (state.images, state.step_size)
+        return Synthetic(images, state.labels, step_size)
 
     return Distiller(init, feed, step, extract)
 
@@ -181,6 +181,12 @@ def iteration_flops(config: MTTConfig, model: Model, images: int) -> float:
     """Floating-point operations of one iteration on ``images`` synthetic images."""
     batch = config.batch_syn or images
     return cost.META_STEP * model.flops * batch * config.inner_steps * config.meta_batch
+
+
+def draws(config: MTTConfig) -> Draws:
+    """How this configuration draws its expert segments."""
+    cycled = config.expert_order == "cycled"
+    return Draws(config.meta_batch, config.max_start_epoch, config.expert_span, cycled)
 
 
 def check(config: MTTConfig, model: Model, epochs: int, images: int) -> None:
@@ -193,6 +199,8 @@ def check(config: MTTConfig, model: Model, epochs: int, images: int) -> None:
             f"experts reach epoch {epochs}, but starts below {config.max_start_epoch} plus a span of "
             f"{config.expert_span} read epoch {needed}: train longer or lower --max_start_epoch"
         )
+    if config.average >= 1:
+        raise UserError(f"--average={config.average} must be below 1, like 0.97")
     if config.batch_syn > images:
         raise UserError(
             f"--batch_syn={config.batch_syn} is more than the {images} synthetic images"
@@ -229,46 +237,14 @@ def update_step_size(
     return step_size * jnp.exp(jnp.clip(change / step_size, -config.lr_clip, config.lr_clip)), trace
 
 
-def read_segments(
-    config: MTTConfig, key: Array, trajectories: Trajectories, iterations: Int[Array, " K"]
-) -> Segments:
-    """The expert segments of these iterations, float32 [K, meta_batch, p]; iteration i draws from fold_in(key, i)."""
-    experts, starts = (
-        np.asarray(a) for a in draw_segments(config, trajectories.experts, key, iterations)
-    )
-    rows = [
-        [
-            trajectories.read(int(e), np.array([t, t + config.expert_span]))
-            for e, t in zip(*pair, strict=True)
-        ]
-        for pair in zip(experts, starts, strict=True)
-    ]
-    stacked = np.asarray(rows, dtype=np.float32)
-    return Segments(stacked[:, :, 0], stacked[:, :, 1])
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def draw_segments(
-    config: MTTConfig, experts: int, key: Array, iterations: Int[Array, " K"]
-) -> tuple[Int[Array, "K b"], Int[Array, "K b"]]:
-    """Which expert, and which start epoch in [0, T+), each segment of these iterations uses."""
-    b = config.meta_batch
-
-    def draw(iteration: Array) -> tuple[Array, Array]:
-        expert_key, epoch_key = jax.random.split(jax.random.fold_in(key, iteration))
-        starts = jax.random.randint(epoch_key, (b,), 0, config.max_start_epoch)
-        if config.expert_order == "drawn":
-            return jax.random.randint(expert_key, (b,), 0, experts), starts
-        # cycled: the public code goes through all experts before it shuffles them again.
-        position = iteration * b + jnp.arange(b)
-
-        def at(place: Array) -> Array:
-            cycle = jax.random.fold_in(jax.random.fold_in(key, 2**31 - 1), place // experts)
-            return jax.random.permutation(cycle, experts)[place % experts]
-
-        return jax.vmap(at)(position), starts
-
-    return jax.vmap(draw)(iterations)
+def averaged(config: MTTConfig, state: State) -> Any:
+    """The running average after this iteration (Polyak). The matching gradient is noisy, and networks train better on
+    the average than on the last set. The first iterations use a smaller decay, so that the start is soon forgotten."""
+    if not config.average:
+        return ()
+    decay = jnp.minimum(config.average, (1.0 + state.seen) / (10.0 + state.seen))
+    now = (state.images, state.step_size)
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, now)
 
 
 def search_step_size(

@@ -18,6 +18,7 @@ class Model(NamedTuple):
     apply: (params, model_state, images [n, h, w, c], train) -> (logits [n, k], model_state). ``model_state`` holds
         batch statistics; it is empty for networks without them.
     flops: floating-point operations of one image's forward pass, for forecasts and chunk sizes.
+    features: (params, model_state, images) -> what the last layer sees [n, f], or None; for DM.
     separable: True where images of a batch do not influence each other (no batch statistics), so that a batch may
         be worked on in pieces and the gradients added.
     """
@@ -26,6 +27,7 @@ class Model(NamedTuple):
     apply: Callable[[PyTree, PyTree, Float[Array, "n h w c"], bool], tuple[Any, PyTree]]
     flops: float
     separable: bool
+    features: Callable[[PyTree, PyTree, Float[Array, "n h w c"]], Any] | None = None
 
 
 def flattening(model: Model) -> Callable[[Float[Array, " p"]], PyTree]:

@@ -1,10 +1,11 @@
-"""The one convolution of the models: 3x3, stride 1, zero padded, in three lowerings that agree.
+"""The one convolution of the models, zero padded, in three lowerings that agree.
 
 ``lax``       `jax.lax.conv_general_dilated`: cuDNN's kernels on a GPU.
-``im2col``    nine shifted slices side by side and ONE matrix product. Its derivatives of any order are matrix products
-              too. On the CPU `lax` is slow inside `lax.scan` (XLA runs it single-threaded there), and distillation is
-              scans throughout.
-``winograd``  matrix products too, but a quarter of the work and of the memory traffic (medjax/models/winograd.py).
+``im2col``    shifted slices side by side and ONE matrix product. Its derivatives of any order are matrix products too.
+              On the CPU `lax` is slow inside `lax.scan` (XLA runs it single-threaded there), and distillation is scans
+              throughout.
+``winograd``  matrix products too, but a quarter of the work and of the memory traffic (medjax/models/winograd.py); for
+              3x3 kernels and stride 1.
 
 Images are [h, w, n, c] here: with n and c side by side, a product along h or w has long rows, and so have the sums of
 the instance norm. XLA chooses the layout in memory for itself on a GPU.
@@ -23,32 +24,39 @@ LOWERINGS = ("winograd", "im2col", "lax")
 MANY_CHANNELS, LARGE_SIDE = 16, 64
 
 
-def lowering(name: str, side: int, channels: int) -> str:
-    """The lowering of one layer. ``auto`` follows from the backend and the layer's shape (our measurements, never
-    timing at run time); a name stands for itself, save that ``winograd`` leaves few channels to im2col."""
+def lowering(name: str, kernel: tuple[int, ...], side: int, stride: int = 1) -> str:
+    """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend and the
+    layer's shape (our measurements, never timing at run time); a name stands for itself, save that ``winograd`` leaves
+    to im2col what it is not for."""
+    fits = kernel[:2] == (3, 3) and stride == 1 and kernel[2] >= MANY_CHANNELS
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"
         name = fast if jax.default_backend() == "cpu" else "lax"
-    return "im2col" if name == "winograd" and channels < MANY_CHANNELS else name
+    return "im2col" if name == "winograd" and not fits else name
 
 
-def conv3x3(
-    x: Float[Array, "h w n c"], kernel: Float[Array, "3 3 c d"], padding: int, lowering: str
+def conv2d(
+    x: Float[Array, "h w n c"],
+    kernel: Float[Array, "a b c d"],
+    padding: int,
+    lowering: str,
+    stride: int = 1,
 ) -> Float[Array, "h2 w2 n d"]:
-    """3x3 cross-correlation with ``padding`` zeros on every side: h2 = h + 2 * padding - 2, w2 likewise.
+    """Cross-correlation with ``padding`` zeros on every side: h2 = (h + 2 * padding - a) // stride + 1, w2 likewise.
 
     Raises ValueError for an unknown lowering.
     """
     if lowering == "lax":
         pads, order = ((padding, padding), (padding, padding)), ("HWNC", "HWIO", "HWNC")
-        return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=order)
+        return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=order)
     if lowering == "winograd":
         return conv_winograd(x, kernel, padding)
     if lowering != "im2col":
         raise ValueError(f"lowering {lowering!r} is not one of {LOWERINGS}")
-    h, w, n, c = x.shape
-    h, w = h + 2 * padding - 2, w + 2 * padding - 2
+    a, b, c, d = kernel.shape
     padded = jnp.pad(x, ((padding, padding), (padding, padding), (0, 0), (0, 0)))
-    columns = [padded[i : i + h, j : j + w] for i in range(3) for j in range(3)]
-    patches = jnp.concatenate(columns, axis=-1).reshape(h * w * n, 9 * c)
-    return (patches @ kernel.reshape(9 * c, -1)).reshape(h, w, n, -1)
+    h, w = padded.shape[0] - a + 1, padded.shape[1] - b + 1
+    columns = [padded[i : i + h : stride, j : j + w : stride] for i in range(a) for j in range(b)]
+    patches = columns[0] if len(columns) == 1 else jnp.concatenate(columns, axis=-1)
+    rows = patches.reshape(-1, a * b * c) @ kernel.reshape(a * b * c, d)
+    return rows.reshape(*patches.shape[:3], d)

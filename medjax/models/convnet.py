@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.models.conv import LOWERINGS, conv3x3, lowering
+from medjax.models.conv import LOWERINGS, conv2d, lowering
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +63,13 @@ def average_pool(x: Float[Array, "h w n c"]) -> Float[Array, "h2 w2 n c"]:
 
 
 class ConvNet(nn.Module):
-    """The network itself; see the module's docstring."""
+    """The network itself; see the module's docstring. ``features``: what its last layer sees, instead of logits."""
 
     classes: int
     config: ConvNetConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
+    def __call__(self, x: Float[Array, "n h w c"], features: bool = False) -> Float[Array, "n k"]:
         x = x.transpose(1, 2, 0, 3)
         for block in range(self.config.depth):
             channels = x.shape[-1]
@@ -78,10 +78,12 @@ class ConvNet(nn.Module):
             bias = self.param(f"conv{block}_bias", init, (self.config.width,))
             # The public MTT code pads the first convolution of one-channel images by 3 (28 px MNIST became 32).
             padding = 3 if block == 0 and channels == 1 else 1
-            x = conv3x3(x, kernel, padding, lowering(self.config.conv, len(x), channels))
+            x = conv2d(x, kernel, padding, lowering(self.config.conv, kernel.shape, len(x)))
             x = nn.relu(InstanceNorm(name=f"norm{block}")(x + bias.reshape(1, 1, 1, -1)))
             x = average_pool(x)
         x = x.transpose(2, 0, 1, 3).reshape(x.shape[2], -1)
+        if features:
+            return x
         init = uniform_fan_in(x.shape[-1])
         kernel = self.param("linear_kernel", init, (x.shape[-1], self.classes))
         bias = self.param("linear_bias", init, (self.classes,))
@@ -112,4 +114,8 @@ def convnet(config: ConvNetConfig, *, classes: int, size: int, channels: int) ->
         logits: Any = net.apply({"params": params}, images)
         return logits, model_state
 
-    return Model(init, apply, forward_flops(config, size, channels, classes), separable=True)
+    def features(params: Any, model_state: Any, images: Array) -> Any:
+        return net.apply({"params": params}, images, features=True)
+
+    flops = forward_flops(config, size, channels, classes)
+    return Model(init, apply, flops, separable=True, features=features)

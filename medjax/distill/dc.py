@@ -1,0 +1,172 @@
+"""DC and DSA: gradient matching (Zhao et al. 2021; Zhao & Bilen 2021; the study's equations 2 and 3).
+
+Every iteration starts a fresh random network. Each of its outer loops moves the synthetic images of every class so that
+the network's gradient on them points where its gradient on a batch of real images of that class does:
+
+    min over S of  sum over classes c of  D(grad CE(T_c; theta), grad CE(S_c; theta))
+
+with D of `matching.gradient_distance`; then the network is trained on the synthetic set for the inner loops' epochs.
+DSA is the same with one differentiable augmentation, drawn per class, applied to real and synthetic images alike.
+
+One iteration, all its classes and loops, is one pure function, so that it compiles to one program.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from medjax import cost, train
+from medjax.config import option
+from medjax.distill.base import Distiller
+from medjax.distill.matching import gradient_distance
+from medjax.distill.selection import select_real
+from medjax.models.base import Model
+from medjax.types import Dataset, PyTree, Synthetic
+
+#: Inner loops of the public code by images per class; the outer loops are ipc itself, at most 50.
+INNER = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10}
+#: Real images per class that set the statistics of a network with batch norm.
+STATISTICS = 16
+#: Step size of the networks that are trained on a finished set.
+STEP_SIZE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class DCConfig:
+    """Gradient matching."""
+
+    method: str = option("dc", "dsa: augment real and synthetic alike", choices=("dc", "dsa"))
+    iterations: int = option(1000, "random networks", low=1)
+    lr_img: float = option(0.1, "step size of the synthetic images", low=0)
+    img_momentum: float = option(0.5, "their momentum", low=0)
+    batch_real: int = option(256, "real images per class and update", low=1)
+    outer: int = option(0, "updates per network; 0: the public code's number for this ipc", low=0)
+    inner: int = option(0, "epochs on the synthetic set after each; 0: likewise", low=0)
+    lr_net: float = option(0.01, "step size of the network", low=0)
+    batch_train: int = option(256, "its batch size", low=1)
+    init_images: str = option("noise", "start of the images", choices=("noise", "real"))
+
+
+class State(NamedTuple):
+    """What the next iteration needs: images [m, h, w, c], labels [m], their momentum."""
+
+    images: Array
+    labels: Array
+    opt_state: Any
+
+
+class Info(NamedTuple):
+    """One iteration, for the log, means over its updates: the distance summed over classes, the norm of its gradient,
+    and whether an update was skipped for not being finite."""
+
+    loss: Array
+    grad_images: Array
+    skipped: Array
+
+
+def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
+    """DC or DSA as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, used by DSA alone."""
+    tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
+    outer, inner = loops(config, ipc)
+    augment = augment if config.method == "dsa" else None
+    trainer = train.Trainer(model, train.sgd(), augment, config.batch_train, classes)
+
+    def init(key: Array, data: Dataset) -> State:
+        images, labels = select_real(key, data, ipc, classes)
+        if config.init_images == "noise":
+            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+        return State(images, labels, tx.init(images))
+
+    def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
+        network_key, loop_key = jax.random.split(key)
+
+        def update(carry: Any, number: Array) -> tuple[Any, Info]:
+            state, network = carry
+            keys = jax.random.split(jax.random.fold_in(loop_key, number), 4)
+            network = set_statistics(model, keys[0], network, data, classes)
+            real, _ = select_real(keys[1], data, config.batch_real, classes)
+            match = functools.partial(match_class, model, augment, network)
+            losses, gradients = train.each(match)(
+                jax.random.split(keys[2], classes),
+                real.reshape(classes, -1, *real.shape[1:]),
+                state.images.reshape(classes, -1, *real.shape[1:]),
+                jnp.arange(classes),
+            )
+            gradient = gradients.reshape(state.images.shape)
+            updates, opt_state = tx.update(gradient, state.opt_state, state.images)
+            moved = state._replace(
+                images=optax.apply_updates(state.images, updates), opt_state=opt_state
+            )
+            use = jnp.isfinite(gradient).all()
+            state = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)
+            if outer > 1:
+                # Not after the last update: nobody would see the network again.
+                last = jnp.where(number < outer - 1, inner, 0)
+                rates, forget = jnp.full(inner, config.lr_net), jnp.zeros(inner, bool)
+                made = Dataset(state.images, state.labels)
+                network = train.fit(trainer, keys[3], network, made, rates, forget, 0, last)
+            return (state, network), Info(losses.sum(), jnp.sqrt((gradient**2).sum()), ~use)
+
+        network = train.start(trainer, network_key)
+        (state, _), infos = lax.scan(update, (state, network), jnp.arange(outer))
+        return state, Info(infos.loss.mean(), infos.grad_images.mean(), infos.skipped.any())
+
+    def extract(state: State) -> Synthetic:
+        return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
+
+    return Distiller(init, None, step, extract)
+
+
+def match_class(
+    model: Model,
+    augment: Any,
+    network: train.FitState,
+    key: Array,
+    real: Float[Array, "r h w c"],
+    made: Float[Array, "i h w c"],
+    label: Int[Array, ""],
+) -> tuple[Float[Array, ""], Float[Array, "i h w c"]]:
+    """The distance of one class, and its gradient to that class's synthetic images."""
+
+    def gradient(images: Array) -> PyTree:
+        if augment is not None:
+            images = augment(key, images, siamese=True)
+        batch = Dataset(images, jnp.full(len(images), label, jnp.int32))
+        params, model_state = network.params, network.model_state
+        return train.batch_gradient(model, params, model_state, batch, training=False)[2]
+
+    target = lax.stop_gradient(gradient(real))
+    return jax.value_and_grad(lambda images: gradient_distance(target, gradient(images)))(made)
+
+
+def loops(config: DCConfig, ipc: int) -> tuple[int, int]:
+    """(outer, inner) for this ipc: flags, else the public code's table, interpolated between its entries."""
+    inner = round(float(np.interp(ipc, list(INNER), list(INNER.values()))))
+    return config.outer or min(ipc, max(INNER)), config.inner or inner
+
+
+def set_statistics(
+    model: Model, key: Array, network: train.FitState, data: Dataset, classes: int
+) -> train.FitState:
+    """Batch norm: the statistics of one pass over some real images of every class, used frozen until the next."""
+    if model.separable:
+        return network
+    images, _ = select_real(key, data, STATISTICS, classes)
+    _, model_state = model.apply(network.params, network.model_state, images, True)
+    return network._replace(model_state=model_state)
+
+
+def iteration_flops(config: DCConfig, model: Model, ipc: int, classes: int) -> float:
+    """Floating-point operations of one iteration."""
+    outer, inner = loops(config, ipc)
+    made = ipc * classes
+    real = cost.GRADIENT * config.batch_real * classes
+    training = cost.GRADIENT * made * inner * (outer - 1) / outer
+    return model.flops * outer * (real + cost.SECOND_GRADIENT * made + training)

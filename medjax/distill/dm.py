@@ -1,0 +1,114 @@
+"""DM: distribution matching (Zhao & Bilen 2023). In the features of a fresh random network, the mean of each class's
+synthetic images approaches the mean of a batch of its real ones:
+
+    min over S of  sum over classes c of  | mean f(A(T_c)) - mean f(A(S_c)) |^2
+
+No network is ever trained. A is one differentiable augmentation, drawn per class, the same for real and synthetic
+images; f is the network without its last layer.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float
+
+from medjax import train
+from medjax.config import option
+from medjax.distill.base import Distiller
+from medjax.distill.dc import STEP_SIZE
+from medjax.distill.selection import select_real
+from medjax.models.base import Model
+from medjax.types import Dataset, PyTree, Synthetic
+
+
+@dataclasses.dataclass(frozen=True)
+class DMConfig:
+    """Distribution matching."""
+
+    iterations: int = option(20000, "random networks, one update each", low=1)
+    lr_img: float = option(1.0, "step size of the synthetic images", low=0)
+    img_momentum: float = option(0.5, "their momentum", low=0)
+    batch_real: int = option(256, "real images per class and update", low=1)
+    init_images: str = option("real", "start of the images", choices=("real", "noise"))
+
+
+class State(NamedTuple):
+    """What the next iteration needs: images [m, h, w, c], labels [m], their momentum."""
+
+    images: Array
+    labels: Array
+    opt_state: Any
+
+
+class Info(NamedTuple):
+    """One iteration, for the log: the distance summed over classes, the norm of its gradient, and whether the update
+    was skipped for not being finite."""
+
+    loss: Array
+    grad_images: Array
+    skipped: Array
+
+
+def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
+    """DM as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, or None."""
+    tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
+
+    def init(key: Array, data: Dataset) -> State:
+        images, labels = select_real(key, data, ipc, classes)
+        if config.init_images == "noise":
+            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+        return State(images, labels, tx.init(images))
+
+    def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
+        network_key, real_key, augment_key = jax.random.split(key, 3)
+        params, model_state = model.init(network_key)
+        real, _ = select_real(real_key, data, config.batch_real, classes)
+        by_class = (classes, -1, *real.shape[1:])
+        match = functools.partial(match_class, model, augment, params, model_state)
+        losses, gradients = train.each(match)(
+            jax.random.split(augment_key, classes),
+            real.reshape(by_class),
+            state.images.reshape(by_class),
+        )
+        gradient = gradients.reshape(state.images.shape)
+        updates, opt_state = tx.update(gradient, state.opt_state, state.images)
+        images = optax.apply_updates(state.images, updates)
+        moved = state._replace(images=images, opt_state=opt_state)
+        use = jnp.isfinite(gradient).all()
+        kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)
+        return kept, Info(losses.sum(), jnp.sqrt((gradient**2).sum()), ~use)
+
+    def extract(state: State) -> Synthetic:
+        return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
+
+    return Distiller(init, None, step, extract)
+
+
+def match_class(
+    model: Model,
+    augment: Any,
+    params: PyTree,
+    model_state: PyTree,
+    key: Array,
+    real: Float[Array, "r h w c"],
+    made: Float[Array, "i h w c"],
+) -> tuple[Float[Array, ""], Float[Array, "i h w c"]]:
+    """The squared distance of one class's mean features, and its gradient to that class's synthetic images."""
+
+    def mean_features(images: Array) -> Array:
+        if augment is not None:
+            images = augment(key, images, siamese=True)
+        return model.features(params, model_state, images).mean(0)
+
+    target = lax.stop_gradient(mean_features(real))
+    return jax.value_and_grad(lambda images: ((target - mean_features(images)) ** 2).sum())(made)
+
+
+def iteration_flops(config: DMConfig, model: Model, ipc: int, classes: int) -> float:
+    """Floating-point operations of one iteration."""
+    return model.flops * classes * (config.batch_real + 3 * ipc)

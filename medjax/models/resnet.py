@@ -1,0 +1,137 @@
+"""ResNet-18 (He et al. 2016) with the 3x3 stem of 32 px images, as the study's upper bound and second opinion.
+
+Stem 3x3, four stages of two basic blocks, widths 64 to 512, global average pool, one linear layer: 11,173,449
+parameters with 3 channels and 9 classes. Batch norm with PyTorch's running statistics (momentum 0.1, unbiased
+variance), or, as in the public codes' variant, instance norm.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from medjax.config import option
+from medjax.models.base import Model
+from medjax.models.conv import conv2d, lowering
+from medjax.models.convnet import InstanceNorm, uniform_fan_in
+
+BLOCKS = (2, 2, 2, 2)
+MOMENTUM = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNetConfig:
+    """ResNet-18."""
+
+    resnet_width: int = option(64, "ResNet: channels of the first stage", low=1)
+    resnet_norm: str = option("batch", "ResNet: normalisation", choices=("batch", "instance"))
+
+
+class BatchNorm(nn.Module):
+    """Per channel over images and pixels, eps 1e-5, affine; PyTorch's running mean and variance."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "h w n c"], train: bool) -> Float[Array, "h w n c"]:
+        c = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (c,))
+        shift = self.param("shift", nn.initializers.zeros, (c,))
+        kept_mean: Any = self.variable("batch_stats", "mean", jnp.zeros, (c,))
+        kept_variance: Any = self.variable("batch_stats", "variance", jnp.ones, (c,))
+        if train:
+            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            count = x.size // c
+            if not self.is_initializing():
+                unbiased = variance * (count / max(count - 1, 1))
+                kept_mean.value += MOMENTUM * (mean - kept_mean.value)
+                kept_variance.value += MOMENTUM * (unbiased - kept_variance.value)
+        else:
+            mean, variance = kept_mean.value, kept_variance.value
+        gain = lax.rsqrt(variance + 1e-5) * scale
+        return x * gain.reshape(1, 1, 1, -1) + (shift - mean * gain).reshape(1, 1, 1, -1)
+
+
+class ResNet(nn.Module):
+    """The network itself; see the module's docstring. ``features``: what its last layer sees, instead of logits."""
+
+    classes: int
+    config: ResNetConfig
+    conv: str
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n h w c"], train: bool, features: bool = False
+    ) -> Float[Array, "n k"]:
+        x = nn.relu(
+            self.layer(x.transpose(1, 2, 0, 3), "stem", self.config.resnet_width, 3, 1, train)
+        )
+        for stage, blocks in enumerate(BLOCKS):
+            width = self.config.resnet_width * 2**stage
+            for block in range(blocks):
+                stride = 2 if stage and not block else 1
+                name = f"stage{stage}_block{block}"
+                y = nn.relu(self.layer(x, f"{name}_a", width, 3, stride, train))
+                y = self.layer(y, f"{name}_b", width, 3, 1, train)
+                if x.shape != y.shape:
+                    x = self.layer(x, f"{name}_short", width, 1, stride, train)
+                x = nn.relu(x + y)
+        x = x.mean((0, 1))
+        if features:
+            return x
+        init = uniform_fan_in(x.shape[-1])
+        kernel = self.param("linear_kernel", init, (x.shape[-1], self.classes))
+        bias = self.param("linear_bias", init, (self.classes,))
+        return x @ kernel + bias.reshape(1, -1)
+
+    def layer(self, x: Array, name: str, width: int, taps: int, stride: int, train: bool) -> Array:
+        """A convolution without bias, and its norm."""
+        shape = (taps, taps, x.shape[-1], width)
+        kernel = self.param(f"{name}_kernel", uniform_fan_in(taps * taps * shape[2]), shape)
+        how = lowering(self.conv, shape, len(x), stride)
+        x = conv2d(x, kernel, taps // 2, how, stride)
+        if self.config.resnet_norm == "instance":
+            return InstanceNorm(name=f"{name}_norm")(x)
+        return BatchNorm(name=f"{name}_norm")(x, train)
+
+
+def forward_flops(config: ResNetConfig, size: int, channels: int, classes: int) -> float:
+    """Multiply-adds of one image's forward pass, times two."""
+    width = config.resnet_width
+    flops, side, before = 2.0 * size * size * 9 * channels * width, size, width
+    for stage, blocks in enumerate(BLOCKS):
+        after, stride = width * 2**stage, 2 if stage else 1
+        side = -(-side // stride)
+        area = 2.0 * side * side * after
+        flops += area * 9 * (before + (2 * blocks - 1) * after)
+        flops += area * before if stage else 0
+        before = after
+    return flops + 2.0 * before * classes
+
+
+def resnet18(
+    config: ResNetConfig, *, classes: int, size: int, channels: int, conv: str = "auto"
+) -> Model:
+    """ResNet-18 for ``size`` x ``size`` images. ``conv``: the lowering of its convolutions."""
+    net = ResNet(classes, config, conv)
+
+    def init(key: Array) -> tuple[Any, Any]:
+        variables = net.init(key, jnp.zeros((1, size, size, channels), jnp.float32), False)
+        return variables["params"], variables.get("batch_stats", {})
+
+    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Any, Any]:
+        variables = {"params": params, "batch_stats": model_state}
+        if not (train and model_state):
+            return net.apply(variables, images, train), model_state
+        logits, changed = net.apply(variables, images, True, mutable=["batch_stats"])
+        return logits, changed["batch_stats"]
+
+    def features(params: Any, model_state: Any, images: Array) -> Any:
+        # A network that was never trained has no statistics: those of the batch, as in the public code.
+        variables = {"params": params, "batch_stats": model_state}
+        return net.apply(variables, images, True, features=True, mutable=["batch_stats"])[0]
+
+    separable = config.resnet_norm == "instance"
+    flops = forward_flops(config, size, channels, classes)
+    return Model(init, apply, flops, separable=separable, features=features)

@@ -1,0 +1,77 @@
+"""ResNet-18: its size, its values, gradient and running statistics against PyTorch's layers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from medjax.models.resnet import ResNetConfig, forward_flops, resnet18
+from medjax.train import cross_entropy
+
+
+def test_parameters():
+    """11,173,449 parameters with 9 classes and 3 channels; batch statistics only with batch norm."""
+    for norm, parts in (("batch", 20), ("instance", 0)):
+        model = resnet18(ResNetConfig(resnet_norm=norm), classes=9, size=32, channels=3)
+        params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+        assert sum(p.size for p in jax.tree.leaves(params)) == 11_173_449
+        assert len(model_state) == parts and model.separable == (norm == "instance")
+
+
+def test_flops():
+    """0.56 G multiply-adds at 32 px, as the literature counts; twice that in operations."""
+    assert abs(forward_flops(ResNetConfig(), 32, 3, 10) / 2 / 0.5554e9 - 1) < 0.01
+
+
+def converted(g):
+    """PyTorch's names and layouts -> ours, float64."""
+    params = {}
+
+    def layer(name, conv, norm):
+        params[f"{name}_kernel"] = g[f"p_{conv}.weight"].transpose(2, 3, 1, 0)
+        params[f"{name}_norm"] = {"scale": g[f"p_{norm}.weight"], "shift": g[f"p_{norm}.bias"]}
+
+    layer("stem", "stem", "norm")
+    for i in range(8):
+        name = f"stage{i // 2}_block{i % 2}"
+        layer(f"{name}_a", f"blocks.{i}.a", f"blocks.{i}.norm_a")
+        layer(f"{name}_b", f"blocks.{i}.b", f"blocks.{i}.norm_b")
+        if f"p_blocks.{i}.short.0.weight" in g:
+            layer(f"{name}_short", f"blocks.{i}.short.0", f"blocks.{i}.short.1")
+    params["linear_kernel"] = g["p_linear.weight"].T
+    params["linear_bias"] = g["p_linear.bias"]
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+
+
+@pytest.mark.parametrize("conv", ["lax", "im2col"])
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_golden(golden, norm, conv):
+    """Two training passes, the gradient of the second, then a pass with the running statistics; float64, 1e-9."""
+    g = golden(f"resnet_{norm}")
+    config = ResNetConfig(resnet_width=2, resnet_norm=norm)
+    model = resnet18(config, classes=5, size=16, channels=3, conv=conv)
+
+    @jax.jit
+    def course(params, state, x):
+        first, state = model.apply(params, state, x, True)
+
+        def loss(params):
+            logits, after = model.apply(params, state, x * 0.5 + 0.2, True)
+            return cross_entropy(logits, jnp.array([0, 3, 4])), after
+
+        (value, state), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        tested, same = model.apply(params, state, x, False)
+        return first, value, grads["stem_kernel"], tested, state, same
+
+    fresh = jax.jit(model.init)(jax.random.key(0))[1]
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), fresh)
+        x = jnp.asarray(g["x"].transpose(0, 2, 3, 1))
+        first, value, grad, tested, state, same = course(converted(g), wide, x)
+    np.testing.assert_allclose(first, g["first"], atol=1e-9)
+    np.testing.assert_allclose(value, g["loss"], rtol=1e-9)
+    np.testing.assert_allclose(grad.transpose(3, 2, 0, 1), g["grad_stem"], atol=1e-9)
+    np.testing.assert_allclose(tested, g["tested"], atol=1e-9)
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), state, same))
+    if norm == "batch":
+        assert not np.allclose(tested, first, atol=1e-3)  # running statistics, not the batch's
