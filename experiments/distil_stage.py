@@ -65,8 +65,10 @@ def distil(
         checkpoints.save_step(folder / "checkpoints", done, state)
         if done % every == 0 or done == iterations:
             accuracy = _interim(session, folder, done, distiller.extract(state))
-        loss, step_size = float(np.mean(infos.loss)), float(infos.step_size[-1])
-        update(done, f"loss {loss:.4f} step size {step_size:.2e} {accuracy}")
+        text = f"loss {float(np.mean(infos.loss)):.4f} "
+        if "step_size" in infos._fields:
+            text += f"step size {float(infos.step_size[-1]):.2e} "
+        update(done, text + accuracy)
         first, begin = done, time.monotonic()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.display import track
 from experiments.session import Session
-from medjax import checkpoints, evaluate, metrics, runs
+from medjax import checkpoints, evaluate, metrics, runs, train
 from medjax.augment import augment
 from medjax.types import Dataset, Synthetic
 
@@ -30,21 +30,40 @@ def evaluate_set(
     step_sizes: tuple[float, ...],
 ) -> list[list[metrics.Scores]]:
     """Scores [step size][network] on ``real`` of networks trained on ``synthetic``; read back where they exist."""
+    config = session.settings.groups[evaluate.EvalConfig]
+    trainer = evaluate.trainer(config, session.model, session.classes, augment)
+    people = evaluate.population(
+        config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
+    )
+    made, about = Dataset(synthetic.images, synthetic.labels), {"step_sizes": step_sizes}
+    scores = train_and_score(session, folder, name, made, real, trainer, people, about)
+    return [scores[i : i + networks] for i in range(0, len(scores), networks)]
+
+
+def train_and_score(
+    session: Session,
+    folder: Path,
+    name: str,
+    data: Dataset,
+    real: Dataset,
+    trainer: train.Trainer,
+    people: evaluate.Population,
+    about: dict,
+) -> list[metrics.Scores]:
+    """Scores on ``real`` of every network of a population trained on ``data``; read back where they exist.
+
+    about: what evaluations/NAME.json says beside the scores.
+    """
     work, path = (folder / "evaluations" / n for n in (name, f"{name}.json"))
     if (known := runs.read_json(path)) is not None:
         scores = [metrics.Scores(*(_number(v) for v in row)) for row in known["scores"]]
     else:
-        config = session.settings.groups[evaluate.EvalConfig]
-        trainer = evaluate.trainer(config, session.model, session.classes, augment)
-        people = evaluate.population(
-            config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
-        )
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
         first, held = checkpoints.load_latest(work, fresh) or (0, fresh)
         total = people.rates.shape[1]
         update = track(session.progress, f"evaluate {name}", total, first)
-        for done, state in evaluate.train_networks(trainer, people, synthetic, held, first):
+        for done, state in evaluate.train_networks(trainer, people, data, held, first):
             now = time.monotonic()
             row = {"name": name, "epoch": done, "seconds": now - begin}
             runs.append_log(folder / "log.jsonl", phase="evaluate", **row)
@@ -52,14 +71,14 @@ def evaluate_set(
             if done < total:
                 checkpoints.save_step(work, done, state)
             update(done, f"{len(people.keys)} networks, loss {float(np.mean(state.loss)):.3f}")
-        scores = evaluate.score(session.model, state, real.images, real.labels)
-        runs.write_json(path, {"step_sizes": step_sizes, "networks": networks, "scores": scores})
+        scores = evaluate.score(trainer.model, state, real.images, real.labels)
+        runs.write_json(path, about | {"networks": len(people.keys), "scores": scores})
         seconds = time.monotonic() - begin
         runs.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
     shutil.rmtree(
         work, ignore_errors=True
     )  # here, for a kill may have come between scores and this
-    return [scores[i : i + networks] for i in range(0, len(scores), networks)]
+    return scores
 
 
 def choose_step_size(session: Session, folder: Path, name: str, synthetic: Synthetic) -> float:
@@ -81,9 +100,16 @@ def choose_step_size(session: Session, folder: Path, name: str, synthetic: Synth
 
 
 def final_scores(
-    session: Session, folder: Path, name: str, synthetic: Synthetic, test: Dataset, rate: float
+    session: Session,
+    folder: Path,
+    name: str,
+    synthetic: Synthetic,
+    test: Dataset,
+    rate: float,
+    networks: int = 0,
 ) -> dict:
-    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
+    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}. ``networks``: how many, if
+    not as many as the configuration says."""
     config = session.settings.groups[evaluate.EvalConfig]
     (row,) = evaluate_set(
         session,
@@ -92,11 +118,18 @@ def final_scores(
         synthetic,
         test,
         key="final",
-        networks=config.networks,
+        networks=networks or config.networks,
         epochs=config.eval_epochs,
         step_sizes=(rate,),
     )
     return metrics.summary(row)
+
+
+def gathered(folder: Path, names: list[str]) -> dict:
+    """The scores of several finished evaluations as one: {score: {mean, std, n}}."""
+    tables = [runs.read_json(folder / "evaluations" / f"{name}.json") for name in names]
+    rows = [metrics.Scores(*map(_number, row)) for table in tables for row in table["scores"]]
+    return metrics.summary(rows)
 
 
 def _number(value: float | None) -> float:

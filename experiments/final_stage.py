@@ -83,9 +83,10 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     runs.write_json(folder / "result.json", result)
 
 
-def describe(session: Session, method: str, ipc: int) -> dict:
+def describe(session: Session, method: str, ipc: int | None) -> dict:
     """The part of result.json that says what was evaluated and how."""
-    config, labels = session.settings.groups[evaluate.EvalConfig], session.raw.test.labels
+    groups, labels = session.settings.groups, session.raw.test.labels
+    config = groups.get(evaluate.EvalConfig) or evaluate.EvalConfig()
     return {
         "method": method,
         "model": session.run.model,
@@ -102,14 +103,30 @@ def describe(session: Session, method: str, ipc: int) -> dict:
 
 
 def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str], bool]:
-    """Warnings a user must see, and whether the learned step size has collapsed."""
+    """Warnings a user must see, and whether a learned step size has collapsed."""
     steps = {
         r["iteration"]: r for r in rows if r["phase"] == "distill" and r["iteration"] <= iteration
     }
+    warnings, collapsed = matching_health(steps, step_size) if _learned(steps) else ([], False)
+    skipped = steps[max(steps)]["skipped"]
+    if skipped > len(steps) / 10:
+        warnings.append(
+            f"{skipped} of {len(steps)} iterations were skipped (not finite, or a loss far above the median): "
+            "try a smaller --lr_img or --lr_lr"
+        )
+    return warnings, collapsed
+
+
+def _learned(steps: dict[int, dict]) -> bool:
+    """Whether the method learns a step size, by matching students with experts."""
+    return "displacement" in steps[min(steps)]
+
+
+def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str], bool]:
+    """Whether students still move, and with a step size that is still one."""
     begin = steps[min(steps)]["step_size"]
     tail = [steps[i]["displacement"] for i in sorted(steps)[-TAIL:]]
     way = float(np.mean([np.nan if v is None else v for v in tail]))
-    skipped = steps[max(steps)]["skipped"]
     warnings = []
     fell = not (np.isfinite(step_size) and step_size > begin / FALL)
     if fell:
@@ -122,11 +139,6 @@ def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str
         warnings.append(
             f"the student moves only {100 * way:.1f} % of its expert's way: nothing is being matched; "
             "try --lr_init=0 (search), --expert_sampling=balanced or a smaller --lr_lr"
-        )
-    if skipped > len(steps) / 10:
-        warnings.append(
-            f"{skipped} of {len(steps)} iterations were skipped (not finite, or a loss far above the median): "
-            "try a smaller --lr_img or --lr_lr"
         )
     return warnings, fell or still
 
@@ -154,7 +166,8 @@ def show(folder: Path, console: Console) -> None:
         "log": "log.jsonl",
     }
     result = runs.read_json(folder / "result.json")
-    print_result(result, {k: str(folder / v) for k, v in names.items()}, console)
+    paths = {k: str(folder / v) for k, v in names.items() if (folder / v).exists()}
+    print_result(result, paths, console)
 
 
 def phase_seconds(rows: list[dict], phase: str) -> float:

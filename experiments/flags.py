@@ -32,7 +32,7 @@ class RunConfig:
 
     dataset: str = option("phantom", "a name (phantom, bloodmnist, ...) or the path of an .npz")
     preset: str = option("paper", "table of values: paper, cpu or quick")
-    model: str = option("convnet", "network", choices=("convnet",))
+    model: str = option("convnet", "network", choices=("convnet", "resnet18"))
     seed: int = option(0, "seed of every random number", low=0)
     out: str = option("runs", "folder that results go to")
 

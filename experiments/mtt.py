@@ -3,19 +3,19 @@
 python -m experiments.mtt --dataset=phantom --ipc=1 --preset=quick
 """
 
+from pathlib import Path
+
 from configs.mtt import PRESETS
-from experiments import final_stage
-from experiments.display import make_console, make_progress
-from experiments.distil_stage import distil
 from experiments.expert_stage import epochs_needed, experts_seconds, train_experts
-from experiments.flags import IpcConfig, RunConfig, launch, resolve
+from experiments.flags import IpcConfig, RunConfig, launch
 from experiments.forecast import forecast
+from experiments.method import Plan, run_method
 from experiments.search import start_step_size
-from experiments.session import hold, load, open_session, random_start, run_folder
+from experiments.session import Session
+from medjax import cost
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill import METHODS
-from medjax.distill.mtt import MTTConfig, check, iteration_flops
+from medjax.distill.mtt import MTTConfig, check, iteration_flops, mtt
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig
 from medjax.models import ConvNetConfig
@@ -32,30 +32,26 @@ GROUPS = (
 )
 
 
-def main() -> None:
-    settings, console = resolve(GROUPS, PRESETS), make_console()
-    raw = load(settings, console)
-    folder = run_folder(settings, raw, "mtt")
-    if (folder / "result.json").exists():
-        final_stage.show(folder, console)
-        return
-    with hold(folder), make_progress(console) as progress:
-        session = open_session(settings, raw, console, progress)
-        final_stage.write_config(session, folder)
-        config, ipc = settings.groups[MTTConfig], session.ipc
-        check(config, session.model, epochs_needed(session), ipc * session.classes)
-        forecast(session)
-        trajectories = train_experts(session)
-        parts = {"model": session.model, "augment": augment, "trajectories": trajectories}
-        distiller = METHODS["mtt"](config, **parts, ipc=ipc, classes=session.classes)
-        flops = iteration_flops(config, session.model, ipc * session.classes)
-        prepare = start_step_size(session, folder, distiller, config)
-        distil(session, folder, distiller, config.iterations, flops, prepare)
-        start = random_start(session)
-        spent = {"data": session.seconds, "experts": experts_seconds(session)}
-        final_stage.finish(session, folder, "mtt", start, spent)
-    final_stage.show(folder, console)
+def plan(session: Session, folder: Path) -> Plan:
+    """Check the values, say what they will cost, train the experts."""
+    config, experts = (session.settings.groups[g] for g in (MTTConfig, ExpertsConfig))
+    model, epochs, made = session.model, epochs_needed(session), session.ipc * session.classes
+    check(config, model, epochs, made)
+    flops = iteration_flops(config, model, made)
+    images = experts.experts * epochs * len(session.train.labels)
+    work = {
+        "experts": cost.GRADIENT * model.flops * images,
+        "distillation": config.iterations * flops,
+    }
+    batch = (config.batch_syn or made) * config.meta_batch
+    forecast(session, work, config.iterations, max(batch, experts.expert_batch))
+    parts = {"model": model, "augment": augment, "trajectories": train_experts(session)}
+    distiller = mtt(config, **parts, ipc=session.ipc, classes=session.classes)
+    prepare = start_step_size(session, folder, distiller, config)
+    seconds = {"experts": experts_seconds(session)}
+    return Plan(distiller, config.iterations, flops, prepare, seconds)
 
 
 if __name__ == "__main__":
-    launch("Matching training trajectories.", GROUPS, main)
+    title = "Matching training trajectories."
+    launch(title, GROUPS, lambda: run_method("mtt", GROUPS, PRESETS, plan))

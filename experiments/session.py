@@ -19,12 +19,12 @@ from medjax.data import preprocess, sources
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
 from medjax.errors import UserError
-from medjax.models import MODELS, ConvNetConfig, Model
+from medjax.models import MODELS, Model
 from medjax.share import SharedSet
 from medjax.types import Dataset, RawDataset, Synthetic
 
 #: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
-KEYS = ("experts", "init", "distil", "search", "interim", "final")
+KEYS = ("experts", "init", "distil", "search", "interim", "final", "subsets", "full")
 
 
 class Session(NamedTuple):
@@ -82,8 +82,9 @@ def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     """The folder of one command: equal values, equal folder."""
     run = settings.groups[RunConfig]
     values = {k: v for k, v in settings.values().items() if k not in ("out", "dataset", "preset")}
-    ipc = settings.groups[IpcConfig].ipc
-    name = f"{method}-ipc{ipc}-{run.preset}-seed{run.seed}-{runs.config_hash(values)}"
+    size = settings.groups.get(IpcConfig)
+    words = [method, *([f"ipc{size.ipc}"] if size else []), run.preset, f"seed{run.seed}"]
+    name = "-".join([*words, runs.config_hash(values)])
     return home_folder(settings, raw) / name
 
 
@@ -135,10 +136,11 @@ def open_shared(
 
 
 def build_model(settings: Settings, classes: int, channels: int) -> Model:
-    """The network that the flags name."""
+    """The network that the flags name; what a launcher has no flags for is as its defaults say."""
     size = settings.groups[PreprocessConfig].size
-    factory = MODELS[settings.groups[RunConfig].model]
-    return factory(settings.groups[ConvNetConfig], classes=classes, size=size, channels=channels)
+    group, factory = MODELS[settings.groups[RunConfig].model]
+    config = settings.groups.get(group) or group()
+    return factory(config, classes=classes, size=size, channels=channels)
 
 
 def fitted(

@@ -30,6 +30,7 @@ class EvalConfig:
     networks: int = option(5, "networks of the final evaluation", low=1)
     eval_epochs: int = option(1000, "epochs of each", low=1)
     eval_batch: int = option(256, "their batch size", low=1)
+    eval_augment: bool = option(True, "DSA while they train")
     decay_parity: bool = option(
         False, "decay as the public code: after epoch E//2+1, momentum reset, E+1 epochs"
     )
@@ -65,6 +66,7 @@ def trainer(
     config: EvalConfig, model: Model, classes: int, augment: train.Augment | None
 ) -> train.Trainer:
     """The evaluation's recipe."""
+    augment = augment if config.eval_augment else None
     return train.Trainer(model, train.sgd(0.9, 5e-4), augment, config.eval_batch, classes)
 
 
@@ -111,12 +113,11 @@ def advance(
 def train_networks(
     trainer: train.Trainer,
     people: Population,
-    synthetic: Synthetic,
+    data: Dataset,
     state: train.FitState,
     first: int = 0,
 ) -> Iterator[tuple[int, train.FitState]]:
     """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call (some seconds)."""
-    data = Dataset(synthetic.images, synthetic.labels)
     count, epochs = people.rates.shape
     epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
@@ -162,5 +163,6 @@ def evaluate(
 ) -> list[metrics.Scores]:
     """Train a population on ``synthetic`` and score it on ``real``, in one go."""
     fresh = start_networks(trainer, people)
-    *_, (_, state) = train_networks(trainer, people, synthetic, fresh)
+    made = Dataset(synthetic.images, synthetic.labels)
+    *_, (_, state) = train_networks(trainer, people, made, fresh)
     return score(trainer.model, state, real.images, real.labels)

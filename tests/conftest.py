@@ -64,8 +64,9 @@ def net():
 def jitter():
     """An augmentation that compiles in no time, for tests of where keys go rather than of DSA."""
 
-    def augment(key, images):
-        return images + 0.2 * jax.random.normal(key, images.shape)
+    def augment(key, images, siamese=False):
+        noise = jax.random.normal(key, images.shape[1:] if siamese else images.shape)
+        return images + 0.2 * noise.reshape(-1, *images.shape[1:])
 
     return augment
 
@@ -83,7 +84,11 @@ def linear():
             x = images.reshape(images.shape[0], -1)
             return x @ params["w"] + params["b"].reshape(1, -1), model_state
 
-        return Model(init, apply, flops=2.0 * features * classes, separable=True)
+        def flat(params, model_state, images):
+            return images.reshape(images.shape[0], -1)
+
+        flops = 2.0 * features * classes
+        return Model(init, apply, flops=flops, separable=True, features=flat)
 
     return model
 

@@ -21,7 +21,7 @@ from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
 from medjax import evaluate, runs, train
-from medjax.distill import METHODS, run
+from medjax.distill import METHODS, mtt, run
 from medjax.distill.mtt import MTTConfig
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
@@ -186,6 +186,10 @@ def test_preprocessing_and_network(tmp_path):
         assert session.model.flops == expected.flops
     with pytest.raises(UserError, match="vit"):
         settings("--model=vit")
+    with pytest.raises(UserError, match="batch statistics"):
+        asked = settings(*words, "--size=8", "--model=resnet18")
+        session = open_session(asked, load(asked, console), console, make_progress(console))
+        mtt.check(MTTConfig(), session.model, 30, 3)
 
 
 @shows("width", "depth", "conv")
@@ -408,6 +412,15 @@ def test_expert_order(distil):
 
 
 # --- evaluation
+
+
+@shows("eval_augment")
+def test_evaluation_without_augmentation(linear, jitter):
+    """The networks of an evaluation see DSA unless told not to."""
+    for asked in (True, False):
+        config = EvalConfig(eval_augment=asked)
+        trainer = evaluate.trainer(config, linear(48, 3), 3, jitter)
+        assert (trainer.augment is jitter) == asked
 
 
 @shows("networks", "eval_epochs", "interim_networks", "interim_epochs", "eval_every", "select")

@@ -2,8 +2,9 @@
 
 from medjax.models.base import Model
 from medjax.models.convnet import ConvNetConfig, convnet
+from medjax.models.resnet import ResNetConfig, resnet18
 
-#: name -> factory(config, *, classes, size, channels) -> Model
-MODELS = {"convnet": convnet}
+#: name -> (its configuration, factory(config, *, classes, size, channels) -> Model)
+MODELS = {"convnet": (ConvNetConfig, convnet), "resnet18": (ResNetConfig, resnet18)}
 
-__all__ = ["MODELS", "ConvNetConfig", "Model", "convnet"]
+__all__ = ["MODELS", "ConvNetConfig", "Model", "ResNetConfig", "convnet", "resnet18"]

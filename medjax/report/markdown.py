@@ -2,12 +2,13 @@
 
 HEAD = (
     "data set",
+    "method",
     "ipc",
     "preset",
     "seed",
     "random real: acc",
     "bal. acc",
-    "distilled: acc",
+    "test: acc",
     "bal. acc",
     "AUC",
     "as uint8: acc",
@@ -18,17 +19,19 @@ HEAD = (
 
 
 def markdown(results: list[dict]) -> str:
-    """One row a run, sorted by data set, ipc and seed; scores in percent, mean ± std over networks.
+    """One row a run, sorted by data set, method, ipc and seed; scores in percent, mean ± std over networks.
 
-    results: contents of result.json files; those without a random start (`experiments.evaluate`) show a dash.
+    results: contents of result.json files; what a run has not (random start, 8-bit images, ipc) is a dash.
     """
     rows = [HEAD, tuple("---" for _ in HEAD)]
-    for r in sorted(results, key=lambda r: (r["dataset"], r["ipc"], r["preset"], r["seed"])):
+    names = ("dataset", "method", "ipc", "preset", "seed")
+    for r in sorted(results, key=lambda r: [r[name] or 0 for name in names]):
         start, test, shared = (r.get(k) for k in ("start", "test", "test_uint8"))
         rows.append(
             (
                 r["dataset"],
-                str(r["ipc"]),
+                r["method"],
+                "–" if r["ipc"] is None else str(r["ipc"]),
                 r["preset"],
                 str(r["seed"]),
                 score(start, "accuracy"),

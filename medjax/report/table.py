@@ -16,6 +16,14 @@ ROWS = (
     ("test_chosen_step", "distilled, step size chosen on val"),
     ("start", "random real images"),
 )
+#: Methods that distil nothing, and what networks were trained on there.
+REAL = {
+    "random": (
+        ("test", "random real images, a subset a network"),
+        ("test_one_subset", "the same subset for all networks"),
+    ),
+    "full": (("test", "all images"),),
+}
 
 
 def result_table(result: dict) -> Table:
@@ -37,10 +45,11 @@ def result_table(result: dict) -> Table:
     table.add_column("networks trained on", no_wrap=True)
     for heading in HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True, min_width=11)
-    for key, label in ROWS:
+    for key, label in REAL.get(result["method"], ROWS):
         if result.get(key):
             scores = [_score(result[key][metric]) for metric in METRICS]
-            table.add_row(label, *scores, style="bold" if key == "test_uint8" else None)
+            shared = key == "test_uint8" or (result["method"] in REAL and key == "test")
+            table.add_row(label, *scores, style="bold" if shared else None)
     return table
 
 
@@ -74,9 +83,10 @@ def _caption(result: dict) -> list[str]:
     if iteration is not None:
         how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
         trained += f"; iteration {iteration}, {how[result['select']]}"
+    ipc = result["ipc"]
+    size = "all images" if ipc is None else f"{ipc} image{'s' * (ipc > 1)} per class"
     lines = [
-        f"{result['ipc']} image{'s' * (result['ipc'] > 1)} per class, {result['model']}, preset {result['preset']}, "
-        f"seed {result['seed']}",
+        f"{size}, {result['model']}, preset {result['preset']}, seed {result['seed']}",
         trained,
     ]
     if iteration is not None and result["select"] == "test":

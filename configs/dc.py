@@ -1,0 +1,38 @@
+"""Values of DC and DSA by method and preset, as {method: {preset: {(dataset, ipc): {flag: value}}}}.
+
+paper  the public code's values; DC without augmentation and on 300 epochs, DSA with it and on 1,000. Expected: Table 1
+       of the study (shared/paper/table1.csv), e.g. DC on bloodmnist 62.5 / 74.8 / 72.8 % at IPC 1 / 10 / 50.
+cpu    two CPU cores, minutes: fewer networks and smaller real batches, so a larger step; real images as the start.
+quick  a look at the whole pipeline on the phantom set; its scores are not to be quoted.
+"""
+
+from typing import Any
+
+CPU: dict[str, Any] = {
+    "iterations": 200,
+    "batch_real": 64,
+    "init_images": "real",
+    "eval_every": 50,
+}
+QUICK: dict[str, Any] = {
+    "iterations": 40,
+    "batch_real": 32,
+    "init_images": "real",
+    "eval_every": 20,
+    "interim_networks": 1,
+    "interim_epochs": 100,
+    "eval_epochs": 120,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "dc": {
+        "paper": {("*", "*"): {"eval_epochs": 300, "eval_augment": False}},
+        "cpu": {("*", "*"): CPU},
+        "quick": {("*", "*"): QUICK},
+    },
+    "dsa": {
+        "paper": {("*", "*"): {"init_images": "real"}},
+        "cpu": {("*", "*"): CPU},
+        "quick": {("*", "*"): QUICK},
+    },
+}

@@ -1,0 +1,51 @@
+"""Distil a data set by matching gradients (--method=dc), also under one augmentation (--method=dsa).
+
+python -m experiments.dc --dataset=phantom --ipc=1 --preset=quick
+"""
+
+from pathlib import Path
+
+from configs.dc import PRESETS
+from experiments.flags import FLAGS, IpcConfig, RunConfig, launch
+from experiments.forecast import forecast
+from experiments.method import Plan, run_method
+from experiments.session import Session
+from medjax.augment import augment
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.dc import DCConfig, dc, iteration_flops
+from medjax.errors import UserError
+from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.models import ConvNetConfig
+
+GROUPS = (
+    RunConfig,
+    IpcConfig,
+    PreprocessConfig,
+    ConvNetConfig,
+    DCConfig,
+    EvalConfig,
+    InterimConfig,
+)
+
+
+def plan(session: Session, folder: Path) -> Plan:
+    """Say what it will cost."""
+    config, shape = session.settings.groups[DCConfig], (session.ipc, session.classes)
+    flops = iteration_flops(config, session.model, *shape)
+    work = {"distillation": config.iterations * flops}
+    forecast(session, work, config.iterations, max(config.batch_real, session.ipc))
+    distiller = dc(
+        config, model=session.model, augment=augment, ipc=shape[0], classes=session.classes
+    )
+    return Plan(distiller, config.iterations, flops)
+
+
+def main() -> None:
+    method = FLAGS.method or "dc"
+    if method not in PRESETS:
+        raise UserError(f"--method={method} is not known: choose one of {', '.join(PRESETS)}")
+    run_method(method, GROUPS, PRESETS[method], plan)
+
+
+if __name__ == "__main__":
+    launch("Gradient matching.", GROUPS, main)

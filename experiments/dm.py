@@ -1,0 +1,42 @@
+"""Distil a data set by matching mean features of random networks.
+
+python -m experiments.dm --dataset=phantom --ipc=1 --preset=quick
+"""
+
+from pathlib import Path
+
+from configs.dm import PRESETS
+from experiments.flags import IpcConfig, RunConfig, launch
+from experiments.forecast import forecast
+from experiments.method import Plan, run_method
+from experiments.session import Session
+from medjax.augment import augment
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.dm import DMConfig, dm, iteration_flops
+from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.models import ConvNetConfig
+
+GROUPS = (
+    RunConfig,
+    IpcConfig,
+    PreprocessConfig,
+    ConvNetConfig,
+    DMConfig,
+    EvalConfig,
+    InterimConfig,
+)
+
+
+def plan(session: Session, folder: Path) -> Plan:
+    """Say what it will cost."""
+    config, ipc, classes = session.settings.groups[DMConfig], session.ipc, session.classes
+    flops = iteration_flops(config, session.model, ipc, classes)
+    work = {"distillation": config.iterations * flops}
+    forecast(session, work, config.iterations, max(config.batch_real, ipc))
+    distiller = dm(config, model=session.model, augment=augment, ipc=ipc, classes=classes)
+    return Plan(distiller, config.iterations, flops)
+
+
+if __name__ == "__main__":
+    title = "Distribution matching."
+    launch(title, GROUPS, lambda: run_method("dm", GROUPS, PRESETS, plan))

@@ -1,0 +1,76 @@
+"""The upper bound: networks trained on all real images (Adam, x 0.1 at half and at three quarters of the epochs).
+
+python -m experiments.full --dataset=phantom --preset=quick
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from configs.full import PRESETS
+from experiments import final_stage
+from experiments.display import make_console, make_progress
+from experiments.eval_stage import gathered, train_and_score
+from experiments.flags import RunConfig, launch, resolve
+from experiments.session import Session, hold, load, open_session, run_folder
+from medjax import evaluate, runs, train
+from medjax.config import option
+from medjax.data.preprocess import PreprocessConfig
+from medjax.models import ConvNetConfig, ResNetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class FullConfig:
+    """Training on all images (MedMNIST's recipe)."""
+
+    full_epochs: int = option(100, "epochs", low=1)
+    full_batch: int = option(128, "batch size", low=1)
+    full_lr: float = option(1e-3, "Adam's step size", low=0)
+    full_networks: int = option(3, "networks", low=1)
+
+
+GROUPS = (RunConfig, PreprocessConfig, ConvNetConfig, ResNetConfig, FullConfig)
+
+
+def main() -> None:
+    settings, console = resolve(GROUPS, PRESETS), make_console()
+    raw = load(settings, console)
+    folder = run_folder(settings, raw, "full")
+    if not (folder / "result.json").exists():
+        with hold(folder), make_progress(console) as progress:
+            session = open_session(settings, raw, console, progress)
+            final_stage.write_config(session, folder)
+            train_all(session, folder)
+    final_stage.show(folder, console)
+
+
+def train_all(session: Session, folder: Path) -> None:
+    """Train the networks one after the other, score them on the test split; result.json."""
+    config = session.settings.groups[FullConfig]
+    trainer = train.Trainer(
+        session.model, optax.scale_by_adam(), None, config.full_batch, session.classes
+    )
+    epoch = jnp.arange(config.full_epochs)
+    drops = (2 * epoch >= len(epoch)).astype(int) + (4 * epoch >= 3 * len(epoch))
+    rates = (config.full_lr * 0.1**drops).reshape(1, -1)
+    names, test = [f"network-{i}" for i in range(config.full_networks)], session.test()
+    for number, name in enumerate(names):
+        key = jax.random.fold_in(session.key("full"), number)
+        people = evaluate.Population(key.reshape(1), rates, jnp.zeros(len(epoch), bool))
+        train_and_score(session, folder, name, session.train, test, trainer, people, {})
+    result = final_stage.describe(session, "full", None) | {
+        "select": "last",
+        "test": gathered(folder, names),
+    }
+    result["evaluation"] = {"networks": config.full_networks, "epochs": config.full_epochs}
+    rows = runs.read_log(folder / "log.jsonl")
+    spent = final_stage.phase_seconds(rows, "evaluate")
+    result["seconds"] = {"data": session.seconds, "evaluate": spent}
+    runs.write_json(folder / "result.json", result)
+
+
+if __name__ == "__main__":
+    launch("Training on all images.", GROUPS, main)

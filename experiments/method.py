@@ -1,0 +1,47 @@
+"""What every distillation launcher does around its method: data, plan, distillation, evaluation, result."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import final_stage
+from experiments.display import make_console, make_progress
+from experiments.distil_stage import distil
+from experiments.flags import Preset, resolve
+from experiments.session import Session, hold, load, open_session, random_start, run_folder
+from medjax.distill import Distiller
+
+
+class Plan(NamedTuple):
+    """A method made ready for one data set.
+
+    distiller, iterations. flops: of one iteration. prepare: (first state) -> state, or None. seconds: {phase: seconds}
+    that its preparation took (training experts).
+    """
+
+    distiller: Distiller
+    iterations: int
+    flops: float
+    prepare: Callable[[Any], Any] | None = None
+    seconds: Mapping[str, float] = {}
+
+
+def run_method(
+    name: str,
+    groups: tuple[type, ...],
+    presets: Mapping[str, Preset],
+    plan: Callable[[Session, Path], Plan],
+) -> None:
+    """Everything that is still missing of a run, in order; a finished one prints its table at once."""
+    settings, console = resolve(groups, presets), make_console()
+    raw = load(settings, console)
+    folder = run_folder(settings, raw, name)
+    if not (folder / "result.json").exists():
+        with hold(folder), make_progress(console) as progress:
+            session = open_session(settings, raw, console, progress)
+            final_stage.write_config(session, folder)
+            made = plan(session, folder)
+            distil(session, folder, made.distiller, made.iterations, made.flops, made.prepare)
+            spent = {"data": session.seconds, **made.seconds}
+            final_stage.finish(session, folder, name, random_start(session), spent)
+    final_stage.show(folder, console)

@@ -1,0 +1,79 @@
+"""Random selection: networks trained on random real images, a fresh subset for each network.
+
+python -m experiments.selection --dataset=phantom --ipc=10 --preset=quick
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from configs.selection import PRESETS
+from experiments import final_stage
+from experiments.display import make_console, make_progress
+from experiments.eval_stage import choose_step_size, final_scores, gathered
+from experiments.flags import IpcConfig, RunConfig, launch, resolve
+from experiments.session import Session, hold, load, open_session, random_start, run_folder
+from medjax import runs
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.selection import select_real
+from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.models import ConvNetConfig, ResNetConfig
+from medjax.types import Synthetic
+
+GROUPS = (
+    RunConfig,
+    IpcConfig,
+    PreprocessConfig,
+    ConvNetConfig,
+    ResNetConfig,
+    EvalConfig,
+    InterimConfig,
+)
+
+
+def main() -> None:
+    settings, console = resolve(GROUPS, PRESETS), make_console()
+    raw = load(settings, console)
+    folder = run_folder(settings, raw, "random")
+    if not (folder / "result.json").exists():
+        with hold(folder), make_progress(console) as progress:
+            session = open_session(settings, raw, console, progress)
+            final_stage.write_config(session, folder)
+            evaluate_subsets(session, folder)
+    final_stage.show(folder, console)
+
+
+def evaluate_subsets(session: Session, folder: Path) -> None:
+    """A network on each of ``networks`` subsets, and as many networks on the first of them; result.json."""
+    first = random_start(session)
+    rate = choose_step_size(session, folder, "start-on-val", first)
+    test = session.test()
+    networks = session.settings.groups[EvalConfig].networks
+    names = [f"subset-{number}" for number in range(networks)]
+    for number, name in enumerate(names):
+        final_scores(session, folder, name, draw(session, number), test, rate, networks=1)
+    result = final_stage.describe(session, "random", session.ipc) | {
+        "select": "last",
+        "step_size": rate,
+        "subsets": networks,
+        "test": gathered(folder, names),
+        "test_one_subset": final_scores(session, folder, "one-subset", first, test, rate),
+    }
+    rows = runs.read_log(folder / "log.jsonl")
+    spent = final_stage.phase_seconds(rows, "evaluate")
+    result["seconds"] = {"data": session.seconds, "evaluate": spent}
+    runs.write_json(folder / "result.json", result)
+
+
+def draw(session: Session, number: int) -> Synthetic:
+    """Subset ``number``; the first is what a distillation of this seed starts from."""
+    if number == 0:
+        return random_start(session)
+    key = jax.random.fold_in(session.key("subsets"), number)
+    images, labels = select_real(key, session.train, session.ipc, session.classes)
+    return Synthetic(images, labels, jnp.float32(jnp.nan))
+
+
+if __name__ == "__main__":
+    launch("Random selection of real images.", GROUPS, main)
