@@ -194,8 +194,8 @@ def test_mean_features(data, net):
     """DM's distance against NumPy means of the network's features, and its gradient by central differences."""
     params, _ = net.init(jax.random.key(0))
     real, made = data.images[:6], data.images[6:8]
-    match = jax.jit(functools.partial(dm.match_class, net, None, params, {}, jax.random.key(0)))
     features = jax.jit(lambda x: net.features(params, {}, x))
+    match = jax.jit(functools.partial(dm.match_class, features, None, jax.random.key(0)))
     loss, gradient = match(real, made)
     means = [np.asarray(features(x)).mean(0) for x in (real, made)]
     np.testing.assert_allclose(loss, ((means[0] - means[1]) ** 2).sum(), rtol=1e-4)

@@ -9,6 +9,7 @@ images; f is the network without its last layer.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.dc import STEP_SIZE
 from medjax.distill.selection import select_real
+from medjax.errors import UserError
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree, Synthetic
 
@@ -55,7 +57,10 @@ class Info(NamedTuple):
 
 
 def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
-    """DM as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, or None."""
+    """DM as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, or None. Raises UserError for a network
+    that does not say what its features are."""
+    if model.features is None:
+        raise UserError("DM needs a network with features; choose --model=convnet")
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def init(key: Array, data: Dataset) -> State:
@@ -69,7 +74,8 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         params, model_state = model.init(network_key)
         real, _ = select_real(real_key, data, config.batch_real, classes)
         by_class = (classes, -1, *real.shape[1:])
-        match = functools.partial(match_class, model, augment, params, model_state)
+        embed = functools.partial(model.features, params, model_state)
+        match = functools.partial(match_class, embed, augment)
         losses, gradients = train.each(match)(
             jax.random.split(augment_key, classes),
             real.reshape(by_class),
@@ -90,10 +96,8 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
 
 
 def match_class(
-    model: Model,
+    embed: Callable[[Array], Array],
     augment: Any,
-    params: PyTree,
-    model_state: PyTree,
     key: Array,
     real: Float[Array, "r h w c"],
     made: Float[Array, "i h w c"],
@@ -103,7 +107,7 @@ def match_class(
     def mean_features(images: Array) -> Array:
         if augment is not None:
             images = augment(key, images, siamese=True)
-        return model.features(params, model_state, images).mean(0)
+        return embed(images).mean(0)
 
     target = lax.stop_gradient(mean_features(real))
     return jax.value_and_grad(lambda images: ((target - mean_features(images)) ** 2).sum())(made)

@@ -9,6 +9,7 @@ the smallest error among those tried (2e-6 of a ConvNet's gradient; 0, +-1, +-2 
 """
 
 import functools
+import math
 from fractions import Fraction
 
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def _kernel_map() -> np.ndarray:
     """[6, 3]: the kernel's polynomial at each point, divided by the point's Lagrange denominator."""
     rows = []
     for p in POINTS:
-        denominator = np.prod([p - q for q in POINTS if q != p])
+        denominator = math.prod(p - q for q in POINTS if q != p)
         rows.append([p**i / denominator for i in range(3)])
     return np.array([*rows, [0, 0, 1]], float)
 
