@@ -59,7 +59,8 @@ class Info(NamedTuple):
 def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
     """DM as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, or None. Raises UserError for a network
     that does not say what its features are."""
-    if model.features is None:
+    features = model.features
+    if features is None:
         raise UserError("DM needs a network with features; choose --model=convnet")
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
@@ -74,7 +75,7 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         params, model_state = model.init(network_key)
         real, _ = select_real(real_key, data, config.batch_real, classes)
         by_class = (classes, -1, *real.shape[1:])
-        embed = functools.partial(model.features, params, model_state)
+        embed = functools.partial(features, params, model_state)
         match = functools.partial(match_class, embed, augment)
         losses, gradients = train.each(match)(
             jax.random.split(augment_key, classes),
