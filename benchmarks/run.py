@@ -6,6 +6,7 @@
 Writes benchmarks.json (a list of rows) and benchmarks.md. Without PyTorch its columns stay empty.
 """
 
+import argparse
 import importlib.util
 import json
 import os
@@ -16,16 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from absl import app, flags
 
 from benchmarks import growth, start
 from benchmarks.measure import Side, in_turns
 from benchmarks.table import markdown
-
-FLAGS = flags.FLAGS
-flags.DEFINE_list("suite", [], "of mtt, experts, evaluate, scaling, start; all, if not given")
-flags.DEFINE_string("out", "runs/benchmarks", "folder for benchmarks.json and benchmarks.md")
-flags.DEFINE_boolean("quick", False, "a few cases only")
 
 #: Memory of the eager twin per image and inner step (3.4 MB measured), for cases that this machine cannot hold.
 TORCH_BYTES = 3.5e6
@@ -140,19 +135,24 @@ def processor() -> str:
     return f"{lines[0] if lines else platform.processor()} {vectors}".strip()
 
 
-def main(words: list[str]) -> None:
-    if len(words) > 1:
-        raise app.UsageError(f"{words[1]!r} is not a flag")
+def main() -> None:
     known = {**dict.fromkeys(SUITES, compare), "scaling": growth.rows, "start": start.rows}
-    chosen = FLAGS.suite or list(known)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
+    parser.add_argument("--suite", default=",".join(known), help="suites, with commas; all")
+    parser.add_argument(
+        "--out", default="runs/benchmarks", help="folder for the JSON and the table"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few cases only")
+    asked = parser.parse_args()
+    chosen = asked.suite.split(",")
     if unknown := [name for name in chosen if name not in known]:
-        raise app.UsageError(f"--suite={unknown[0]} is not one of {', '.join(known)}")
-    out = Path(FLAGS.out)
+        parser.error(f"--suite={unknown[0]} is not one of {', '.join(known)}")
+    out = Path(asked.out)
     out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
     about = surroundings()
     for name in chosen:
-        found += known[name](name, FLAGS.quick)
+        found += known[name](name, asked.quick)
         # After every suite, so that a run cut short leaves what it has.
         rows = [r | about for r in found]
         (out / "benchmarks.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -161,4 +161,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()
