@@ -295,7 +295,9 @@ def test_results_folder_that_is_a_file_is_one_line(tmp_path):
     assert "taken" in complaint(mtt(*words))
 
 
-@pytest.mark.parametrize("launcher", ["mtt", "experts", "evaluate"])
+@pytest.mark.parametrize(
+    "launcher", ["mtt", "dc", "dm", "selection", "full", "experts", "evaluate"]
+)
 def test_help_fits_a_screen_and_lists_its_own_flags(launcher):
     """Status 0, at most 60 lines of 120 columns, a line of help for every flag, none of absl's."""
     ended = launching.SERVER.run(f"experiments.{launcher}", "--help")
@@ -375,3 +377,43 @@ def test_evaluate_refuses_what_it_cannot_use(tmp_path):
     other = (f"--synthetic={mine}", f"--dataset={tiny('rgb')}")
     assert "1 channels" in complaint(evaluate(place, *other))
     assert not list(tmp_path.rglob("result.json"))
+
+
+NETWORK = ("--preset=quick", "--width=8", "--depth=1", "--size=8", "--whiten=normalise")
+SCORING = ("--networks=2", "--eval_epochs=4", "--interim_networks=1", "--interim_epochs=3")
+MATCHING = (*SCORING, "--iterations=3", "--batch_real=4", "--eval_every=2")
+
+
+@pytest.mark.parametrize(
+    "launcher,words,method",
+    [
+        ("dc", MATCHING, "dc"),
+        ("dc", (*MATCHING, "--method=dsa", "--ipc=2"), "dsa"),
+        ("dm", MATCHING, "dm"),
+        ("selection", (*SCORING, "--ipc=2"), "random"),
+        ("full", ("--full_epochs=2", "--full_networks=2"), "full"),
+    ],
+)
+def test_every_other_method_ends_in_a_result(tmp_path, launcher, words, method):
+    """A result with the stable keys; a second command reads it and changes nothing."""
+    command = (f"experiments.{launcher}", f"--dataset={tiny('grey')}", f"--out={tmp_path}")
+    ended = launching.SERVER.run(*command, *NETWORK, *words)
+    assert ended.status == 0, ended.stderr
+    (path,) = tmp_path.glob("*/*/result.json")
+    result = json.loads(path.read_text())
+    assert (result["method"], result["model"], result["preset"]) == (method, "convnet", "quick")
+    assert result["ipc"] == (None if method == "full" else 2 if "--ipc=2" in words else 1)
+    names = {"random": ("test", "test_one_subset"), "full": ("test",)}
+    for name in names.get(method, ("test", "test_uint8", "start")):
+        assert 0 <= result[name]["accuracy"]["mean"] <= 1 and result[name]["accuracy"]["n"] == 2
+    assert f"{method} on" in ended.stdout
+    before = contents(tmp_path)
+    again = launching.SERVER.run(*command, *NETWORK, *words)
+    assert again.status == 0 and again.stdout.endswith(ended.stdout[-150:])
+    assert contents(tmp_path) == before
+
+
+def test_dc_refuses_a_method_it_does_not_know(tmp_path):
+    """One line that names those it knows."""
+    ended = launching.SERVER.run("experiments.dc", f"--out={tmp_path}", "--method=mtt")
+    assert "choose one of dc, dsa" in complaint(ended)
