@@ -8,7 +8,7 @@ import pytest
 from medjax import cost, evaluate
 from medjax.evaluate import EvalConfig, Population
 from medjax.models import ConvNetConfig, convnet
-from medjax.types import Synthetic
+from medjax.types import Dataset, Synthetic
 
 
 @pytest.fixture
@@ -17,10 +17,15 @@ def small(tiny):
     return Synthetic(tiny.images[:6], tiny.labels[:6], jnp.float32(0.05))
 
 
+def real(synthetic):
+    """Its images as a data set."""
+    return Dataset(synthetic.images, synthetic.labels)
+
+
 def trained(trainer, people, synthetic, first=0, state=None):
     """The population at the end of its training, and after how many epochs each device call ended."""
     state = evaluate.start_networks(trainer, people) if state is None else state
-    calls = list(evaluate.train_networks(trainer, people, synthetic, state, first))
+    calls = list(evaluate.train_networks(trainer, people, real(synthetic), state, first))
     return calls[-1][1], [epochs for epochs, _ in calls]
 
 
@@ -90,7 +95,7 @@ def test_cut_anywhere(linear, small, monkeypatch):
     parts, done = trained(trainer, people, small)
     assert done == [2, 4, 6, 7]
     begun = evaluate.start_networks(trainer, people)
-    _, begun = next(evaluate.train_networks(trainer, people, small, begun))
+    _, begun = next(evaluate.train_networks(trainer, people, real(small), begun))
     rest, done = trained(trainer, people, small, first=2, state=begun)
     assert done == [4, 6, 7]
     for other in (parts, rest):

@@ -26,7 +26,7 @@ from medjax.distill.mtt import MTTConfig
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
 from medjax.models import ConvNetConfig, Model, convnet
-from medjax.types import Dataset, Synthetic, Trajectories
+from medjax.types import Dataset, Trajectories
 
 FIELDS = {field.name: field for group in GROUPS for field in dataclasses.fields(group)}
 
@@ -473,9 +473,8 @@ def test_recipe_of_the_evaluation(data):
         config = settings("--preset=quick", *words).groups[EvalConfig]
         trainer = evaluate.trainer(config, linear(4 * 4 * 3, 3), 3, None)
         people = evaluate.population(config, jax.random.key(0), 1, 6, jnp.array([0.01]))
-        synthetic = Synthetic(data.images, data.labels, jnp.float32(0.01))
         fresh = evaluate.start_networks(trainer, people)
-        *_, (epochs, state) = evaluate.train_networks(trainer, people, synthetic, fresh)
+        *_, (epochs, state) = evaluate.train_networks(trainer, people, data, fresh)
         return people, epochs, np.asarray(ravel_pytree(state.params)[0])
 
     plain, epochs, params = trained("--eval_batch=60", "--nodecay_parity")
