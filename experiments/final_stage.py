@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -41,6 +42,8 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     """
     raw, select = session.raw, session.settings.groups[evaluate.InterimConfig].select
     iteration, synthetic = selected(folder, select)
+    in_range = preprocess.into_range(session.pre, synthetic.images)
+    synthetic = synthetic._replace(images=jnp.asarray(in_range))
     share.save(
         folder / "synthetic.npz",
         synthetic,

@@ -1,10 +1,10 @@
 """A distilled set as one .npz file with everything its user needs: images, labels, step size, preprocessing, names.
 
-Keys: ``images`` float32 [m, s, s, c] in model space; ``images_uint8`` the same inverted, brought into range
-(`medjax.data.preprocess.to_uint8`) and rounded, for the eye and for sharing; ``labels`` int32 [m]; ``step_size``
-float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean``, ``preprocess_forward``,
-``preprocess_inverse`` (see `medjax.data.preprocess.Preprocessor`); and the strings ``method``, ``model``, ``dataset``,
-``fingerprint``. No pickled objects.
+Keys: ``images`` float32 [m, s, s, c] in model space; ``images_uint8`` the same inverted, clipped and rounded, for the
+eye and for sharing (a run brings images into range first, `medjax.data.preprocess.into_range`); ``labels`` int32 [m];
+``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean``,
+``preprocess_forward``, ``preprocess_inverse`` (see `medjax.data.preprocess.Preprocessor`); and the strings ``method``,
+``model``, ``dataset``, ``fingerprint``. No pickled objects.
 """
 
 import zipfile

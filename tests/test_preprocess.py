@@ -105,7 +105,10 @@ def test_shared_images_keep_their_direction(whiten):
     white = 4 * preprocess.apply(pre, images)[:8]
     inverted = preprocess.invert(pre, white)
     assert ((inverted < 0) | (inverted > 1)).mean() > 0.2
-    shared = preprocess.apply(pre, preprocess.to_uint8(pre, white))
+    shown = preprocess.into_range(pre, white)
+    shared = preprocess.apply(pre, preprocess.to_uint8(pre, shown))
+    real = preprocess.apply(pre, images)
+    np.testing.assert_array_equal(preprocess.into_range(pre, real), real)
     for mine, theirs in zip(white, shared, strict=True):
         factor = (mine * theirs).sum() / (mine**2).sum()
         assert 0.05 < factor < 0.6

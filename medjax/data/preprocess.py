@@ -116,24 +116,30 @@ def invert(
 def to_uint8(
     pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
 ) -> UInt8[np.ndarray, "n s s c"]:
-    """Model space -> the 8-bit images a person can look at and share: inverted, brought into range, rounded.
+    """Model space -> the 8-bit images a person can look at and share: inverted, clipped, rounded."""
+    return np.rint(np.clip(invert(pre, images), 0, 1) * 255).astype(np.uint8)
+
+
+def into_range(
+    pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
+) -> Float[np.ndarray, "n s s c"]:
+    """Distilled images at a contrast that 8-bit pixels can hold; model space -> model space.
 
     Distilled images leave the range that a pixel can show, and to clip them costs a network trained on them ten points
-    and more. So each image's contrast around the training mean is lowered, which in model space is a factor on the
-    image and hardly seen by a network with instance norm: to the highest of ``CONTRASTS`` at which clipping and
-    rounding change the image, as the network sees it, by at most ``ERROR``, or to the one that changes it least. An
-    image in range, like every real one, stays as it is.
+    and more. A factor on an image in model space, its contrast around the training mean, is hardly seen by a network
+    with instance norm. So each image gets the highest of ``CONTRASTS`` at which clipping and rounding change it by at
+    most ``ERROR``, or the one at which they change it least. An image in range, like every real one, stays as it is.
     """
-    x = invert(pre, images)
-    mean = invert(pre, np.zeros_like(x[:1]))
-    best, chosen = np.full(len(x), np.inf), np.zeros(x.shape, np.uint8)
-    for contrast in CONTRASTS:
-        pixels = np.rint(np.clip(mean + contrast * (x - mean), 0, 1) * 255).astype(np.uint8)
-        change = _forward(pre, pixels / np.float32(255)) / np.float32(contrast) - images
-        errors = np.sqrt((change**2).sum((1, 2, 3)) / np.maximum((images**2).sum((1, 2, 3)), 1e-12))
+    images = np.asarray(images, np.float32)
+    size = np.maximum((images**2).sum((1, 2, 3)), 1e-12)
+    best, chosen = np.full(len(images), np.inf), np.ones(len(images), np.float32)
+    for contrast in map(np.float32, CONTRASTS):
+        pixels = to_uint8(pre, contrast * images)
+        change = _forward(pre, pixels / np.float32(255)) / contrast - images
+        errors = np.sqrt((change**2).sum((1, 2, 3)) / size)
         better = (best > ERROR) & (errors < best)
-        best, chosen[better] = np.where(better, errors, best), pixels[better]
-    return chosen
+        best, chosen[better] = np.where(better, errors, best), contrast
+    return images * chosen.reshape(-1, 1, 1, 1)
 
 
 def _f32(a: np.ndarray) -> np.ndarray:
