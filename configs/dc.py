@@ -2,7 +2,7 @@
 
 paper  the public code's values; DC without augmentation and on 300 epochs, DSA with it and on 1,000. Expected: Table 1
        of the study (shared/paper/table1.csv), e.g. DC on bloodmnist 62.5 / 74.8 / 72.8 % at IPC 1 / 10 / 50.
-cpu    two CPU cores, minutes: fewer networks and smaller real batches, so a larger step; real images as the start.
+cpu    two CPU cores, fewer networks, smaller real batches, real images as the start. Not tuned or timed yet.
 quick  a look at the whole pipeline on the phantom set; its scores are not to be quoted.
 """
 

@@ -75,9 +75,8 @@ def train_and_score(
         runs.write_json(path, about | {"networks": len(people.keys), "scores": scores})
         seconds = time.monotonic() - begin
         runs.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
-    shutil.rmtree(
-        work, ignore_errors=True
-    )  # here, for a kill may have come between scores and this
+    # Here, for a kill may have come between the scores and this.
+    shutil.rmtree(work, ignore_errors=True)
     return scores
 
 
@@ -100,16 +99,9 @@ def choose_step_size(session: Session, folder: Path, name: str, synthetic: Synth
 
 
 def final_scores(
-    session: Session,
-    folder: Path,
-    name: str,
-    synthetic: Synthetic,
-    test: Dataset,
-    rate: float,
-    networks: int = 0,
+    session: Session, folder: Path, name: str, synthetic: Synthetic, test: Dataset, rate: float
 ) -> dict:
-    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}. ``networks``: how many, if
-    not as many as the configuration says."""
+    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
     config = session.settings.groups[evaluate.EvalConfig]
     (row,) = evaluate_set(
         session,
@@ -118,7 +110,7 @@ def final_scores(
         synthetic,
         test,
         key="final",
-        networks=networks or config.networks,
+        networks=config.networks,
         epochs=config.eval_epochs,
         step_sizes=(rate,),
     )

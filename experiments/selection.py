@@ -11,15 +11,16 @@ import jax.numpy as jnp
 from configs.selection import PRESETS
 from experiments import final_stage
 from experiments.display import make_console, make_progress
-from experiments.eval_stage import choose_step_size, final_scores, gathered
+from experiments.eval_stage import choose_step_size, final_scores, gathered, train_and_score
 from experiments.flags import IpcConfig, RunConfig, launch, resolve
 from experiments.session import Session, hold, load, open_session, random_start, run_folder
-from medjax import runs
+from medjax import evaluate, runs
+from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig, ResNetConfig
-from medjax.types import Synthetic
+from medjax.types import Dataset, Synthetic
 
 GROUPS = (
     RunConfig,
@@ -49,10 +50,19 @@ def evaluate_subsets(session: Session, folder: Path) -> None:
     first = random_start(session)
     rate = choose_step_size(session, folder, "start-on-val", first)
     test = session.test()
-    networks = session.settings.groups[EvalConfig].networks
+    config = session.settings.groups[EvalConfig]
+    trainer, networks = (
+        evaluate.trainer(config, session.model, session.classes, augment),
+        config.networks,
+    )
     names = [f"subset-{number}" for number in range(networks)]
     for number, name in enumerate(names):
-        final_scores(session, folder, name, draw(session, number), test, rate, networks=1)
+        # A network of its own as well: population() numbers its networks from 0.
+        key = jax.random.fold_in(session.key("final"), number)
+        people = evaluate.population(config, key, 1, config.eval_epochs, jnp.asarray([rate]))
+        subset = draw(session, number)
+        made = Dataset(subset.images, subset.labels)
+        train_and_score(session, folder, name, made, test, trainer, people, {"step_sizes": [rate]})
     result = final_stage.describe(session, "random", session.ipc) | {
         "select": "last",
         "step_size": rate,
