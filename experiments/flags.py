@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
+from medjax import train
 from medjax.config import option, validate
 from medjax.errors import UserError
 
@@ -131,6 +132,7 @@ def launch(
             return
         if len(words) > 1:
             raise UserError(f"{words[1]!r} is not a flag: flags look like --ipc=10 (see --help)")
+        train.use_cores()
         if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
             cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
             jax.config.update("jax_compilation_cache_dir", str(cache / "medjax" / "jax"))

@@ -107,7 +107,7 @@ def advance(
         run_key = jax.random.fold_in(key, 1)
         return train.fit(trainer, run_key, state, data, rates, people.forget, first, last)
 
-    return train.each(one)(people.keys, people.rates, state)
+    return train.populate(one)(people.keys, people.rates, state)
 
 
 def train_networks(
@@ -121,9 +121,11 @@ def train_networks(
     count, epochs = people.rates.shape
     epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
+    state = train.settle(state)
     for begin in range(first, epochs, per_call):
         end = min(begin + per_call, epochs)
-        state = advance(trainer, people, data, state, jnp.int32(begin), jnp.int32(end))
+        bounds = jnp.int32(begin), jnp.int32(end)
+        state = train.settle(advance(trainer, people, data, state, *bounds))
         yield end, jax.block_until_ready(state)
 
 
@@ -136,7 +138,7 @@ def probabilities(
     def one(params: PyTree, model_state: PyTree) -> Array:
         return jax.nn.softmax(model.apply(params, model_state, images, False)[0])
 
-    return jax.vmap(one)(state.params, state.model_state)
+    return train.populate(one)(state.params, state.model_state)
 
 
 def predict(

@@ -48,8 +48,8 @@ class Progress(NamedTuple):
 
 
 def group_size() -> int:
-    """Experts trained side by side. On a CPU one network already fills the cores; vmap only widens the traffic."""
-    return 1 if jax.default_backend() == "cpu" else 10
+    """Experts trained side by side: on a CPU one for each of its devices."""
+    return jax.local_device_count() if jax.default_backend() == "cpu" else 10
 
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
@@ -104,7 +104,7 @@ def full_batches(
     def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_steps(trainer, key, state, data, order, rate, first, last)
 
-    return jax.vmap(one)(keys, state, orders)
+    return train.populate(one)(keys, state, orders)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -121,7 +121,7 @@ def last_batch(
     def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_tail(trainer, key, state, data, order, rate)
 
-    return jax.vmap(one)(keys, state, orders)
+    return train.populate(one)(keys, state, orders)
 
 
 @jax.jit
@@ -154,14 +154,17 @@ def train_group(
         yield Progress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
     else:
         done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
+    state = train.settle(state)
     for epoch in range(done, epochs):
         orders, step_keys = begin_epoch(trainer, keys, jnp.int32(epoch), data.labels)
         for first in range(0, full, per_call):
             bounds = jnp.int32(first), jnp.int32(min(first + per_call, full))
             state = full_batches(trainer, step_keys, state, data, orders, step_size, *bounds)
+            state = train.settle(state)
             yield Progress(epoch, int(bounds[1]), steps, float(state.loss.mean()), None)
         if full < steps:
             state = last_batch(trainer, step_keys, state, data, orders, step_size)
+            state = train.settle(state)
         snapshot = np.asarray(flatten(state.params))
         yield Progress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
 

@@ -5,11 +5,14 @@ Every draw comes from ``fold_in(key, index)`` and the loops' bounds are argument
 goes on with the same numbers and without a new compilation.
 """
 
+import contextlib
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -22,13 +25,68 @@ Augment = Callable[[Array, Array], Array]
 #: Images whose activations of one layer stay in a CPU's cache (ConvNet-3-128, 32 px).
 CPU_PIECE = 16
 
+#: Networks that a CPU trains at a time, at most.
+CORES = 8
+
 
 def each(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` over a leading axis of networks: side by side, or on a CPU one after the other. There a single
+    """``function`` over a leading axis, inside a step: side by side, or on a CPU one after the other. There a single
     network keeps both cores busy and its activations in cache (five at once took 1.4 times as long)."""
     if jax.default_backend() != "cpu":
         return jax.vmap(function)
     return lambda *args: lax.map(lambda xs: function(*xs), args)
+
+
+def populate(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` over a leading axis of networks that a whole program trains: side by side on an accelerator; on a
+    CPU dealt out to its devices (`use_cores`), one after the other on each. A network with a core to itself waits for
+    nobody: 5 networks of 8 images took 1.4 times as long one after the other on two cores.
+
+    What comes back lies on several devices: `settle` it before it goes into such a program again.
+    """
+    if jax.default_backend() != "cpu" or jax.local_device_count() == 1:
+        return each(function)
+
+    def dealt(*args: Any) -> Any:
+        lanes = jax.tree.leaves(args)[0].shape[0]
+        devices = min(lanes, jax.local_device_count())
+        share = -(-lanes // devices)
+        filled = jax.tree.map(lambda a: _fill(a, share * devices), args)
+        mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:devices]), ("lanes",))
+
+        def own(*mine: Any) -> Any:
+            first = lax.axis_index("lanes") * share
+
+            def one(lane: Any) -> Any:
+                index, xs = lane
+                shapes = jax.eval_shape(function, *xs)
+                idle = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+                return lax.cond(first + index < lanes, lambda: function(*xs), lambda: idle)
+
+            return lax.map(one, (jnp.arange(share), mine))
+
+        spec = jax.P("lanes")
+        out = jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(*filled)
+        return jax.tree.map(lambda a: a[:lanes], out)
+
+    return dealt
+
+
+def settle(tree: PyTree) -> PyTree:
+    """What `populate` made, where every call finds it alike (on a CPU: the host), or the next would compile anew."""
+    return jax.device_get(tree) if jax.default_backend() == "cpu" else tree
+
+
+def _fill(array: Array, lanes: int) -> Array:
+    """The array with its first row repeated behind it; those lanes are never worked on."""
+    more = lanes - array.shape[0]
+    return jnp.concatenate([array, jnp.repeat(array[:1], more, axis=0)]) if more else array
+
+
+def use_cores() -> None:
+    """Make every core (up to ``CORES``) a device of JAX's CPU backend. Before JAX is used; later it has no effect."""
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, CORES))
 
 
 class FitState(NamedTuple):

@@ -25,6 +25,7 @@ from medjax.types import Dataset  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
+jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
