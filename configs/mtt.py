@@ -34,7 +34,7 @@ PRESETS = {
     },
     "cpu": {
         ("*", "*"): {
-            "experts": 3,
+            "experts": 4,
             "expert_sampling": "balanced",
             "iterations": 180,
             "inner_steps": 20,
@@ -52,7 +52,7 @@ PRESETS = {
         ("*", "*"): {
             "experts": 2,
             "expert_sampling": "balanced",
-            "iterations": 60,
+            "iterations": 40,
             "inner_steps": 10,
             "expert_span": 1,
             "max_start_epoch": 3,
@@ -63,8 +63,8 @@ PRESETS = {
             "average": 0.95,
             "eval_every": 20,
             "interim_networks": 1,
-            "interim_epochs": 100,
-            "eval_epochs": 120,
+            "interim_epochs": 60,
+            "eval_epochs": 80,
         },
     },
 }

@@ -13,10 +13,10 @@ import optax
 from configs.full import PRESETS
 from experiments import final_stage
 from experiments.display import make_console, make_progress
-from experiments.eval_stage import gathered, train_and_score
+from experiments.eval_stage import train_and_score
 from experiments.flags import RunConfig, launch, resolve
 from experiments.session import Session, hold, load, open_session, run_folder
-from medjax import evaluate, runs, train
+from medjax import evaluate, metrics, runs, train
 from medjax.config import option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.models import ConvNetConfig, ResNetConfig
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def train_all(session: Session, folder: Path) -> None:
-    """Train the networks one after the other, score them on the test split; result.json."""
+    """Train the networks, score them on the test split; result.json."""
     config = session.settings.groups[FullConfig]
     trainer = train.Trainer(
         session.model, optax.scale_by_adam(), None, config.full_batch, session.classes
@@ -56,14 +56,15 @@ def train_all(session: Session, folder: Path) -> None:
     epoch = jnp.arange(config.full_epochs)
     drops = (2 * epoch >= len(epoch)).astype(int) + (4 * epoch >= 3 * len(epoch))
     rates = (config.full_lr * 0.1**drops).reshape(1, -1)
-    names, test = [f"network-{i}" for i in range(config.full_networks)], session.test()
-    for number, name in enumerate(names):
-        key = jax.random.fold_in(session.key("full"), number)
-        people = evaluate.Population(key.reshape(1), rates, jnp.zeros(len(epoch), bool))
-        train_and_score(session, folder, name, session.train, test, trainer, people, {})
+    keys = jax.vmap(lambda i: jax.random.fold_in(session.key("full"), i))(
+        jnp.arange(config.full_networks)
+    )
+    people = evaluate.Population(keys, jnp.tile(rates, (len(keys), 1)), jnp.zeros(len(epoch), bool))
+    test = session.test()
+    scores = train_and_score(session, folder, "networks", session.train, test, trainer, people, {})
     result = final_stage.describe(session, "full", None) | {
         "select": "last",
-        "test": gathered(folder, names),
+        "test": metrics.summary(scores),
     }
     result["evaluation"] = {"networks": config.full_networks, "epochs": config.full_epochs}
     rows = runs.read_log(folder / "log.jsonl")
