@@ -64,7 +64,7 @@ PRESETS = {
             "eval_every": 20,
             "interim_networks": 1,
             "interim_epochs": 60,
-            "eval_epochs": 80,
+            "eval_epochs": 60,
         },
     },
 }

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The `cpu` presets of all methods on the three shared sets and a thinned one; results/cpu/ gets the result files.
+# Usage, from the repository's root with medjax installed: bash benchmarks/cpu_results.sh DATA_FOLDER [OUT]
+# Stopped and started again, it goes on where it was.
+set -euo pipefail
+data=$1 out=${2:-runs} kept=results/cpu
+mkdir -p "$kept"
+thinned=$out/pbc_blood8_thinned.npz
+[[ -e $thinned ]] || python -m benchmarks.thinned "$data/pbc_blood8.npz" neutrophil "$thinned"
+
+# run LAUNCHER METHOD FILE SEED FLAGS...: METHOD is how the launcher names its run folder.
+run() {
+    local launcher=$1 method=$2 file=$3 seed=$4 name
+    shift 4
+    name=$(basename "$file" .npz)
+    python -m "experiments.$launcher" --dataset="$file" --preset=cpu --seed="$seed" --out="$out" "$@"
+    cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/result.json "$kept/$name-$method-seed$seed.json"
+}
+
+blood=$data/pbc_blood8.npz chest=$data/chest_xray3.npz pneumonia=$data/pneumonia2.npz
+run mtt mtt-ipc1 "$blood" 0
+run dc dc-ipc1 "$blood" 0
+for set in "$thinned" "$chest" "$pneumonia"; do run mtt mtt-ipc1 "$set" 0; done
+run full full "$blood" 0
+run selection random-ipc1 "$blood" 0
+run mtt mtt-ipc1 "$blood" 1
+run dc dsa-ipc1 "$blood" 0 --method=dsa
+run dm dm-ipc1 "$blood" 0
+for set in "$chest" "$pneumonia" "$thinned"; do run mtt mtt-ipc1 "$set" 1; done
+for set in "$chest" "$pneumonia"; do
+    run dc dc-ipc1 "$set" 0
+    run dc dsa-ipc1 "$set" 0 --method=dsa
+    run dm dm-ipc1 "$set" 0
+    run full full "$set" 0
+    for ipc in 1 10 50; do run selection "random-ipc$ipc" "$set" 0 --ipc="$ipc"; done
+done
