@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
-#: Rounds that a median is taken over; fewer where a side needs more than ``ENOUGH`` seconds for them.
+#: Rounds that a median is taken over; no more are begun once a side has spent ``ENOUGH`` seconds.
 ROUNDS, ENOUGH = 7, 60.0
 
 
@@ -52,11 +52,7 @@ class Worker:
 
     def wants_more(self) -> bool:
         spent = sum(self.seconds)
-        return (
-            not self.error
-            and len(self.seconds) < ROUNDS
-            and (len(self.seconds) < 2 or spent < ENOUGH)
-        )
+        return not self.error and len(self.seconds) < ROUNDS and spent < ENOUGH
 
     def run(self) -> None:
         assert self.process.stdin is not None

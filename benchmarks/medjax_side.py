@@ -12,6 +12,8 @@ from jax.flatten_util import ravel_pytree
 from medjax import cost, evaluate, experts, train
 from medjax import distill as methods
 from medjax.augment import augment
+from medjax.distill.dc import DCConfig
+from medjax.distill.dc import iteration_flops as gradient_flops
 from medjax.distill.mtt import MTTConfig, iteration_flops
 from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, convnet
@@ -59,6 +61,17 @@ def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1) -> Case:
     seconds = time.perf_counter() - begin
     known = facts(iteration_flops(config, model, images), compiled) | {"compile_s": seconds}
     return lambda: jax.block_until_ready(compiled(key, state, data, item)), known
+
+
+def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
+    """One DC iteration: ``outer`` updates of all classes, the network trained for ``inner`` epochs between them."""
+    model, data = network(128), labelled(CLASSES * 600)
+    config = DCConfig(batch_real=batch, outer=outer, inner=inner)
+    method = methods.METHODS["dc"](config, model=model, augment=augment, ipc=ipc, classes=CLASSES)
+    state, key = method.init(jax.random.key(3), data), jax.random.key(4)
+    compiled = jax.jit(method.step).lower(key, state, data, None).compile()
+    known = facts(gradient_flops(config, model, ipc, CLASSES), compiled)
+    return lambda: jax.block_until_ready(compiled(key, state, data, None)), known
 
 
 def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:

@@ -1,6 +1,6 @@
 """What a PyTorch user reaches with little work: channels_last, TF32, torch.func.vmap over networks, torch.compile.
 
-torch.compile does not differentiate twice, so MTT stays eager here; the other loops are compiled whole.
+torch.compile does not differentiate twice, so MTT and DC stay eager here; the other loops are compiled whole.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from benchmarks.torch_side import (
     synchronise,
 )
 
-__all__ = ["device_megabytes", "evaluation", "expert_steps", "mtt"]
+__all__ = ["dc", "device_megabytes", "evaluation", "expert_steps", "mtt"]
 
 torch.backends.cuda.matmul.allow_tf32 = True
 torch.backends.cudnn.allow_tf32 = True
@@ -33,14 +33,25 @@ torch.backends.cudnn.allow_tf32 = True
 
 def mtt(images: int, steps: int) -> Case:
     """The eager iteration on channels_last images."""
+    how = channels_last()
+    return torch_side.mtt(images, steps)[0], how
+
+
+def dc(ipc: int, outer: int, inner: int) -> Case:
+    """The eager iteration on channels_last images."""
+    how = channels_last()
+    return torch_side.dc(ipc, outer, inner)[0], how
+
+
+def channels_last() -> dict[str, Any]:
+    """Switch the twin's networks to channels_last images; says so."""
     plain = torch_side.forward
 
-    def channels_last(parts: list[Tensor], x: Tensor) -> Tensor:
+    def forward_last(parts: list[Tensor], x: Tensor) -> Tensor:
         return plain(parts, x.contiguous(memory_format=torch.channels_last))
 
-    torch_side.forward = channels_last
-    once, _ = torch_side.mtt(images, steps)
-    return once, {"how": "channels_last" + (", TF32" if DEVICE.type == "cuda" else "")}
+    torch_side.forward = forward_last
+    return {"how": "channels_last" + (", TF32" if DEVICE.type == "cuda" else "")}
 
 
 def population(count: int) -> list[Tensor]:

@@ -145,6 +145,57 @@ def mtt(images: int, steps: int) -> Case:
     return once, {}
 
 
+def gradients(parts: list[Tensor], x: Tensor, label: int, create_graph: bool) -> list[Tensor]:
+    """The network's gradient on images of one class."""
+    labels = torch.full((len(x),), label, device=x.device)
+    loss = F.cross_entropy(forward(parts, x), labels)
+    return list(torch.autograd.grad(loss, parts, create_graph=create_graph))
+
+
+def gradient_distance(real: list[Tensor], made: list[Tensor]) -> Tensor:
+    """1 - cos, summed over the output rows of every kernel and of the linear layer (DC)."""
+    total = torch.zeros((), device=DEVICE)
+    for a, b in zip(real, made, strict=True):
+        if a.dim() > 1:
+            a, b = a.flatten(1), b.flatten(1)
+            total = total + (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
+    return total
+
+
+def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
+    """One DC iteration: ``outer`` updates of all classes, the network trained for ``inner`` epochs between them."""
+    torch.manual_seed(0)
+    images = torch.randn(CLASSES, 600, 3, SIZE, SIZE, device=DEVICE)
+    x = torch.randn(CLASSES * ipc, 3, SIZE, SIZE, device=DEVICE).requires_grad_()
+    labels = torch.arange(CLASSES, device=DEVICE).repeat_interleave(ipc)
+    optimiser = torch.optim.SGD([x], lr=1e-12, momentum=0.5)
+
+    def once() -> None:
+        parts = [p.clone().requires_grad_() for p in split(fresh())]
+        training = torch.optim.SGD(parts, lr=0.01)
+        for update in range(outer):
+            loss = torch.zeros((), device=DEVICE)
+            for c in range(CLASSES):
+                chosen = torch.randperm(600, device=DEVICE)[:batch]
+                real = [g.detach() for g in gradients(parts, images[c, chosen], c, False)]
+                made = gradients(parts, x[c * ipc : (c + 1) * ipc], c, True)
+                loss = loss + gradient_distance(real, made)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            for _ in range(inner if update < outer - 1 else 0):
+                order = torch.randperm(len(x), device=DEVICE)
+                for i in range(0, len(x), 256):
+                    chosen = order[i : i + 256]
+                    loss = F.cross_entropy(forward(parts, x.detach()[chosen]), labels[chosen])
+                    training.zero_grad()
+                    loss.backward()
+                    training.step()
+        synchronise()
+
+    return once, {}
+
+
 def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:
     """``steps`` SGD steps of ``count`` experts, one after the other."""
     torch.manual_seed(0)

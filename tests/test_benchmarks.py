@@ -1,5 +1,6 @@
 """The benchmark compares like with like: the PyTorch twin computes what medjax computes."""
 
+import functools
 import json
 
 import jax
@@ -12,7 +13,9 @@ from benchmarks import growth, medjax_side
 from benchmarks.measure import Side, in_turns
 from benchmarks.run import row
 from benchmarks.table import markdown
+from medjax import train
 from medjax.augment import FAMILIES, augment
+from medjax.distill.dc import match_class
 from medjax.distill.matching import parameter_distance
 from medjax.distill.unroll import student
 from medjax.models import ConvNetConfig, convnet
@@ -111,6 +114,30 @@ def test_meta_gradient_of_the_twin(twin):
     expected = x.grad.numpy().transpose(0, 2, 3, 1)
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(g_images, expected, atol=1e-8 * np.abs(expected).max())
+
+
+def test_gradient_distance_of_the_twin(twin):
+    """DC's distance of one class and its gradient to the synthetic images; float64, 1e-8 of the largest."""
+    import torch
+
+    model = convnet(ConvNetConfig(width=8), classes=8, size=32, channels=3)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), model.init(jax.random.key(0))[0])
+        real, made = (
+            jax.random.normal(jax.random.key(i), (n, 32, 32, 3), jnp.float64)
+            for i, n in ((1, 5), (2, 2))
+        )
+        network = train.FitState(wide, {}, (), jnp.float32(0))
+        match = jax.jit(functools.partial(match_class, model, None, network))
+        loss, gradient = match(jax.random.key(0), real, made, jnp.int32(3))
+    parts = [p.clone().requires_grad_() for p in twin.split(flat_for_torch(torch, wide), width=8)]
+    x = as_torch(torch, made).requires_grad_()
+    wanted = [g.detach() for g in twin.gradients(parts, as_torch(torch, real), 3, False)]
+    theirs = twin.gradient_distance(wanted, twin.gradients(parts, x, 3, True))
+    theirs.backward()
+    np.testing.assert_allclose(loss, theirs.item(), rtol=1e-8)
+    expected = x.grad.numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(gradient, expected, atol=1e-8 * np.abs(expected).max())
 
 
 def test_a_worker_measures():
