@@ -5,11 +5,14 @@ python -m experiments.dc --dataset=phantom --ipc=1 --preset=quick
 
 from pathlib import Path
 
+import jax
+
 from configs.dc import PRESETS
 from experiments.flags import FLAGS, IpcConfig, RunConfig, launch
 from experiments.forecast import forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
+from medjax import train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.dc import DCConfig, dc, iteration_flops
@@ -33,7 +36,9 @@ def plan(session: Session, folder: Path) -> Plan:
     config, shape = session.settings.groups[DCConfig], (session.ipc, session.classes)
     flops = iteration_flops(config, session.model, *shape)
     work = {"distillation": config.iterations * flops}
-    forecast(session, work, config.iterations, max(config.batch_real, session.ipc))
+    real = train.alive(config.batch_real, session.classes)
+    made = session.ipc * (1 if jax.default_backend() == "cpu" else session.classes)
+    forecast(session, work, config.iterations, made, real)
     distiller = dc(
         config, model=session.model, augment=augment, ipc=shape[0], classes=session.classes
     )

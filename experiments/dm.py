@@ -32,7 +32,7 @@ def plan(session: Session, folder: Path) -> Plan:
     config, ipc, classes = session.settings.groups[DMConfig], session.ipc, session.classes
     flops = iteration_flops(config, session.model, ipc, classes)
     work = {"distillation": config.iterations * flops}
-    forecast(session, work, config.iterations, max(config.batch_real, ipc))
+    forecast(session, work, config.iterations, 0, max(config.batch_real, ipc))
     distiller = dm(config, model=session.model, augment=augment, ipc=ipc, classes=classes)
     return Plan(distiller, config.iterations, flops)
 

@@ -10,15 +10,21 @@ from medjax.evaluate import EvalConfig, InterimConfig
 LONG = 3600.0
 
 
-def forecast(session: Session, work: dict[str, float], iterations: int, batch: int) -> None:
+def forecast(
+    session: Session, work: dict[str, float], iterations: int, made: int, real: int
+) -> None:
     """Print the forecast of a whole run from nothing (what an earlier run left is not subtracted).
 
-    work: floating-point operations by phase, evaluation not among them. batch: images at once in the largest step.
+    work: floating-point operations by phase, evaluation not among them. made: synthetic images at once in a step
+    that is differentiated again; real: images at once in one that is not.
     """
     work = work | {"evaluation": evaluation_flops(session, iterations)}
     rate = cost.matrix_rate() * cost.EFFICIENCY
     seconds = {name: flops / rate for name, flops in work.items()}
-    memory = batch * session.model.flops * cost.BYTES_PER_FLOP + 8 * session.train.images.size
+    step = max(made * cost.META_BYTES, real * cost.GRADIENT_BYTES) * session.model.flops
+    # float32 images on every device, and once more while they are made.
+    copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
+    memory = cost.BASE_BYTES + 4 * copies * session.train.images.size + step
     parts = ", ".join(f"{name} {_time(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(

@@ -12,12 +12,12 @@ from experiments.forecast import forecast
 from experiments.method import Plan, run_method
 from experiments.search import start_step_size
 from experiments.session import Session
-from medjax import cost
+from medjax import cost, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.mtt import MTTConfig, check, iteration_flops, mtt
 from medjax.evaluate import EvalConfig, InterimConfig
-from medjax.experts import ExpertsConfig
+from medjax.experts import ExpertsConfig, group_size
 from medjax.models import ConvNetConfig
 
 GROUPS = (
@@ -44,7 +44,8 @@ def plan(session: Session, folder: Path) -> Plan:
         "distillation": config.iterations * flops,
     }
     batch = (config.batch_syn or made) * config.meta_batch
-    forecast(session, work, config.iterations, max(batch, experts.expert_batch))
+    real = train.alive(experts.expert_batch, min(experts.experts, group_size()))
+    forecast(session, work, config.iterations, batch, real)
     parts = {"model": model, "augment": augment, "trajectories": train_experts(session)}
     distiller = mtt(config, **parts, ipc=session.ipc, classes=session.classes)
     prepare = start_step_size(session, folder, distiller, config)

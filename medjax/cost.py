@@ -16,11 +16,13 @@ WORK_PER_CALL = {"cpu": 5e11, "gpu": 2e13}
 #: share of a checkpointed meta-gradient twelve.
 GRADIENT, SECOND_GRADIENT, META_STEP = 3, 9, 12
 
-#: Share of the matrix-product rate that training reaches (2 CPU cores, ConvNet-3-128: 230 of 400 GFLOP/s).
-EFFICIENCY = 0.5
+#: Share of the matrix-product rate that training reaches, counted as direct convolutions, of which Winograd does about
+#: half (2 CPU cores with AVX2, ConvNet-3-128: 86 to 111 of 134 to 153 GFLOP/s in results/benchmarks-cpu).
+EFFICIENCY = 0.7
 
-#: Bytes alive per floating-point operation of the images in one inner step (measured: 10 MB an image of 0.1 GFLOP).
-BYTES_PER_FLOP = 0.1
+#: Bytes alive per floating-point operation of the images in one step: of a gradient, and of one that is differentiated
+#: again (measured with ConvNet-3-128: 3.4 and 10 MB an image of 0.1 GFLOP). And of a process without data.
+GRADIENT_BYTES, META_BYTES, BASE_BYTES = 0.034, 0.1, 6e8
 
 
 def work_per_call() -> float:

@@ -72,6 +72,13 @@ def populate(function: Callable[..., Any]) -> Callable[..., Any]:
     return dealt
 
 
+def alive(batch: int, networks: int) -> int:
+    """Images whose activations are in memory at once while ``networks`` are trained on batches of so many."""
+    if jax.default_backend() != "cpu":
+        return batch * networks
+    return min(batch, CPU_PIECE) * min(networks, jax.local_device_count())
+
+
 def settle(tree: PyTree) -> PyTree:
     """What `populate` made, where every call finds it alike (on a CPU: the host), or the next would compile anew."""
     return jax.device_get(tree) if jax.default_backend() == "cpu" else tree
