@@ -13,11 +13,7 @@ import optax
 from configs.full import PRESETS
 from experiments import final_stage
 from experiments.display import make_console, make_progress
-<<<<<<< HEAD
-from experiments.eval_stage import train_and_score
-=======
-from experiments.eval_stage import confused, gathered, train_and_score
->>>>>>> 9a86d74 (Report: every finished run as one static page, figures as PNG and SVG, two runs side by side)
+from experiments.eval_stage import confused, train_and_score
 from experiments.flags import RunConfig, launch, resolve
 from experiments.session import Session, hold, load, open_session, run_folder
 from medjax import evaluate, metrics, runs, train
