@@ -67,8 +67,8 @@ def test_page_shows_every_run_and_every_figure_lies_beside_it(tmp_path):
 def test_names_from_elsewhere_are_no_markup(tmp_path):
     """A hostile name of data set, method, class and flag: text, on the page and in the figures."""
     run = made.result(HOSTILE, HOSTILE, 1, 0.5, warnings=["<img src=x onerror=alert(1)>"])
-    run["preset"] = run["model"] = HOSTILE
     folder = made.write(tmp_path / "runs", run | {"method": "m"}, 40)
+    run["preset"] = run["model"] = HOSTILE
     (folder / "result.json").write_text(json.dumps(run))
     config = json.loads((folder / "config.json").read_text())
     config["data"]["classes"] = [HOSTILE] * made.CLASSES

@@ -8,7 +8,12 @@ from medjax import runs
 from medjax.errors import UserError
 from medjax.report import charts, html
 from medjax.report.results import REAL, Cell, baseline, cells, collect
-from medjax.report.sections import indicator_section, run_section, set_section
+from medjax.report.sections import (
+    indicator_section,
+    run_section,
+    set_section,
+    table1_section,
+)
 
 HEAD = [
     "data set",
@@ -58,6 +63,7 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
         html.heading(2, "Results", "results"),
         html.paragraph(LEGEND, "note"),
         result_table(grouped),
+        *table1_section(grouped),
         html.heading(2, "Data sets", "sets"),
     ]
     for name, fingerprint in sets:

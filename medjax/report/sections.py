@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from medjax import runs
-from medjax.report import charts, html
-from medjax.report.paper import study_name, table1
+from medjax.report import charts, html, table1
+from medjax.report.paper import study_name
+from medjax.report.paper import table1 as study_table
 from medjax.report.results import REAL, Cell, Entry, baseline
 from medjax.report.scatter import Fits, points, scatter, study_points
 
@@ -20,11 +21,30 @@ PICTURES = (
 )
 
 
+def table1_section(grouped: list[Cell]) -> list[str]:
+    """Our numbers beside those of the study's Table 1, if any run is on one of its sets."""
+    numbers = table1.rows([c for c in grouped if study_name(c.dataset)])
+    ipcs = sorted({c.ipc for c in grouped if c.ipc})
+    body = []
+    for title, networks in table1.TABLES:
+        drawn = table1.lines(numbers, networks, ipcs)
+        shown = [m for m in table1.methods(numbers) if any(m in line.texts for line in drawn)]
+        if drawn:
+            head = ["data set", "images per class", *[table1.NAMES.get(m, m) for m in shown]]
+            rows = [[n.dataset, str(n.ipc), *[n.texts.get(m, "–") for m in shown]] for n in drawn]
+            best = {(i, 2 + shown.index(n.best)) for i, n in enumerate(drawn) if n.best}
+            body += [html.heading(3, title), html.table(head, rows, 1, best)]
+    if not body:
+        return []
+    words = "Ours, and in brackets the study's number under the same network and ours minus it. ! : with a warning."
+    return [html.heading(2, "Beside the study's Table 1"), html.paragraph(words, "note"), *body]
+
+
 def set_section(figures: Path, name: str, fingerprint: str, same: list[Cell]) -> list[str]:
     """One data set: accuracy against IPC, bars for an integrated set, courses for each IPC, confusion."""
     study = {}
     if known := study_name(name):
-        study = {(ipc, m): s for (d, ipc, m), s in table1().items() if d == known}
+        study = {(ipc, m): s for (d, ipc, m), s in study_table().items() if d == known}
     stem = html.slug(name, fingerprint, "ipc")
     charts.against_ipc(figures / stem, name, same, study)
     words = f"{name}: accuracy against images per class"
