@@ -20,8 +20,8 @@ from medjax.errors import UserError
 from medjax.report import table1
 from medjax.report.results import Entry, cells, read
 
-#: The study's eight sets are the first of the catalog.
-STUDY = ",".join(list(CATALOG)[:8])
+#: What --datasets=study stands for: the first eight of the catalog.
+STUDY = tuple(CATALOG)[:8]
 
 #: Whether the launchers of distillation can score a set with further networks.
 SCORES_OTHERS = "eval_models" in names_of(*PLANS["mtt"][0])
@@ -31,7 +31,7 @@ SCORES_OTHERS = "eval_models" in names_of(*PLANS["mtt"][0])
 class Table1Config:
     """The cells of the table, and this process's share of them."""
 
-    datasets: str = option(STUDY, "names or paths of .npz files")
+    datasets: str = option("study", "names or paths of .npz files; study: its eight sets")
     ipcs: str = option("1,10,50", "images per class")
     methods: str = option(",".join(LAUNCHERS), "of " + ",".join(LAUNCHERS))
     models: str = option("convnet,resnet18", "networks; distilled sets are made with the first")
@@ -83,7 +83,7 @@ def make_cells(config: Table1Config) -> list[Cell]:
             f"--preset={config.preset} is not known: choose one of {', '.join(PRESETS)}"
         )
     made = []
-    for dataset in datasets:
+    for dataset in STUDY if datasets == ["study"] else datasets:
         for method in methods:
             for ipc in [None] if method == "full" else ipcs:
                 alone = method in ("random", "full")

@@ -152,6 +152,7 @@ def test_cells_of_the_words():
     assert words[1:3] == ["-m", "experiments.dc"]
     assert {"--method=dc", "--ipc=10", "--seed=3", "--dataset=bloodmnist"} <= set(words)
     assert parse_shard("2/3") == (2, 3)
+    assert len({c.dataset for c in make_cells(Table1Config())}) == 8, "the study's sets"
 
 
 @pytest.mark.parametrize("method", list(cells_module.LAUNCHERS))
