@@ -44,6 +44,9 @@ def test_result_has_the_documented_interface(run):
             assert 0 <= score["mean"] <= 1
             assert 0 <= score["std"] <= 0.5
             assert score["n"] == value(run, "networks")
+    counts = np.array(result["confusion"])
+    assert counts.sum() == value(run, "networks") * data["test"]
+    assert np.trace(counts) / counts.sum() == pytest.approx(result["test"]["accuracy"]["mean"])
     assert set(result["seconds"]) >= PHASES
     assert all(seconds >= 0 for seconds in result["seconds"].values())
     assert sum(result["seconds"].values()) > 0
@@ -133,7 +136,7 @@ def test_synthetic_npz_is_whole_and_inverts(run):
     assert np.abs(z["images_uint8"] - exact).max() <= 0.51
 
 
-@pytest.mark.parametrize("name", ["gallery.png", "curves.png"])
+@pytest.mark.parametrize("name", ["gallery.png", "strip.png", "curves.png"])
 def test_pictures_are_whole_and_show_something(run, name):
     """Valid PNG files with more than one colour."""
     with Image.open(run.folder / name) as image:
@@ -416,6 +419,8 @@ def test_every_other_method_ends_in_a_result(tmp_path, launcher, words, method):
     assert (result["method"], result["model"], result["preset"]) == (method, "convnet", "quick")
     assert result["ipc"] == (None if method == "full" else 2 if "--ipc=2" in words else 1)
     names = {"random": ("test", "test_one_subset"), "full": ("test",)}
+    counts = np.array(result["confusion"])
+    assert np.trace(counts) / counts.sum() == pytest.approx(result["test"]["accuracy"]["mean"])
     for name in names.get(method, ("test", "test_uint8", "start")):
         assert 0 <= result[name]["accuracy"]["mean"] <= 1 and result[name]["accuracy"]["n"] == 2
     assert f"{method} on" in ended.stdout
