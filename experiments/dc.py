@@ -9,7 +9,7 @@ import jax
 
 from configs.dc import PRESETS
 from experiments.flags import FLAGS, IpcConfig, RunConfig, launch
-from experiments.forecast import forecast
+from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
 from medjax import train
@@ -31,14 +31,20 @@ GROUPS = (
 )
 
 
+def costs(session: Session) -> Costs:
+    """What it will cost."""
+    config = session.settings.groups[DCConfig]
+    flops = iteration_flops(config, session.model, session.ipc, session.classes)
+    real = train.alive(config.batch_real, session.classes)
+    made = session.ipc * (1 if jax.default_backend() == "cpu" else session.classes)
+    return Costs({"distillation": config.iterations * flops}, config.iterations, made, real)
+
+
 def plan(session: Session, folder: Path) -> Plan:
     """Say what it will cost."""
     config, shape = session.settings.groups[DCConfig], (session.ipc, session.classes)
     flops = iteration_flops(config, session.model, *shape)
-    work = {"distillation": config.iterations * flops}
-    real = train.alive(config.batch_real, session.classes)
-    made = session.ipc * (1 if jax.default_backend() == "cpu" else session.classes)
-    forecast(session, work, config.iterations, made, real)
+    forecast(session, costs(session))
     distiller = dc(
         config, model=session.model, augment=augment, ipc=shape[0], classes=session.classes
     )

@@ -12,6 +12,7 @@ from experiments.display import track
 from experiments.eval_stage import evaluate_set
 from experiments.session import Session
 from medjax import checkpoints, cost, evaluate, metrics, runs
+from medjax.data import preprocess
 from medjax.distill import Distiller, run
 from medjax.types import Synthetic
 
@@ -38,6 +39,7 @@ def distil(
     found = checkpoints.load_latest(folder / "checkpoints", fresh)
     if found is None:
         found = 0, prepare(fresh) if prepare else fresh
+        _snapshot(session, folder, 0, distiller.extract(found[1]))
         checkpoints.save_step(folder / "checkpoints", *found)
     first, held = found
     rows = [r for r in runs.read_log(folder / "log.jsonl") if r["phase"] == "distill"]
@@ -78,6 +80,7 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     path = folder / "candidates" / f"{iteration:08d}.npz"
     runs.write_arrays(path, **synthetic._asdict())
+    _snapshot(session, folder, iteration, synthetic)
     split = "test" if config.select == "test" else "val"
     begin = time.monotonic()
     (row,) = evaluate_set(
@@ -102,6 +105,13 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
         if int(old.stem) not in (best, iteration):
             old.unlink()
     return f"{split} accuracy {100 * means['accuracy']:.1f} %"
+
+
+def _snapshot(session: Session, folder: Path, iteration: int, synthetic: Synthetic) -> None:
+    """The first image of each class as 8 bits, for the strip over training."""
+    first = np.searchsorted(np.asarray(synthetic.labels), np.arange(session.classes))
+    shown = preprocess.to_uint8(session.pre, np.asarray(synthetic.images)[first])
+    runs.write_arrays(folder / "snapshots" / f"{iteration:08d}.npz", images=shown)
 
 
 def selected(folder: Path, select: str) -> tuple[int, Synthetic]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.dm import PRESETS
 from experiments.flags import IpcConfig, RunConfig, launch
-from experiments.forecast import forecast
+from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
 from medjax.augment import augment
@@ -27,12 +27,19 @@ GROUPS = (
 )
 
 
+def costs(session: Session) -> Costs:
+    """What it will cost."""
+    config = session.settings.groups[DMConfig]
+    flops = iteration_flops(config, session.model, session.ipc, session.classes)
+    work = {"distillation": config.iterations * flops}
+    return Costs(work, config.iterations, 0, max(config.batch_real, session.ipc))
+
+
 def plan(session: Session, folder: Path) -> Plan:
     """Say what it will cost."""
     config, ipc, classes = session.settings.groups[DMConfig], session.ipc, session.classes
     flops = iteration_flops(config, session.model, ipc, classes)
-    work = {"distillation": config.iterations * flops}
-    forecast(session, work, config.iterations, 0, max(config.batch_real, ipc))
+    forecast(session, costs(session))
     distiller = dm(config, model=session.model, augment=augment, ipc=ipc, classes=classes)
     return Plan(distiller, config.iterations, flops)
 

@@ -71,8 +71,13 @@ def train_and_score(
             if done < total:
                 checkpoints.save_step(work, done, state)
             update(done, f"{len(people.keys)} networks, loss {float(np.mean(state.loss)):.3f}")
-        scores = evaluate.score(trainer.model, state, real.images, real.labels)
-        runs.write_json(path, about | {"networks": len(people.keys), "scores": scores})
+        found, truth = evaluate.predict(trainer.model, state, real.images), np.asarray(real.labels)
+        scores = [metrics.scores(truth, p) for p in found]
+        confusion = [
+            metrics.confusion(truth, np.nan_to_num(p).argmax(1), p.shape[1]) for p in found
+        ]
+        about = about | {"networks": len(people.keys), "scores": scores}
+        runs.write_json(path, about | {"confusion": confusion})
         seconds = time.monotonic() - begin
         runs.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
     # Here, for a kill may have come between the scores and this.
@@ -122,6 +127,13 @@ def gathered(folder: Path, names: list[str]) -> dict:
     tables = [runs.read_json(folder / "evaluations" / f"{name}.json") for name in names]
     rows = [metrics.Scores(*map(_number, row)) for table in tables for row in table["scores"]]
     return metrics.summary(rows)
+
+
+def confused(folder: Path, names: list[str]) -> list[list[int]]:
+    """Counts [true class][predicted class] over all networks of several finished evaluations."""
+    tables = [runs.read_json(folder / "evaluations" / f"{name}.json") for name in names]
+    counts = [np.sum(table["confusion"], axis=0) for table in tables if "confusion" in table]
+    return np.sum(counts, axis=0).tolist() if counts else []
 
 
 def _number(value: float | None) -> float:

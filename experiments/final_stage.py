@@ -8,12 +8,12 @@ import numpy as np
 from rich.console import Console
 
 from experiments.distil_stage import selected
-from experiments.eval_stage import choose_step_size, final_scores
+from experiments.eval_stage import choose_step_size, confused, final_scores
 from experiments.session import Session
 from medjax import evaluate, runs, share
 from medjax.data import preprocess
 from medjax.report.figures import curves
-from medjax.report.gallery import gallery
+from medjax.report.gallery import gallery, strip
 from medjax.report.table import print_result
 from medjax.types import Synthetic
 
@@ -79,6 +79,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         result["test_chosen_step"] = final_scores(
             session, folder, name, synthetic, test, chosen_rate
         )
+    result["confusion"] = confused(folder, ["test"])
     result["warnings"] = warnings
     rows = runs.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
@@ -149,13 +150,19 @@ def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str]
 def draw(
     session: Session, folder: Path, synthetic: Synthetic, rows: list[dict], title: str
 ) -> None:
-    """gallery.png and curves.png."""
+    """gallery.png, strip.png and curves.png."""
     raw, k = session.raw, session.classes
     images = preprocess.to_uint8(session.pre, synthetic.images)
     shown = min(5, *(int((raw.train.labels == c).sum()) for c in range(k)))
     real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
     mine = np.stack([images[np.asarray(synthetic.labels) == c] for c in range(k)])
     gallery(folder / "gallery.png", real, mine, raw.class_names, title)
+    snapshots = []
+    for path in sorted((folder / "snapshots").glob("*.npz")):
+        with np.load(path, allow_pickle=False) as z:
+            snapshots.append((int(path.stem), z["images"]))
+    if snapshots:  # a run that began before there were any may end now
+        strip(folder / "strip.png", snapshots, raw.class_names)
     curves(folder / "curves.png", rows)
 
 
@@ -165,6 +172,7 @@ def show(folder: Path, console: Console) -> None:
         "result": "result.json",
         "distilled set": "synthetic.npz",
         "pictures": "gallery.png",
+        "over training": "strip.png",
         "curves": "curves.png",
         "log": "log.jsonl",
     }

@@ -71,6 +71,13 @@ def resolve(groups: tuple[type, ...], presets: Mapping[str, Preset]) -> Settings
         for f in dataclasses.fields(g)
         if FLAGS[f.name].value is not None
     }
+    return settle(groups, presets, given)
+
+
+def settle(
+    groups: tuple[type, ...], presets: Mapping[str, Preset], given: Mapping[str, Any]
+) -> Settings:
+    """The same from ``given``, {flag: value}, in place of the command line."""
     run = RunConfig(**{k: v for k, v in given.items() if k in RunConfig.__dataclass_fields__})
     if run.preset not in presets:
         raise UserError(f"--preset={run.preset} is not known: choose one of {', '.join(presets)}")

@@ -1,5 +1,7 @@
 """What a command will take, said before it starts: hours and gigabytes, from counted work and a measured rate."""
 
+from typing import NamedTuple
+
 import jax
 
 from experiments.session import Session
@@ -10,25 +12,37 @@ from medjax.evaluate import EvalConfig, InterimConfig
 LONG = 3600.0
 
 
-def forecast(
-    session: Session, work: dict[str, float], iterations: int, made: int, real: int
-) -> None:
-    """Print the forecast of a whole run from nothing (what an earlier run left is not subtracted).
+class Costs(NamedTuple):
+    """What a method counts before it starts.
 
     work: floating-point operations by phase, evaluation not among them. made: synthetic images at once in a step
     that is differentiated again; real: images at once in one that is not.
     """
-    work = work | {"evaluation": evaluation_flops(session, iterations)}
-    rate = cost.matrix_rate() * cost.EFFICIENCY
+
+    work: dict[str, float]
+    iterations: int
+    made: int
+    real: int
+
+
+def estimate(session: Session, costs: Costs, rate: float) -> tuple[dict[str, float], float]:
+    """Seconds by phase of a whole run from nothing, and bytes of memory. rate: operations a second."""
+    work = costs.work | {"evaluation": evaluation_flops(session, costs.iterations)}
     seconds = {name: flops / rate for name, flops in work.items()}
-    step = max(made * cost.META_BYTES, real * cost.GRADIENT_BYTES) * session.model.flops
+    step = max(costs.made * cost.META_BYTES, costs.real * cost.GRADIENT_BYTES)
     # float32 images on every device, and once more while they are made.
     copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
-    memory = cost.BASE_BYTES + 4 * copies * session.train.images.size + step
-    parts = ", ".join(f"{name} {_time(value)}" for name, value in seconds.items())
+    data = 4 * copies * session.train.images.size
+    return seconds, cost.BASE_BYTES + data + step * session.model.flops
+
+
+def forecast(session: Session, costs: Costs) -> None:
+    """Print the forecast of a whole run from nothing (what an earlier run left is not subtracted)."""
+    seconds, memory = estimate(session, costs, cost.matrix_rate() * cost.EFFICIENCY)
+    parts = ", ".join(f"{name} {in_words(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(
-        f"forecast from nothing: {_time(total)} ({parts}), {memory / 1e9:.1f} GB of memory",
+        f"forecast from nothing: {in_words(total)} ({parts}), {memory / 1e9:.1f} GB of memory",
         soft_wrap=True,
     )
     if total > LONG and jax.default_backend() == "cpu":
@@ -44,7 +58,8 @@ def evaluation_flops(session: Session, iterations: int) -> float:
     return cost.GRADIENT * session.model.flops * trained * session.ipc * session.classes
 
 
-def _time(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """'95 s', '12 min' or '30 h'."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

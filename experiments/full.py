@@ -13,7 +13,7 @@ import optax
 from configs.full import PRESETS
 from experiments import final_stage
 from experiments.display import make_console, make_progress
-from experiments.eval_stage import train_and_score
+from experiments.eval_stage import confused, train_and_score
 from experiments.flags import RunConfig, launch, resolve
 from experiments.session import Session, hold, load, open_session, run_folder
 from medjax import evaluate, metrics, runs, train
@@ -65,6 +65,7 @@ def train_all(session: Session, folder: Path) -> None:
     result = final_stage.describe(session, "full", None) | {
         "select": "last",
         "test": metrics.summary(scores),
+        "confusion": confused(folder, ["networks"]),
     }
     result["evaluation"] = {"networks": config.full_networks, "epochs": config.full_epochs}
     rows = runs.read_log(folder / "log.jsonl")

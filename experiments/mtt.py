@@ -8,7 +8,7 @@ from pathlib import Path
 from configs.mtt import PRESETS
 from experiments.expert_stage import epochs_needed, experts_seconds, train_experts
 from experiments.flags import IpcConfig, RunConfig, launch
-from experiments.forecast import forecast
+from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.search import start_step_size
 from experiments.session import Session
@@ -32,24 +32,30 @@ GROUPS = (
 )
 
 
-def plan(session: Session, folder: Path) -> Plan:
-    """Check the values, say what they will cost, train the experts."""
+def costs(session: Session) -> Costs:
+    """What it will cost."""
     config, experts = (session.settings.groups[g] for g in (MTTConfig, ExpertsConfig))
     model, epochs, made = session.model, epochs_needed(session), session.ipc * session.classes
-    check(config, model, epochs, made)
-    flops = iteration_flops(config, model, made)
     images = experts.experts * epochs * len(session.train.labels)
     work = {
         "experts": cost.GRADIENT * model.flops * images,
-        "distillation": config.iterations * flops,
+        "distillation": config.iterations * iteration_flops(config, model, made),
     }
     batch = (config.batch_syn or made) * config.meta_batch
     real = train.alive(experts.expert_batch, min(experts.experts, group_size()))
-    forecast(session, work, config.iterations, batch, real)
+    return Costs(work, config.iterations, batch, real)
+
+
+def plan(session: Session, folder: Path) -> Plan:
+    """Check the values, say what they will cost, train the experts."""
+    config, model = session.settings.groups[MTTConfig], session.model
+    made = session.ipc * session.classes
+    check(config, model, epochs_needed(session), made)
+    forecast(session, costs(session))
     parts = {"model": model, "augment": augment, "trajectories": train_experts(session)}
     distiller = mtt(config, **parts, ipc=session.ipc, classes=session.classes)
     prepare = start_step_size(session, folder, distiller, config)
-    seconds = {"experts": experts_seconds(session)}
+    seconds, flops = {"experts": experts_seconds(session)}, iteration_flops(config, model, made)
     return Plan(distiller, config.iterations, flops, prepare, seconds)
 
 

@@ -11,7 +11,13 @@ import jax.numpy as jnp
 from configs.selection import PRESETS
 from experiments import final_stage
 from experiments.display import make_console, make_progress
-from experiments.eval_stage import choose_step_size, final_scores, gathered, train_and_score
+from experiments.eval_stage import (
+    choose_step_size,
+    confused,
+    final_scores,
+    gathered,
+    train_and_score,
+)
 from experiments.flags import IpcConfig, RunConfig, launch, resolve
 from experiments.session import Session, hold, load, open_session, random_start, run_folder
 from medjax import evaluate, runs
@@ -69,6 +75,7 @@ def evaluate_subsets(session: Session, folder: Path) -> None:
         "subsets": networks,
         "test": gathered(folder, names),
         "test_one_subset": final_scores(session, folder, "one-subset", first, test, rate),
+        "confusion": confused(folder, names),
     }
     rows = runs.read_log(folder / "log.jsonl")
     spent = final_stage.phase_seconds(rows, "evaluate")

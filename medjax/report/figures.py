@@ -25,8 +25,8 @@ def curves(path: str | os.PathLike, rows: list[dict]) -> None:
         far); phase "interim": iteration, accuracy, balanced_accuracy (fractions), split. Other phases are ignored.
         A resumed run logs the iterations of its last chunk twice: the last row of an iteration counts.
     """
-    distill = _last_of_each(rows, "distill")
-    interim = _last_of_each(rows, "interim")
+    distill = last_of_each(rows, "distill")
+    interim = last_of_each(rows, "interim")
     layout = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)
     figure = Figure(figsize=(7, 6.4), dpi=150, layout=layout)
     FigureCanvasAgg(figure)
@@ -49,13 +49,13 @@ def curves(path: str | os.PathLike, rows: list[dict]) -> None:
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def _last_of_each(rows: list[dict], phase: str) -> list[dict]:
+def last_of_each(rows: list[dict], phase: str) -> list[dict]:
     """The rows of a phase by iteration (and split); of several for one iteration the last."""
     kept = {(r["iteration"], r.get("split", "")): r for r in rows if r["phase"] == phase}
     return [kept[key] for key in sorted(kept)]
 
 
-def _column(rows: list[dict], key: str) -> np.ndarray:
+def column(rows: list[dict], key: str) -> np.ndarray:
     """One key of all rows, float64 [rows]; null becomes NaN."""
     return np.array([np.nan if row.get(key) is None else row[key] for row in rows], float)
 
@@ -63,7 +63,7 @@ def _column(rows: list[dict], key: str) -> np.ndarray:
 def _log_panel(axes: Axes, rows: list[dict], key: str, colour: str, label: str) -> None:
     """A line on a logarithmic axis; what is not finite and positive is a gap."""
     axes.set_ylabel(label)
-    values = _column(rows, key)
+    values = column(rows, key)
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     if np.all(np.isnan(shown)):
         _say(axes, "no finite value logged" if rows else "nothing logged yet")
@@ -71,29 +71,32 @@ def _log_panel(axes: Axes, rows: list[dict], key: str, colour: str, label: str) 
     axes.set_yscale("log")
     many = len(rows) > 200
     axes.plot(
-        _column(rows, "iteration"),
+        column(rows, "iteration"),
         shown,
         color=colour,
         linewidth=0.8 if many else 1.4,
         marker=None if many else ".",
         markersize=4,
     )
-    low, high = np.nanmin(shown), np.nanmax(shown)
+    plain_within_a_decade(axes, np.nanmin(shown), np.nanmax(shown))
+
+
+def plain_within_a_decade(axes: Axes, low: float, high: float) -> None:
+    """Ticks for a log axis of values that span less than a decade: it has no major ticks of its own there."""
     if high < 10 * low:
-        # Within a decade a log axis has no major ticks of its own: a few round numbers, plainly written.
         margin = max((high / low) ** 0.08, 1.02)
         axes.set_ylim(low / margin, high * margin)
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
         axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _mark_skipped(axes: Axes, rows: list[dict]) -> None:
     """Red marks on the lower edge where steps were skipped, with their number; nothing if there were none."""
-    skipped = np.nan_to_num(_column(rows, "skipped"))
+    skipped = np.nan_to_num(column(rows, "skipped"))
     if not len(rows) or skipped[-1] <= 0:
         return
-    at = _column(rows, "iteration")[np.diff(skipped, prepend=0) > 0]
+    at = column(rows, "iteration")[np.diff(skipped, prepend=0) > 0]
     axes.plot(
         at,
         np.full(len(at), 0.03),
@@ -118,8 +121,8 @@ def _scores_panel(axes: Axes, rows: list[dict]) -> None:
         of_split = [row for row in rows if row["split"] == split]
         for key, label, line, marker in METRICS:
             axes.plot(
-                _column(of_split, "iteration"),
-                100 * _column(of_split, key),
+                column(of_split, "iteration"),
+                100 * column(of_split, key),
                 line,
                 marker=marker,
                 markersize=4.5,

@@ -98,3 +98,40 @@ def _tile(axes: Axes, image: np.ndarray, x: float, y: float, width: float) -> No
     """Draw one image [h, w, c] with its upper left corner at (x, y)."""
     rgb = np.broadcast_to(image, (*image.shape[:2], 3))
     axes.imshow(rgb, extent=(x, x + width, y + TILE, y), interpolation="nearest", aspect="auto")
+
+
+def strip(
+    path: str | os.PathLike,
+    snapshots: list[tuple[int, UInt8[np.ndarray, "k h w c"]]],
+    class_names: tuple[str, ...],
+) -> None:
+    """Write a PNG: one row for each class, one column for each snapshot of it over training, in order.
+
+    snapshots: (iteration, one uint8 image of each class). Of more than ten, ten spread evenly, the ends among them.
+    """
+    chosen = np.unique(np.linspace(0, len(snapshots) - 1, MOST).round().astype(int))
+    shown = [snapshots[i] for i in chosen]
+    figure = Figure(dpi=DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    names = [_text(axes, "\n".join(textwrap.wrap(n, NAME_WIDTH)), 9) for n in class_names]
+    heads = [_text(axes, str(iteration), 9, color="0.35") for iteration, _ in shown]
+    corner = _text(axes, "iteration", 9, color="0.35")
+    row = max(TILE, *(_size(name)[1] for name in names)) + GAP
+    column = max(TILE, *(_size(head)[0] for head in heads)) + GAP
+    left = MARGIN + max(_size(text)[0] for text in (*names, corner)) + MARGIN
+    top = 2 * MARGIN + _size(corner)[1]
+    width, height = left + len(shown) * column + MARGIN, top + len(names) * row + MARGIN
+    figure.set_size_inches(width, height)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    corner.set(position=(left - MARGIN, 1.5 * MARGIN), horizontalalignment="right")
+    for index, name in enumerate(names):
+        middle = top + index * row + TILE / 2
+        name.set(position=(left - MARGIN, middle), horizontalalignment="right")
+    for j, (head, (_, images)) in enumerate(zip(heads, shown, strict=True)):
+        x = left + j * column
+        head.set(position=(x + TILE / 2, 1.5 * MARGIN), horizontalalignment="center")
+        for i, image in enumerate(images):
+            _tile(axes, image, x, top + i * row, TILE)
+    figure.savefig(path, format="png", metadata={"Software": None})

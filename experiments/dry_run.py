@@ -1,0 +1,96 @@
+"""What a sweep would do: its cells, how far each is, and a forecast of time and memory; nothing is run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import configs.dc
+import configs.dm
+import configs.full
+import configs.mtt
+import configs.selection
+from experiments import dc, dm, full, mtt, selection
+from experiments.cells import Cell, state
+from experiments.eval_stage import GRID
+from experiments.flags import RunConfig, settle
+from experiments.forecast import Costs, estimate, in_words
+from experiments.full import FullConfig
+from experiments.session import build_model
+from medjax import cost
+from medjax.data import sources
+from medjax.data.catalog import CATALOG
+from medjax.data.preprocess import PreprocessConfig
+from medjax.evaluate import EvalConfig, InterimConfig
+
+#: Flags, presets and, where a method distils, what its launcher counts before it starts.
+PLANS: dict[str, tuple[Any, Any, Any]] = {
+    "random": (selection.GROUPS, configs.selection.PRESETS, None),
+    "dc": (dc.GROUPS, configs.dc.PRESETS["dc"], dc.costs),
+    "dsa": (dc.GROUPS, configs.dc.PRESETS["dsa"], dc.costs),
+    "dm": (dm.GROUPS, configs.dm.PRESETS, dm.costs),
+    "mtt": (mtt.GROUPS, configs.mtt.PRESETS, mtt.costs),
+    "full": (full.GROUPS, configs.full.PRESETS, None),
+}
+
+
+def dry_run(out: Path, cells: list[Cell]) -> str:
+    """A line for each cell, and the sum of those that are still to do."""
+    rate = cost.matrix_rate() * cost.EFFICIENCY
+    sizes = {name: data_size(name) for name in dict.fromkeys(c.dataset for c in cells)}
+    lines, total, most = [], 0.0, 0.0
+    for cell in cells:
+        seconds, memory = forecast_cell(cell, sizes[cell.dataset], rate)
+        known = (state(out, cell) or {"status": "to do"})["status"]
+        if known != "done":
+            total, most = total + seconds, max(most, memory)
+        lines.append(f"{cell.name}  {in_words(seconds)}, {memory / 1e9:.1f} GB  {known}")
+    return "\n".join(
+        [*lines, f"to do: {in_words(total)} on one machine like this, {most / 1e9:.1f} GB at most"]
+    )
+
+
+def data_size(name: str) -> tuple[int, int, int]:
+    """(classes, channels, training images) of a set; of a named one from the catalog, without a download."""
+    if name in CATALOG:
+        entry = CATALOG[name]
+        return len(entry.class_names), entry.channels, entry.train
+    raw = sources.load(name)
+    return len(raw.class_names), raw.train.images.shape[-1], len(raw.train.labels)
+
+
+def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[float, float]:
+    """(seconds, bytes) of a cell from nothing. rate: operations a second. `forecast` counts the same for one run."""
+    classes, channels, count = size
+    groups, presets, costs = PLANS[cell.method]
+    given: dict[str, Any] = {"dataset": cell.dataset, "preset": cell.preset, "model": cell.model}
+    settings = settle(groups, presets, given | ({} if cell.ipc is None else {"ipc": cell.ipc}))
+    side = settings.groups[PreprocessConfig].size
+    model = build_model(settings, classes, channels)
+    images = SimpleNamespace(size=count * side * side * channels)
+    session: Any = SimpleNamespace(
+        settings=settings,
+        model=model,
+        ipc=cell.ipc,
+        classes=classes,
+        train=SimpleNamespace(images=images, labels=range(count)),
+        run=settings.groups[RunConfig],
+        others={},
+    )
+    if costs:
+        seconds, memory = estimate(session, costs(session), rate)
+        return sum(seconds.values()), memory
+    if cell.method == "full":
+        config = settings.groups[FullConfig]
+        passes, batch = config.full_networks * config.full_epochs * count, config.full_batch
+    else:
+        final, interim = (settings.groups[g] for g in (EvalConfig, InterimConfig))
+        epochs = 2 * final.networks * final.eval_epochs
+        epochs += len(GRID) * interim.interim_networks * interim.interim_epochs
+        made = (cell.ipc or 0) * classes
+        passes, batch = epochs * made, min(made, final.eval_batch)
+    # What random selection and all images evaluate is not what a distillation does: no interim evaluations.
+    nothing = Costs({}, 0, 0, batch)
+    session.settings = settle((*groups, EvalConfig, InterimConfig), presets, given)
+    session.ipc = 0
+    memory = estimate(session, nothing, rate)[1]
+    return cost.GRADIENT * model.flops * passes / rate, memory

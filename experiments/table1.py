@@ -1,0 +1,131 @@
+"""The study's Table 1: a resumable sweep over data sets, images per class, methods and seeds, and its table.
+
+python -m experiments.table1 --datasets=bloodmnist,dermamnist --ipcs=1,10,50 --preset=cpu --seeds=3
+"""
+
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+
+from configs.full import PRESETS
+from experiments.cells import LAUNCHERS, Cell, state
+from experiments.dry_run import PLANS, dry_run
+from experiments.flags import RunConfig, launch, names_of, resolve
+from experiments.sweep import sweep
+from medjax import runs
+from medjax.config import option
+from medjax.data.catalog import CATALOG
+from medjax.errors import UserError
+from medjax.report import table1
+from medjax.report.results import Entry, cells, read
+
+#: The study's eight sets are the first of the catalog.
+STUDY = ",".join(list(CATALOG)[:8])
+
+#: Whether the launchers of distillation can score a set with further networks.
+SCORES_OTHERS = "eval_models" in names_of(*PLANS["mtt"][0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Table1Config:
+    """The cells of the table, and this process's share of them."""
+
+    datasets: str = option(STUDY, "names or paths of .npz files")
+    ipcs: str = option("1,10,50", "images per class")
+    methods: str = option(",".join(LAUNCHERS), "of " + ",".join(LAUNCHERS))
+    models: str = option("convnet,resnet18", "networks; distilled sets are made with the first")
+    preset: str = option(RunConfig.preset, "table of values: paper, cpu or quick")
+    seeds: int = option(1, "distillation seeds of each cell", low=1)
+    shard: str = option("0/1", "this process is number i of n that share the work, i from 0")
+    out: str = option("runs", "folder that runs and table go to; shards share it")
+    dry_run: bool = option(False, "only print the cells with a forecast of time and memory")
+
+
+GROUPS = (Table1Config,)
+
+
+def main() -> None:
+    config = resolve(GROUPS, PRESETS).groups[Table1Config]
+    wanted, shard, out = make_cells(config), parse_shard(config.shard), Path(config.out)
+    if config.dry_run:
+        print(dry_run(out, wanted))
+        return
+    # A batch system ends a job with SIGTERM: end the run that is on its way, give its claim back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sweep(out, wanted, shard, lambda cell: cell.command(out))
+    write_table(out, wanted)
+
+
+def make_cells(config: Table1Config) -> list[Cell]:
+    """Every cell, cheap ones first within a data set. Raises UserError for words that make none."""
+    datasets, methods, models = (
+        v.split(",") for v in (config.datasets, config.methods, config.models)
+    )
+    for name, values, known in (
+        ("methods", methods, LAUNCHERS),
+        ("models", models, ("convnet", "resnet18")),
+    ):
+        for value in values:
+            if value not in known:
+                raise UserError(
+                    f"--{name}: {value!r} is not known: choose among {', '.join(known)}"
+                )
+    try:
+        ipcs = [int(i) for i in config.ipcs.split(",")]
+        assert min(ipcs) > 0
+    except (ValueError, AssertionError) as error:
+        raise UserError(
+            f"--ipcs={config.ipcs}: give numbers of at least 1, like 1,10,50"
+        ) from error
+    if config.preset not in PRESETS:
+        raise UserError(
+            f"--preset={config.preset} is not known: choose one of {', '.join(PRESETS)}"
+        )
+    made = []
+    for dataset in datasets:
+        for method in methods:
+            for ipc in [None] if method == "full" else ipcs:
+                alone = method in ("random", "full")
+                other = "" if alone or not SCORES_OTHERS else ",".join(models[1:])
+                # All images: networks differ in their seed already.
+                for seed in range(1 if method == "full" else config.seeds):
+                    for model in models if alone else models[:1]:
+                        made.append(Cell(dataset, ipc, method, model, seed, config.preset, other))
+    return list(dict.fromkeys(made))
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """'1/4' -> (1, 4). Raises UserError for anything else."""
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise UserError(f"--shard={text}: give i/n, i from 0 to n-1, like 0/4")
+    return int(index), int(count)
+
+
+def write_table(out: Path, wanted: list[Cell]) -> None:
+    """OUT/table1.md, .csv and .tex from the cells that are done; what is missing is said in the header."""
+    entries: list[Entry] = []
+    failures = []
+    for cell in wanted:
+        known = state(out, cell) or {"status": "open", "reason": "not done yet"}
+        found = read(out / known["result"]) if known["status"] == "done" else known["reason"]
+        if isinstance(found, str):
+            failures.append(f"{cell.name}: {found}")
+        else:
+            entries.append(found)
+    grouped, ipcs = cells(entries), sorted({c.ipc for c in wanted if c.ipc})
+    numbers, said = table1.rows(grouped), table1.header(grouped, failures)
+    texts = {
+        "md": table1.markdown(numbers, said, ipcs),
+        "csv": table1.as_csv(numbers, ipcs),
+        "tex": table1.latex(numbers, said, ipcs),
+    }
+    for kind, text in texts.items():
+        runs.write_bytes(out / f"table1.{kind}", text.encode())
+    print(texts["md"])
+    print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
+
+
+if __name__ == "__main__":
+    launch("Table 1 of the study.", GROUPS, main)

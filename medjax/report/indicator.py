@@ -1,0 +1,244 @@
+"""From random images alone: what accuracy distillation is likely to reach, and what it is likely to gain.
+
+The study correlates distilled with random accuracy over sets. That says how easy a set is: random images under the
+same set score high too. What a user wants to know is the GAIN over random images, so the gain is what is forecast, and
+accuracy is the set's own random accuracy plus that gain. Two forecasts of the gain are tried, its mean over known sets
+and a line on how fast random accuracy rises from 1 to 50 images per class; each is judged by leaving one set out.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from medjax.report.charts import drawing, legend, short
+from medjax.report.paper import table1
+from medjax.report.results import Cell
+
+IPCS, METHOD = (1, 10, 50), "mtt"
+#: Share of new sets that an interval is to hold.
+COVER = 0.8
+#: Neighbours that are named.
+NEAREST = 3
+
+
+class Known(NamedTuple):
+    """A set whose outcome is known. random, distilled: {ipc: test accuracy as a fraction}."""
+
+    name: str
+    source: str
+    random: dict[int, float]
+    distilled: dict[int, float]
+
+    def gain(self, ipc: int) -> float:
+        return self.distilled[ipc] - self.random[ipc]
+
+
+class Forecast(NamedTuple):
+    """Of one IPC, all fractions: the gain with its interval, and how it was judged.
+
+    how: "mean" or "slope", whichever errs less. error, error_mean: root mean square error of the gain, one set left
+    out, of this forecast and of the mean gain; accuracy_error_mean: of predicting the mean distilled accuracy. n sets.
+    """
+
+    ipc: int
+    random: float
+    gain: float
+    low: float
+    high: float
+    how: str
+    error: float
+    error_slope: float
+    error_mean: float
+    accuracy_error_mean: float
+    n: int
+
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """(forecast, low, high), within [0, 1]."""
+        values = (self.random + gain for gain in (self.gain, self.low, self.high))
+        middle, low, high = (min(max(v, 0.0), 1.0) for v in values)
+        return middle, low, high
+
+
+def study_sets() -> list[Known]:
+    """The study's eight: random images under ResNet-18, MTT under ConvNet."""
+    table = table1()
+    return [
+        Known(
+            name,
+            "study",
+            {i: table[name, i, "random"].mean for i in IPCS},
+            {i: table[name, i, METHOD].mean for i in IPCS},
+        )
+        for name in dict.fromkeys(key[0] for key in table)
+    ]
+
+
+def own_sets(cells: list[Cell], without: str) -> list[Known]:
+    """Sets of finished runs with random images at every IPC and MTT at some, under one network.
+
+    without: the fingerprint of the set that is asked about.
+    """
+    found = []
+    for fingerprint in dict.fromkeys(c.fingerprint for c in cells if c.fingerprint != without):
+        mine = [c for c in cells if c.fingerprint == fingerprint]
+        random, distilled = (_by_ipc(mine, m) for m in ("random", METHOD))
+        if set(IPCS) <= set(random) and set(IPCS) & set(distilled):
+            found.append(Known(mine[0].dataset, "results at hand", random, distilled))
+    return found
+
+
+def _by_ipc(cells: list[Cell], method: str) -> dict[int, float]:
+    """Accuracy by IPC under ConvNet; of several settings the first."""
+    found: dict[int, float] = {}
+    for cell in cells:
+        score = cell.score("accuracy")
+        if cell.method == method and cell.model == "convnet" and cell.ipc and score:
+            found.setdefault(cell.ipc, score["mean"])
+    return found
+
+
+def forecast(random: dict[int, float], known: list[Known], ipc: int) -> Forecast:
+    """The gain at one IPC from known sets; at least three must have MTT at this IPC.
+
+    random: the new set's accuracy with random images, {1: .., 10: .., 50: ..}, fractions.
+    """
+    usable = [k for k in known if ipc in k.distilled]
+    gains = np.array([k.gain(ipc) for k in usable])
+    slopes = np.array([_slope(k.random) for k in usable])
+    by_slope = _left_out(slopes, gains)
+    by_mean = _left_out(np.zeros(0), gains)
+    errors, how = (by_slope, "slope") if _rms(by_slope) < _rms(by_mean) else (by_mean, "mean")
+    if how == "slope":
+        a, b = np.polyfit(slopes, gains, 1)
+        gain = float(a * _slope(random) + b)
+    else:
+        gain = float(gains.mean())
+    # The rank among n errors below which a new one falls with probability COVER, if sets are exchangeable.
+    rank = min(math.ceil(COVER * (len(gains) + 1)), len(gains))
+    margin = float(np.sort(np.abs(errors))[rank - 1])
+    accuracies = np.array([k.distilled[ipc] for k in usable])
+    judged = (_rms(errors), _rms(by_slope), _rms(by_mean))
+    plain = _rms(_left_out(np.zeros(0), accuracies))
+    limits = (gain - margin, gain + margin)
+    return Forecast(ipc, random[ipc], gain, *limits, how, *judged, plain, len(gains))
+
+
+def _slope(random: dict[int, float]) -> float:
+    """Accuracy gained from 1 to 50 random images per class."""
+    return random[50] - random[1]
+
+
+def _left_out(x: Float[np.ndarray, " q"], y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Errors on each set of a line on x (of the mean, where x is empty) fitted to the others."""
+    errors = []
+    for i in range(len(y)):
+        others = np.arange(len(y)) != i
+        if len(x) and np.ptp(x[others]) > 1e-9:
+            a, b = np.polyfit(x[others], y[others], 1)
+            errors.append(y[i] - (a * x[i] + b))
+        else:
+            errors.append(y[i] - y[others].mean())
+    return np.array(errors)
+
+
+def _rms(errors: Float[np.ndarray, " n"]) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
+
+
+def nearest(random: dict[int, float], known: list[Known]) -> list[Known]:
+    """The known sets whose random accuracies are most like these, nearest first."""
+    return sorted(known, key=lambda k: sum((k.random[i] - random[i]) ** 2 for i in IPCS))[:NEAREST]
+
+
+def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, float]) -> list[str]:
+    """Two sentences: what is likely, and how far to trust it."""
+    middle, low, high = (100 * v for v in made.accuracy)
+    near = [
+        f"{k.name} ({100 * k.gain(made.ipc):+.0f})" if made.ipc in k.distilled else k.name
+        for k in nearest(random, known)
+    ]
+    first = (
+        f"At {made.ipc} images per class, MTT on {name} is likely to reach {middle:.0f} % accuracy "
+        f"({100 * COVER:.0f} % interval {low:.0f} to {high:.0f}), a gain of "
+        f"{100 * made.gain:+.0f} points ({100 * made.low:+.0f} to {100 * made.high:+.0f}) over the "
+        f"{100 * made.random:.0f} % of random real images; the nearest known sets are "
+        f"{', '.join(near)} (their gains in brackets)."
+    )
+    own = sum(k.source != "study" for k in known)
+    better = made.error < made.accuracy_error_mean
+    second = (
+        f"Calibrated on {made.n} sets (the study's Table 1, random images there under ResNet-18, and {own} of the "
+        f"results at hand), one set left out: accuracy is off by {100 * made.error:.0f} points, "
+        f"{'against' if better else 'no better than'} {100 * made.accuracy_error_mean:.0f} for predicting the mean "
+        f"accuracy, and the gain by {100 * made.error:.0f}, "
+    )
+    if made.how == "mean":
+        second += (
+            f"which is predicting the mean gain: the rise of random accuracy does not beat it (it is off "
+            f"by {100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds."
+        )
+    else:
+        second += (
+            f"against {100 * made.error_mean:.0f} for predicting the mean gain (chosen on the same sets, so a little "
+            "optimistic)."
+        )
+    return [first, second]
+
+
+def rule(cells: list[Cell], fingerprint: str, random: dict[int, float]) -> str:
+    """The study's own rule: distil 50 images per class and compare with 50 random ones."""
+    mine = [c for c in cells if c.fingerprint == fingerprint and c.ipc == 50]
+    mine = [c for c in mine if c.method not in ("random", "full") and c.score("accuracy")]
+    if not mine:
+        return "The study's own rule needs a distillation at 50 images per class; there is none among the runs."
+    best = max(mine, key=lambda c: (c.score("accuracy") or {})["mean"])
+    score = (best.score("accuracy") or {})["mean"]
+    verdict = (
+        "distilling this set pays" if score > random[50] else "it may not work well on this set"
+    )
+    return (
+        f"The study's own rule: {best.method} at 50 images per class reaches {100 * score:.1f} %, 50 random ones "
+        f"{100 * random[50]:.1f} %: {verdict}."
+    )
+
+
+def figure(
+    stem: Path, name: str, random: dict[int, float], made: list[Forecast], known: list[Known]
+) -> None:
+    """Measured random accuracy with the forecast above it, and the gains of known sets over their slopes."""
+    with drawing(stem, 6.6, 2) as (_, (upper, lower)):
+        upper.set_title(short(name), fontsize=10, loc="left", weight="bold")
+        x = range(len(IPCS))
+        upper.plot(
+            x, [100 * random[i] for i in IPCS], "o-", color="#6e6e6e", label="random real, measured"
+        )
+        for index, one in enumerate(made):
+            middle, low, high = (100 * v for v in one.accuracy)
+            at = IPCS.index(one.ipc) + 0.06
+            label = f"MTT, forecast with {100 * COVER:.0f} % interval" if not index else None
+            bar = ([[middle - low], [high - middle]],)
+            upper.errorbar([at], [middle], *bar, fmt="v", color="#0072B2", capsize=3, label=label)
+        upper.set_xticks(list(x), [str(i) for i in IPCS])
+        upper.set(ylim=(0, 100), xlim=(-0.3, len(IPCS) - 0.7), ylabel="test accuracy (%)")
+        upper.set_xlabel("images per class")
+        legend(upper, loc="lower right")
+        last = made[-1]
+        for one in [k for k in known if last.ipc in k.distilled]:
+            at = (100 * _slope(one.random), 100 * one.gain(last.ipc))
+            lower.plot(*at, "v" if one.source == "study" else "s", color="#0072B2")
+            look = {"fontsize": 6.5, "textcoords": "offset points"}
+            lower.annotate(short(one.name, 16), at, (4, 3), **look)
+        lower.axhline(0, color="0.55", linestyle=":", linewidth=1)
+        lower.axvline(
+            100 * _slope(random), color="#D55E00", linewidth=1.2, label=f"{short(name, 20)}"
+        )
+        span = (100 * last.low, 100 * last.high)
+        lower.axhspan(*span, color="#0072B2", alpha=0.1, linewidth=0, label="forecast interval")
+        lower.set_ylabel(f"gain of MTT at {last.ipc} per class (points)")
+        lower.set_xlabel("rise of random accuracy from 1 to 50 per class (points)")
+        lower.margins(x=0.15)
+        legend(lower, loc="best")

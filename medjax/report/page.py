@@ -1,0 +1,135 @@
+"""The report: every finished run below a folder as one static page, index.html, with its figures beside it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from medjax import runs
+from medjax.errors import UserError
+from medjax.report import charts, html
+from medjax.report.results import REAL, Cell, baseline, cells, collect
+from medjax.report.sections import (
+    indicator_section,
+    run_section,
+    set_section,
+    table1_section,
+)
+
+HEAD = [
+    "data set",
+    "method",
+    "images per class",
+    "accuracy (%)",
+    "random real (%)",
+    "gain (points)",
+    "balanced accuracy (%)",
+    "AUC (%)",
+    "as 8-bit images (%)",
+    "largest class (%)",
+    "network",
+    "preset, flags",
+    "seeds x networks",
+    "minutes a run",
+]
+#: Words above the tables: what the numbers are.
+LEGEND = (
+    "Scores are on the test split, in percent: mean ± standard deviation over all networks of all seeds. "
+    "“Random real” is the same network trained on as many random real images; the gain is the difference "
+    "of the two accuracies. “Largest class” is the accuracy of always saying the largest class."
+)
+
+
+def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
+    """Write OUT/index.html and OUT/figures/ from the results below a folder: (the page, runs shown, complaints).
+
+    complaints: a line for every result file that is broken and left out. Raises UserError where there is no result.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder: give --runs=FOLDER, where finished runs lie")
+    entries, complaints = collect(root)
+    if not entries:
+        broken = f" ({len(complaints)} broken: {complaints[0]})" if complaints else ""
+        raise UserError(f"no result.json below {root}{broken}: give --runs=FOLDER of finished runs")
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    grouped = cells(entries)
+    sets = list(dict.fromkeys((c.dataset, c.fingerprint) for c in grouped))
+    body = [
+        html.heading(1, "medjax: distilled medical images"),
+        html.paragraph(f"{len(entries)} finished runs on {len(sets)} data sets, from {root}."),
+        *[html.paragraph(f"left out: {line}", "warning") for line in complaints],
+        '<nav><a href="#results">Results</a><a href="#sets">Data sets</a>'
+        '<a href="#indicator">Distilled against random</a><a href="#runs">Runs</a></nav>',
+        html.heading(2, "Results", "results"),
+        html.paragraph(LEGEND, "note"),
+        result_table(grouped),
+        *table1_section(grouped),
+        html.heading(2, "Data sets", "sets"),
+    ]
+    for name, fingerprint in sets:
+        same = [c for c in grouped if c.fingerprint == fingerprint and c.dataset == name]
+        body += set_section(figures, name, fingerprint, same)
+    body += indicator_section(figures, grouped)
+    body.append(html.heading(2, "Runs", "runs"))
+    for entry in entries:
+        body += run_section(figures, entry)
+    page = out / "index.html"
+    runs.write_bytes(page, html.page("medjax report", body).encode())
+    return page, len(entries), complaints
+
+
+def result_table(grouped: list[Cell]) -> str:
+    """One row for each cell and each network it was scored with; the best accuracy of a set and IPC in bold."""
+    rows: list[list[str]] = []
+    leaders: dict[tuple, tuple[float, int]] = {}
+    for cell in grouped:
+        for network in cell.networks:
+            accuracy = cell.score("accuracy", network=network)
+            if accuracy and cell.method != "full":
+                group = (cell.fingerprint, cell.ipc)
+                leaders[group] = max(leaders.get(group, (-1.0, 0)), (accuracy["mean"], len(rows)))
+            rows.append(_row(cell, network, grouped))
+    best = {(row, HEAD.index("accuracy (%)")) for _, row in leaders.values()}
+    return html.table(HEAD, rows, 2, best)
+
+
+def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
+    accuracy = cell.score("accuracy", network=network)
+    real = None if cell.method in REAL else _random(cell, network, grouped)
+    gain = f"{100 * (accuracy['mean'] - real['mean']):+.1f}" if accuracy and real else "–"
+    first = cell.entries[0].result
+    minutes = [sum(e.result["seconds"].values()) / 60 for e in cell.entries]
+    networks = accuracy["n"] if accuracy else 0
+    return [
+        cell.dataset,
+        charts.style(cell.method)[2],
+        "all" if cell.ipc is None else str(cell.ipc),
+        percent(accuracy),
+        percent(real),
+        gain,
+        percent(cell.score("balanced_accuracy", network=network)),
+        percent(cell.score("auc", network=network)),
+        percent(cell.score("accuracy", "test_uint8", network)),
+        f"{100 * first['majority_share']:.1f}",
+        network,
+        " ".join(filter(None, (cell.settings[0], cell.settings[3]))),
+        f"{len(cell.entries)} x {networks // len(cell.entries)}",
+        f"{np.mean(minutes):.1f}",
+    ]
+
+
+def _random(cell: Cell, network: str, grouped: list[Cell]) -> dict | None:
+    """Random real images under the same network; a gain across networks would be none."""
+    if network == cell.model:
+        return baseline(cell, grouped)[0]
+    same = [c for c in grouped if c.method == "random" and c.fingerprint == cell.fingerprint]
+    same = [c for c in same if (c.ipc, c.model) == (cell.ipc, network)]
+    return same[0].score("accuracy") if same else None
+
+
+def percent(score: dict | None) -> str:
+    """'75.1 ± 1.3', or a dash."""
+    if not score or score["mean"] is None:
+        return "–"
+    spread = f" ± {100 * (score['std'] or 0):.1f}" if score["n"] > 1 else ""
+    return f"{100 * score['mean']:.1f}{spread}"

@@ -1,0 +1,255 @@
+"""The study's Table 1 with our numbers beside it: Markdown, CSV and LaTeX.
+
+Three tables, because the study compares across networks (random images and all images under ResNet-18, distilled sets
+under ConvNet): the first does as the study did, the others hold one network throughout.
+"""
+
+import csv
+import io
+import re
+from typing import NamedTuple
+
+from medjax.data.catalog import CATALOG
+from medjax.report.paper import NETWORK, Score, study_name, table1
+from medjax.report.results import METRICS, ORDER, Cell
+
+#: Title and {method: network} of each table; a method that is not named has the network of "".
+TABLES = (
+    (
+        "As the study compares: random and all images under ResNet-18, distilled sets under ConvNet",
+        {"": "convnet", **NETWORK},
+    ),
+    ("One network throughout: ConvNet", {"": "convnet"}),
+    ("One network throughout: ResNet-18", {"": "resnet18"}),
+)
+NAMES = {
+    "random": "random real",
+    "dc": "DC",
+    "dsa": "DSA",
+    "dm": "DM",
+    "mtt": "MTT",
+    "full": "all images",
+}
+
+
+class Row(NamedTuple):
+    """One number of ours: test scores {metric: {mean, std, n}} of a method on a data set under a network."""
+
+    dataset: str
+    ipc: int | None
+    method: str
+    network: str
+    scores: dict[str, dict | None]
+    seeds: int
+    minutes: float
+    warnings: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> dict | None:
+        return self.scores["accuracy"]
+
+
+def rows(cells: list[Cell]) -> list[Row]:
+    """Every cell under every network that it was scored with."""
+    found = []
+    for cell in cells:
+        minutes = [sum(e.result["seconds"].values()) / 60 for e in cell.entries]
+        warnings = tuple(dict.fromkeys(w for e in cell.entries for w in e.result["warnings"]))
+        for network in cell.networks:
+            scores = {m: cell.score(m, network=network) for m in METRICS}
+            mean = sum(minutes) / len(minutes)
+            about = (cell.dataset, cell.ipc, cell.method, network)
+            found.append(Row(*about, scores, len(cell.entries), mean, warnings))
+    return found
+
+
+def study_score(row: Row, ipc: int) -> Score | None:
+    """The study's number for this row, if it has one under the same network."""
+    known = study_name(row.dataset)
+    if known is None or NETWORK.get(row.method) != row.network:
+        return None
+    return table1().get((known, ipc, row.method))
+
+
+class Line(NamedTuple):
+    """One line of a table: the cells' texts, and which of them is the best of the line."""
+
+    dataset: str
+    ipc: int
+    texts: dict[str, str]
+    best: str | None
+
+
+def lines(found: list[Row], networks: dict[str, str], ipcs: list[int]) -> list[Line]:
+    """A line for each data set and IPC; "77.5 ± 0.5 (study 60.5, +17.0)". All images take no part in the best."""
+    result = []
+    for dataset in dict.fromkeys(r.dataset for r in found):
+        for ipc in ipcs:
+            texts, means = {}, {}
+            for row in found:
+                wanted = networks.get(row.method, networks[""])
+                if row.dataset != dataset or row.network != wanted or row.ipc not in (ipc, None):
+                    continue
+                texts[row.method] = _text(row, ipc)
+                if row.accuracy and row.method != "full":
+                    means[row.method] = row.accuracy["mean"]
+            if set(texts) - {"full"}:
+                best = max(means, key=lambda m: means[m]) if means else None
+                result.append(Line(dataset, ipc, texts, best))
+    return result
+
+
+def _text(row: Row, ipc: int) -> str:
+    score, study = row.accuracy, study_score(row, ipc)
+    mark = " !" if row.warnings else ""
+    if score is None:
+        return f"not finite{mark}"
+    mine = f"{100 * score['mean']:.1f} ± {100 * (score['std'] or 0):.1f}{mark}"
+    if study is None:
+        return mine
+    return f"{mine} (study {100 * study.mean:.1f}, {100 * (score['mean'] - study.mean):+.1f})"
+
+
+def header(cells: list[Cell], failures: list[str]) -> list[str]:
+    """What the numbers are and are not: data, protocol, selection, device, versions, time, and what is missing."""
+    entries = [e for c in cells for e in c.entries]
+    said = [
+        "Test accuracy in percent, mean ± standard deviation over all networks of all distillation seeds. In brackets "
+        "the study's number under the same network, and ours minus it. Bold: the best of the line, all images aside. "
+        "! : a run gave a warning, see below.",
+    ]
+    for name in dict.fromkeys(c.dataset for c in cells):
+        first = next(e for e in entries if e.result["dataset"] == name)
+        said.append(f"Data: {_origin(name, first.config, first.result['fingerprint'])}.")
+    counts = {(len(c.entries), c.entries[0].result["evaluation"]["networks"]) for c in cells}
+    said.append("Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts)) + ".")
+    trained = sorted({f"{c.method} {c.entries[0].result['evaluation']['epochs']}" for c in cells})
+    said.append(f"Epochs of the evaluated networks: {', '.join(trained)}.")
+    chosen = sorted({e.result["select"] for e in entries if "start" in e.result})
+    if chosen:
+        words = "the iteration is chosen on val and the test split read once"
+        said.append(
+            f"Selection: {', '.join(chosen)}" + (f" ({words})." if chosen == ["val"] else ".")
+        )
+    said.append(f"Presets: {', '.join(sorted({e.result['preset'] for e in entries}))}.")
+    devices, versions = set(), set()
+    for config in (e.config for e in entries):
+        device, packages = config.get("device"), config.get("versions")
+        if isinstance(device, dict) and isinstance(packages, dict):
+            devices.add(f"{device.get('kind')} ({device.get('cpus')} cores)")
+            versions.add(f"jax {packages.get('jax')}, commit {str(config.get('git'))[:12]}")
+    said.append(f"Device: {', '.join(sorted(devices)) or 'not recorded'}.")
+    said.append(f"Versions: {'; '.join(sorted(versions)) or 'not recorded'}.")
+    minutes = [sum(e.result["seconds"].values()) / 60 for e in entries]
+    if minutes:
+        said.append(
+            f"Minutes a run: {min(minutes):.1f} to {max(minutes):.1f}, together {sum(minutes):.0f}."
+        )
+    said += [f"Missing: {line}" for line in failures]
+    for cell in cells:
+        for warning in dict.fromkeys(w for e in cell.entries for w in e.result["warnings"]):
+            said.append(f"Warning, {cell.dataset}, {cell.method}, ipc {cell.ipc}: {warning}")
+    return said
+
+
+def _origin(name: str, config: dict, fingerprint: str) -> str:
+    """Whether a set is the official file (loaded by its name, its MD5 verified) or something else."""
+    values = config.get("values")
+    asked = values.get("dataset", {}).get("value") if isinstance(values, dict) else None
+    known = study_name(name)
+    if asked in CATALOG:
+        return f"{name}, the official MedMNIST file (MD5 {CATALOG[asked].md5})"
+    if known == name:
+        return f"{name}, from a file of that name that was not verified (fingerprint {fingerprint})"
+    if known:
+        return f"{name} (fingerprint {fingerprint}), a stand-in: the images {known} was made from, split otherwise"
+    return f"{name} (fingerprint {fingerprint}), not a set of the study"
+
+
+def methods(found: list[Row]) -> list[str]:
+    """Those there are, in the order of the study."""
+    return sorted({r.method for r in found}, key=lambda m: (ORDER.get(m, 5), m))
+
+
+def markdown(found: list[Row], said: list[str], ipcs: list[int]) -> str:
+    """The header as a list, then the tables that have a line."""
+    text = ["# Table 1 of the study, and ours", "", *[f"- {_plain(s)}" for s in said]]
+    for title, networks in TABLES:
+        if not (drawn := lines(found, networks, ipcs)):
+            continue
+        shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
+        head = ["data set", "images per class", *[NAMES.get(m, m) for m in shown]]
+        text += ["", f"## {title}", "", _row(head), _row(["---"] * len(head))]
+        for line in drawn:
+            values = [line.texts.get(m, "–") for m in shown]
+            values = [
+                f"**{v}**" if m == line.best else v for m, v in zip(shown, values, strict=True)
+            ]
+            text.append(_row([line.dataset, str(line.ipc), *values]))
+    return "\n".join(text) + "\n"
+
+
+def _row(values: list[str]) -> str:
+    return "| " + " | ".join(_plain(v).replace("|", "\\|") for v in values) + " |"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("<", "&lt;").split())
+
+
+def as_csv(found: list[Row], ipcs: list[int]) -> str:
+    """One line for each number, fractions as percent with two digits; empty where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    scores = [f"{m}_{part}" for m in METRICS for part in ("mean", "std")]
+    names = ["dataset", "ipc", "method", "network", *scores, "networks", "seeds", "minutes_a_run"]
+    writer.writerow([*names, "study_mean", "study_std", "difference", "warnings"])
+    for row in found:
+        for ipc in ipcs if row.ipc is None else [row.ipc]:
+            study, values = study_score(row, ipc), []
+            for metric in METRICS:
+                score = row.scores[metric]
+                values += [f"{100 * (score[k] or 0):.2f}" if score else "" for k in ("mean", "std")]
+            about = [row.dataset, ipc, row.method, row.network, *values]
+            about += [row.accuracy["n"] if row.accuracy else 0, row.seeds, f"{row.minutes:.1f}"]
+            beside = ["", "", ""]
+            if study:
+                beside = [f"{100 * study.mean:.2f}", f"{100 * study.std:.2f}", ""]
+                if row.accuracy:
+                    beside[2] = f"{100 * (row.accuracy['mean'] - study.mean):+.2f}"
+            writer.writerow([*about, *beside, "; ".join(row.warnings)])
+    return out.getvalue()
+
+
+def latex(found: list[Row], said: list[str], ipcs: list[int]) -> str:
+    """The same tables for a paper (needs booktabs); the header as comments."""
+    text = [f"% {' '.join(s.split())}" for s in said]
+    for title, networks in TABLES:
+        if not (drawn := lines(found, networks, ipcs)):
+            continue
+        shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
+        columns = "lr" + "l" * len(shown)
+        text += ["", r"\begin{table}\centering", f"\\caption{{{_tex(title)}.}}"]
+        text += [f"\\begin{{tabular}}{{{columns}}}\\toprule"]
+        text += [
+            " & ".join(["data set", "IPC", *[_tex(NAMES.get(m, m)) for m in shown]])
+            + r" \\\midrule"
+        ]
+        for line in drawn:
+            values = []
+            for method in shown:
+                value = _tex(line.texts.get(method, "–"))
+                values.append(f"\\textbf{{{value}}}" if method == line.best else value)
+            text.append(" & ".join([_tex(line.dataset), str(line.ipc), *values]) + r" \\")
+        text += [r"\bottomrule\end{tabular}", r"\end{table}"]
+    return "\n".join(text) + "\n"
+
+
+def _tex(text: str) -> str:
+    """LaTeX's special characters as text."""
+    text = re.sub(r"[\\{}$&#^_%~]", lambda m: _TEX[m[0]], text)
+    return text.replace("±", r"$\pm$").replace("–", "--")
+
+
+_TEX = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}
+_TEX |= {c: f"\\{c}" for c in "{}$&#_%"}

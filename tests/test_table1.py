@@ -1,0 +1,215 @@
+"""The sweep and its table: cells skipped, failed, claimed and taken over; numbers beside the study's."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+
+import launching
+import made
+import pytest
+
+from experiments import cells as cells_module
+from experiments import sweep as sweep_module
+from experiments.cells import Cell, release, state, take, work_on
+from experiments.dry_run import data_size, forecast_cell
+from experiments.sweep import sweep
+from experiments.table1 import Table1Config, make_cells, parse_shard, write_table
+from medjax.errors import UserError
+
+SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
+
+
+def cell(method="mtt", ipc=1, seed=0, model="convnet", dataset="bloodmnist"):
+    return Cell(dataset, None if method == "full" else ipc, method, model, seed, "cpu")
+
+
+def command(out, c, status=0):
+    """A stand-in for a launcher: writes a result as one does and names it, or fails with a word."""
+    ipc = None if c.method == "full" else c.ipc
+    run = made.result(c.method, c.dataset, ipc, SCORE[c.method], seed=c.seed, model=c.model)
+    folder = out / f"{c.name}-run"
+    script = (
+        "import pathlib, sys; f = pathlib.Path(sys.argv[1]); f.mkdir(exist_ok=True)\n"
+        "(f / 'result.json').write_text(sys.argv[2]); open(f / 'times', 'a').write('x')\n"
+        "print(f'result   {f}/result.json'); sys.exit(int(sys.argv[3]) and 'error: no memory')"
+    )
+    return [sys.executable, "-c", script, str(folder), json.dumps(run), str(int(status))]
+
+
+def times(out, c):
+    """How often a cell was run."""
+    path = out / f"{c.name}-run" / "times"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def test_finished_cells_are_skipped_and_failures_recorded(tmp_path):
+    """One fails: the others go on; a second sweep runs the failed one again, and nothing else."""
+    wanted = [cell(m) for m in ("random", "dc", "mtt")]
+    broken = {wanted[1].name}
+    sweep(tmp_path, wanted, (0, 1), lambda c: command(tmp_path, c, c.name in broken))
+    assert [state(tmp_path, c)["status"] for c in wanted] == ["done", "failed", "done"]
+    assert "no memory" in state(tmp_path, wanted[1])["reason"]
+    broken.clear()
+    sweep(tmp_path, wanted, (0, 1), lambda c: command(tmp_path, c))
+    assert [times(tmp_path, c) for c in wanted] == [1, 2, 1]
+    assert state(tmp_path, wanted[1])["status"] == "done"
+    assert not list((tmp_path / "cells").glob("*.claim-*"))
+    (tmp_path / f"{wanted[0].name}-run" / "result.json").unlink()
+    assert state(tmp_path, wanted[0]) is None, "a result that is gone is to be made again"
+
+
+def test_two_shards_never_take_one_cell(tmp_path):
+    """Two processes, one folder: every cell once, and each shard works."""
+    script = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[3])\n"
+        "import test_table1 as t; from experiments import sweep as s; s.POLL = 0.2\n"
+        "out = pathlib.Path(sys.argv[1])\n"
+        "cells = [t.cell(m, i) for m in ('random', 'dc', 'mtt') for i in (1, 10, 50)]\n"
+        "s.sweep(out, cells, (int(sys.argv[2]), 2), lambda c: t.command(out, c))"
+    )
+    here = str(launching.ROOT / "tests")
+    words = [[sys.executable, "-c", script, str(tmp_path), str(i), here] for i in (0, 1)]
+    shards = [subprocess.Popen(w, env=launching.environment()) for w in words]
+    assert [s.wait(300) for s in shards] == [0, 0]
+    for method in ("random", "dc", "mtt"):
+        assert [times(tmp_path, cell(method, i)) for i in (1, 10, 50)] == [1, 1, 1]
+
+
+def test_claims(tmp_path, monkeypatch):
+    """A living claim is respected; a dead process's is taken over at once, a foreign one's when it is cold."""
+    one = cell("dc")
+    mine = take(tmp_path, one)
+    assert mine and take(tmp_path, one) is None
+    assert cell("mtt", 1).claim == cell("mtt", 10).claim != cell("mtt", 1, seed=1).claim
+    foreign = {"host": "elsewhere", "pid": 1}
+    mine.write_text(json.dumps(foreign))
+    assert take(tmp_path, one) is None
+    cold = time.time() - 2 * cells_module.DEAD
+    os.utime(mine, (cold, cold))
+    second = take(tmp_path, one)
+    assert second and not mine.exists()
+    assert work_on(tmp_path, one, mine, [sys.executable, "-c", ""])["status"] == "taken over"
+    assert state(tmp_path, one) is None, "who lost its claim records nothing"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    import socket
+
+    second.write_text(json.dumps({"host": socket.gethostname(), "pid": gone.pid}))
+    third = take(tmp_path, one)
+    assert third and third != second
+    release(third)
+    assert take(tmp_path, one)
+
+
+def test_a_dead_shards_cell_is_taken_over(tmp_path, monkeypatch):
+    """Another machine died in the middle: its cell is waited for, and run when its claim is cold."""
+    monkeypatch.setattr(sweep_module, "POLL", 0.05)
+    monkeypatch.setattr(cells_module, "DEAD", 1.0)
+    one, other = cell("dc"), cell("random")
+    claim = take(tmp_path, other)
+    claim.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    sweep(tmp_path, [one, other], (0, 2), lambda c: command(tmp_path, c))
+    assert times(tmp_path, one) == times(tmp_path, other) == 1
+
+
+def test_table_has_our_numbers_the_studys_and_the_difference(tmp_path):
+    """Seeds pooled, networks apart, the best in bold, failures and warnings said; CSV and LaTeX agree."""
+    wanted = [cell(m, seed=s) for m in ("dc", "mtt") for s in (0, 1)]
+    wanted += [cell("random"), cell("random", model="resnet18"), cell("full", model="resnet18")]
+    bad = cell("dc", dataset="a|b_&set")
+    failing = cell("mtt", dataset="dermamnist")
+    wanted += [bad, failing]
+    sweep(tmp_path, wanted, (0, 1), lambda c: command(tmp_path, c, c is failing))
+    write_table(tmp_path, wanted)
+    text = (tmp_path / "table1.md").read_text()
+    assert "**60.0 ± 1.0 (study 60.5, -0.5)**" in text
+    assert "30.0 ± 1.0 (study 34.8, -4.8)" in text, "random real images under ResNet-18"
+    assert "90.0 ± 1.0 (study 95.8, -5.8)" in text
+    fair = text.split("ConvNet\n")[-1]
+    assert "| 30.0 ± 1.0 |" in fair, "the study has no random images under ConvNet"
+    assert "Missing: " in text and "no memory" in text and "not verified" in text
+    assert "a\\|b_&set" in text and "2 x 5" in text
+    with open(tmp_path / "table1.csv", newline="") as file:
+        rows = {(r["dataset"], r["method"], r["network"]): r for r in csv.DictReader(file)}
+    mtt = rows["bloodmnist", "mtt", "convnet"]
+    assert (mtt["seeds"], mtt["networks"], mtt["difference"]) == ("2", "10", "-0.50")
+    assert rows["bloodmnist", "random", "convnet"]["study_mean"] == ""
+    tex = (tmp_path / "table1.tex").read_text()
+    assert r"\textbf{60.0 $\pm$ 1.0 (study 60.5, -0.5)}" in tex and r"a|b\_\&set" in tex
+
+
+def test_cells_of_the_words():
+    """All methods, seeds, networks; all images once; MTT's flags as a command line."""
+    config = Table1Config(datasets="a.npz", ipcs="1,10", preset="cpu", seeds=2)
+    made_cells = make_cells(config)
+    count = {m: sum(c.method == m for c in made_cells) for m in SCORE}
+    assert count == {"random": 8, "dc": 4, "mtt": 4, "full": 2}
+    assert len({c.name for c in made_cells}) == len(made_cells)
+    words = cell("dc", 10, 3).command(launching.workplace())
+    assert words[1:3] == ["-m", "experiments.dc"]
+    assert {"--method=dc", "--ipc=10", "--seed=3", "--dataset=bloodmnist"} <= set(words)
+    assert parse_shard("2/3") == (2, 3)
+
+
+@pytest.mark.parametrize("method", list(cells_module.LAUNCHERS))
+def test_forecast_of_every_method_grows_with_the_set(method):
+    """Positive, without a download for a named set, and more for more images per class."""
+    assert data_size("bloodmnist") == (8, 3, 11959)
+    small, large = (forecast_cell(cell(method, i), (8, 3, 12000), 1e11) for i in (1, 50))
+    assert 0 < small[0] <= large[0] and 1e8 < small[1] <= large[1]
+    assert (small[0] < large[0]) == (method != "full")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--methods=dc,magic"],
+        ["--models=vgg"],
+        ["--ipcs=0"],
+        ["--ipcs=one"],
+        ["--shard=2/2"],
+        ["--shard=all"],
+        ["--preset=huge"],
+        ["--seeds=0"],
+        ["--dry_run", "--datasets=/nowhere/x.npz"],
+    ],
+)
+def test_mistakes_are_one_line(words, tmp_path):
+    """Status 2, the flag or the value named, nothing written."""
+    ended = launching.SERVER.run("experiments.table1", f"--out={tmp_path}", *words)
+    assert (ended.status, ended.stderr.count("\n")) == (2, 1), ended
+    assert words[-1].split("=")[1].split(",")[-1] in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_lists_cells_and_runs_nothing(tmp_path):
+    """A line a cell with time and memory, and a sum."""
+    words = ("--dry_run", "--datasets=bloodmnist", "--ipcs=1", "--preset=cpu", f"--out={tmp_path}")
+    ended = launching.SERVER.run("experiments.table1", *words)
+    assert ended.status == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert len(lines) == 2 + 2 + 4 + 1 and all("GB" in line for line in lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_real_cell(tmp_path):
+    """A launcher as a subprocess, found by the result it names, and read into the table."""
+    one = Cell(str(launching.tiny("grey")), 1, "random", "convnet", 0, "quick")
+    tiny = ("--width=8", "--depth=1", "--size=8", "--whiten=normalise", "--networks=2")
+    few = ("--eval_epochs=4", "--interim_networks=1", "--interim_epochs=3")
+    command = [*one.command(tmp_path), *tiny, *few]
+    environment = os.environ | launching.environment()
+    command = ["env", *[f"{k}={environment[k]}" for k in ("PYTHONPATH", "XLA_FLAGS")], *command]
+    sweep(tmp_path, [one], (0, 1), lambda _: command)
+    assert state(tmp_path, one)["status"] == "done", state(tmp_path, one)
+    write_table(tmp_path, [one])
+    text = (tmp_path / "table1.md").read_text()
+    assert "cells" in text and "not a set of the study" in text
+
+
+def test_shards_are_checked():
+    with pytest.raises(UserError, match="--shard"):
+        parse_shard("1/1")
