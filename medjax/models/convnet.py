@@ -42,6 +42,12 @@ def uniform_fan_in(fan_in: int) -> Any:
     return init
 
 
+def dense(x: Float[Array, "*m f"], width: int, name: str) -> Float[Array, "*m d"]:
+    """A linear layer, initialised as PyTorch does; inside a compact method."""
+    init = uniform_fan_in(x.shape[-1])
+    return nn.Dense(width, kernel_init=init, bias_init=init, name=name)(x)
+
+
 class InstanceNorm(nn.Module):
     """Per image and channel over h w, biased variance, eps 1e-5, affine."""
 
