@@ -18,6 +18,9 @@ from medjax.config import option, validate
 from medjax.errors import UserError
 
 FLAGS = flags.FLAGS
+#: Flags that say where things are, or which data (its fingerprint says that); no part of the name of a run.
+PLACES = ("out", "dataset", "preset", "data_dir")
+PLACES += ("integrate", "integrate_share", "integrate_seed")
 DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -31,7 +34,13 @@ Preset = Mapping[tuple[str, int | str], Mapping[str, Any]]
 class RunConfig:
     """What every launcher asks first."""
 
-    dataset: str = option("phantom", "a name (phantom, bloodmnist, ...) or the path of an .npz")
+    dataset: str = option(
+        "phantom", "a name (phantom, bloodmnist, ..., integrated) or the path of an .npz"
+    )
+    data_dir: str = option("", "where to look for named sets first, and to keep downloads")
+    integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
+    integrate_share: float = option(0.1, "integrated: share of each set", low=0)
+    integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
     preset: str = option("paper", "table of values: paper, cpu or quick")
     model: str = option("convnet", "network", choices=("convnet", "resnet18"))
     seed: int = option(0, "seed of every random number", low=0)

@@ -13,9 +13,11 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.flags import IpcConfig, RunConfig, Settings
+from experiments.display import download_bar
+from experiments.flags import PLACES, IpcConfig, RunConfig, Settings
 from medjax import checkpoints, runs
 from medjax.data import preprocess, sources
+from medjax.data.catalog import STUDY
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
 from medjax.errors import UserError
@@ -67,7 +69,19 @@ def hold(folder: Path) -> Iterator[None]:
 
 def load(settings: Settings, console: Console) -> RawDataset:
     """The data set a command names; says aloud what its user should know."""
-    raw = sources.load(settings.groups[RunConfig].dataset)
+    run = settings.groups[RunConfig]
+    given = [
+        n for n in settings.origin if n.startswith("integrate") and settings.origin[n] == "flag"
+    ]
+    with download_bar(console) as tell:
+        if run.dataset == "integrated":
+            names = tuple(filter(None, map(str.strip, run.integrate.split(",")))) or STUDY
+            share, seed = run.integrate_share, run.integrate_seed
+            raw = sources.load_integrated(names, share, seed, run.data_dir, tell)
+        elif given:
+            raise UserError(f"--{given[0]} is for --dataset=integrated, not for {run.dataset}")
+        else:
+            raw = sources.load(run.dataset, run.data_dir, tell)
     for note in raw.notes:
         console.print(f"note: {note}")
     return raw
@@ -81,7 +95,7 @@ def home_folder(settings: Settings, raw: RawDataset) -> Path:
 def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     """The folder of one command: equal values, equal folder."""
     run = settings.groups[RunConfig]
-    values = {k: v for k, v in settings.values().items() if k not in ("out", "dataset", "preset")}
+    values = {k: v for k, v in settings.values().items() if k not in PLACES}
     size = settings.groups.get(IpcConfig)
     words = [method, *([f"ipc{size.ipc}"] if size else []), run.preset, f"seed{run.seed}"]
     name = "-".join([*words, runs.config_hash(values)])

@@ -16,7 +16,7 @@ from rich.console import Console
 from configs.mtt import PRESETS
 from experiments import expert_stage
 from experiments.display import make_progress
-from experiments.flags import IpcConfig, RunConfig, define, help_text, resolve
+from experiments.flags import PLACES, IpcConfig, RunConfig, define, help_text, resolve
 from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
@@ -167,6 +167,28 @@ def test_folders_and_keys(tmp_path):
     keys = [make_session(tmp_path, f"--seed={s}").key("experts") for s in (0, 0, 1)]
     drawn = [int(jax.random.bits(key)) for key in keys]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+@shows("data_dir", "integrate", "integrate_share", "integrate_seed")
+def test_where_data_come_from(tmp_path, monkeypatch):
+    """The folder that is looked into first; the sets, the share and the draw of an integrated set."""
+    monkeypatch.setenv("MEDJAX_DATA", str(tmp_path / "second"))
+    with pytest.raises(UserError, match="damaged"):
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / "bloodmnist.npz").write_bytes(b"half")
+        asked = settings("--dataset=bloodmnist", f"--data_dir={tmp_path / 'first'}")
+        load(asked, Console(quiet=True))
+    other = tmp_path / "other.npz"
+    other.write_bytes(launching.tiny("grey").read_bytes())
+    words = ("--dataset=integrated", f"--integrate={launching.tiny('rgb')},{other}")
+    raws = [
+        load(settings(*words, *more), Console(quiet=True))
+        for more in ((), ("--integrate_share=0.5",), ("--integrate_seed=1",))
+    ]
+    assert raws[0].class_names == ("cells", "other")
+    assert [len(raw.train.labels) for raw in raws] == [12, 60, 12]
+    assert len({raw.fingerprint for raw in raws}) == 3
+    assert not np.array_equal(raws[0].train.images, raws[2].train.images)
 
 
 @shows("size", "whiten", "model")
@@ -535,7 +557,7 @@ def test_flags_make_other_runs_and_no_flag_the_same():
     base = run_folder(settings(), raw, "mtt")
     assert base == run_folder(settings(), raw, "mtt")
     for name, field in FIELDS.items():
-        if name in ("dataset", "out", "model"):
+        if name == "model" or name in set(PLACES) - {"preset"}:
             continue
         value = settings().values()[name]
         choices = [c for c in field.metadata["choices"] if c != value]
@@ -603,5 +625,7 @@ def test_help_shows_the_defaults_of_every_flag():
     for name, field in FIELDS.items():
         (line,) = (text for text in lines if text.startswith(f"  --{name}="))
         assert field.metadata["help"] in line
-        assert line.endswith(f"[{field.default}]")
+        assert line.endswith(
+            f"[{field.default}]" if field.default != "" else field.metadata["help"]
+        )
         assert all(choice in line for choice in field.metadata["choices"])
