@@ -34,7 +34,7 @@ class Rate(ProgressColumn):
 
 def make_console() -> Console:
     """Where a command speaks; 100 columns wide where there is no terminal."""
-    return Console(width=None if Console().is_terminal else 100, highlight=False)
+    return Console(width=None if Console().is_terminal else 100, highlight=False, markup=False)
 
 
 def make_progress(console: Console) -> Progress:

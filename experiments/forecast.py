@@ -3,7 +3,8 @@
 import jax
 
 from experiments.session import Session
-from medjax import cost
+from medjax import cost, memory
+from medjax.errors import UserError
 from medjax.evaluate import EvalConfig, InterimConfig
 
 #: On a CPU a forecast past this many seconds comes with a hint.
@@ -24,13 +25,18 @@ def forecast(
     step = max(made * cost.META_BYTES, real * cost.GRADIENT_BYTES) * session.model.flops
     # float32 images on every device, and once more while they are made.
     copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
-    memory = cost.BASE_BYTES + 4 * copies * session.train.images.size + step
+    needed = cost.BASE_BYTES + 4 * copies * session.train.images.size + step
     parts = ", ".join(f"{name} {_time(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(
-        f"forecast from nothing: {_time(total)} ({parts}), {memory / 1e9:.1f} GB of memory",
+        f"forecast from nothing: {_time(total)} ({parts}), {needed / 1e9:.1f} GB of memory",
         soft_wrap=True,
     )
+    if needed > (room := device_memory()):
+        raise UserError(
+            f"this run needs some {needed / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower --size,"
+            " --width, the batches or --ipc"
+        )
     if total > LONG and jax.default_backend() == "cpu":
         session.console.print("hint: on a CPU, --preset=cpu is made for this: minutes, not days")
 
@@ -42,6 +48,13 @@ def evaluation_flops(session: Session, iterations: int) -> float:
     trained = rounds * interim.interim_networks * interim.interim_epochs
     trained += 3 * final.networks * final.eval_epochs
     return cost.GRADIENT * session.model.flops * trained * session.ipc * session.classes
+
+
+def device_memory() -> float:
+    """Bytes of memory that the device has; infinite where it does not tell."""
+    if jax.default_backend() == "cpu":
+        return memory.total()
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", float("inf"))
 
 
 def _time(seconds: float) -> str:

@@ -13,11 +13,13 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.progress import Progress
 
+from experiments.checks import check_ipc, check_memory
 from experiments.display import download_bar
-from experiments.flags import PLACES, IpcConfig, RunConfig, Settings
+from experiments.flags import PLACES, IpcConfig, RunConfig, Settings, follow_size
 from medjax import checkpoints, runs
 from medjax.data import preprocess, sources
 from medjax.data.catalog import STUDY
+from medjax.data.npz import read_arrays
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
 from medjax.errors import UserError
@@ -84,6 +86,7 @@ def load(settings: Settings, console: Console) -> RawDataset:
             raw = sources.load(run.dataset, run.data_dir, tell)
     for note in raw.notes:
         console.print(f"note: {note}")
+    check_ipc(settings, raw)
     return raw
 
 
@@ -109,6 +112,7 @@ def open_session(
     begin = time.monotonic()
     run, config = settings.groups[RunConfig], settings.groups[PreprocessConfig]
     home = home_folder(settings, raw)
+    check_memory(config.size, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
     model = build_model(settings, len(raw.class_names), raw.train.images.shape[-1])
     return Session(
@@ -142,7 +146,7 @@ def open_shared(
             "give the --dataset it was distilled from"
         )
     groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
-    settings = settings._replace(groups=groups)
+    settings = follow_size(settings._replace(groups=groups))
     run, model = groups[RunConfig], build_model(settings, k, channels)
     empty = Dataset(jnp.zeros((0, size, size, channels)), jnp.zeros(0, jnp.int32))
     home, pre = Path(run.out), shared.preprocessor
@@ -163,8 +167,9 @@ def fitted(
     """The fitted preprocessing, from its file if an earlier command left one (ZCA takes some seconds to fit)."""
     names = ("mean", "forward", "inverse")
     if path.is_file():
-        with np.load(path, allow_pickle=False) as z:
-            return preprocess.Preprocessor(config.whiten, config.size, *(z[n] for n in names))
+        with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
+            kept = read_arrays(path, names)
+            return preprocess.Preprocessor(config.whiten, config.size, *(kept[n] for n in names))
     pre = preprocess.fit(config, raw.train.images)
     runs.write_arrays(path, **{n: getattr(pre, n) for n in names})
     return pre

@@ -5,17 +5,21 @@ import os
 from pathlib import Path
 
 
+def total() -> int:
+    """Bytes of main memory that a process may ever take: the machine's, or this container's limit."""
+    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # a container ("max" where it has no limit)
+        room = min(room, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return room
+
+
 def available() -> int:
-    """Bytes of main memory that a process may still take: what the system has left, or this container's limit."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    rooms = [pages * size]
-    with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
+    """Bytes of it that are free now, where the system tells (Linux)."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
-        rooms.append(int(line.split()[1]) * 1024)
-    with contextlib.suppress(OSError, ValueError):  # a container ("max" where it has no limit)
-        rooms.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(rooms)
+        return min(total(), int(line.split()[1]) * 1024)
+    return total()
 
 
 def words(size: float) -> str:

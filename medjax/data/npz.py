@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from medjax.errors import UserError
 from medjax.types import RawDataset, RawSplit
 
 SPLITS = ("train", "val", "test")
+#: What medjax reads of a file.
+KEYS = ("class_names", *(f"{s}_{kind}" for s in SPLITS for kind in ("images", "labels")))
 #: A file that unpacks to more than BOMB bytes and to more than RATIO times its size holds no images.
 BOMB, RATIO = 1 << 28, 250
 #: What NumPy and zipfile raise for a file that is cut short, flipped or another kind of thing.
@@ -39,7 +42,7 @@ def read_npz(path: Path) -> RawDataset:
     one-hot [n, k], whole numbers; optionally class_names, strings. Labels with holes are renumbered, a file without
     val keys gives up a tenth of its training images; `notes` says what was done. Raises UserError for everything else.
     """
-    arrays = _arrays(path)
+    arrays = read_arrays(path, KEYS)
     needed = ["train_images", "train_labels", "test_images", "test_labels"]
     if any(key.startswith("val_") for key in arrays):
         needed += ["val_images", "val_labels"]
@@ -70,8 +73,9 @@ def read_npz(path: Path) -> RawDataset:
     )
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that medjax reads."""
+def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, all or those ``wanted`` that it has. Raises UserError where it cannot be read, holds
+    Python objects or would unpack to absurdly much."""
     if path.is_dir():
         raise UserError(f"{path}: a folder where an .npz file should be.")
     if not path.is_file():
@@ -87,11 +91,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 )
             handle.seek(0)
             with np.load(handle, allow_pickle=False) as file:
-                keys = [
-                    k
-                    for k in file.files
-                    if k == "class_names" or k.endswith(("_images", "_labels"))
-                ]
+                keys = [k for k in file.files if wanted is None or k in wanted]
                 _check_size(path, file.zip, keys)
                 arrays = {}
                 for key in keys:
