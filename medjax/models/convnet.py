@@ -24,7 +24,9 @@ class ConvNetConfig:
     """ConvNet-D-W."""
 
     width: int = option(128, "ConvNet: channels of every convolution", low=1)
-    depth: int = option(3, "ConvNet: blocks of convolution, norm, ReLU and pooling", low=1)
+    depth: int = option(
+        3, "ConvNet: blocks (conv, norm, ReLU, pooling); 4 from 64 px, 5 from 128", low=1
+    )
     conv: str = option(
         "auto",
         "convolution lowering: auto is winograd on a CPU, else lax",
