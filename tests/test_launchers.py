@@ -297,8 +297,18 @@ def test_results_folder_that_is_a_file_is_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     "launcher",
-    ["mtt", "dc", "dm", "selection", "full", "experts", "evaluate"]
-    + ["table1", "report", "indicator"],
+    (
+        "mtt",
+        "dc",
+        "dm",
+        "selection",
+        "full",
+        "experts",
+        "evaluate",
+        "table1",
+        "report",
+        "indicator",
+    ),
 )
 def test_help_fits_a_screen_and_lists_its_own_flags(launcher):
     """Status 0, at most 60 lines of 120 columns, a line of help for every flag, none of absl's."""
