@@ -20,7 +20,7 @@ run() {
 blood=$data/pbc_blood8.npz chest=$data/chest_xray3.npz pneumonia=$data/pneumonia2.npz
 run mtt mtt-ipc1 "$blood" 0
 run dc dc-ipc1 "$blood" 0
-for set in "$thinned" "$chest" "$pneumonia"; do run mtt mtt-ipc1 "$set" 0; done
+for set in "$chest" "$pneumonia" "$thinned"; do run mtt mtt-ipc1 "$set" 0; done
 run full full "$blood" 0
 run selection random-ipc1 "$blood" 0
 run mtt mtt-ipc1 "$blood" 1

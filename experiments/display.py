@@ -1,17 +1,20 @@
 """Progress for people: bars on a terminal, a plain line every few seconds elsewhere (a log file)."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -31,7 +34,7 @@ class Rate(ProgressColumn):
 
 def make_console() -> Console:
     """Where a command speaks; 100 columns wide where there is no terminal."""
-    return Console(width=None if Console().is_terminal else 100, highlight=False)
+    return Console(width=None if Console().is_terminal else 100, highlight=False, markup=False)
 
 
 def make_progress(console: Console) -> Progress:
@@ -64,3 +67,28 @@ def track(progress: Progress, name: str, total: int, done: int = 0) -> Callable[
             progress.update(task, visible=False)
 
     return update
+
+
+@contextlib.contextmanager
+def download_bar(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Bars for files from the network; gives update(name, bytes here, bytes in all or None)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    tasks, last = {}, time.monotonic()
+
+    def update(name: str, have: int, total: int | None) -> None:
+        nonlocal last
+        if name not in tasks:
+            tasks[name] = progress.add_task(f"download {name}", total=total)
+        progress.update(tasks[name], completed=have, total=total)
+        if not console.is_terminal and time.monotonic() - last > QUIET:
+            last = time.monotonic()
+            whole = f"/{total / 1e6:.0f}" if total else ""
+            console.print(f"download {name} {have / 1e6:.0f}{whole} MB")
+
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield update

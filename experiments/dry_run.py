@@ -18,7 +18,7 @@ from experiments.full import FullConfig
 from experiments.session import build_model
 from medjax import cost
 from medjax.data import sources
-from medjax.data.catalog import CATALOG
+from medjax.data.catalog import find
 from medjax.data.preprocess import PreprocessConfig
 from medjax.evaluate import EvalConfig, InterimConfig
 
@@ -51,9 +51,9 @@ def dry_run(out: Path, cells: list[Cell]) -> str:
 
 def data_size(name: str) -> tuple[int, int, int]:
     """(classes, channels, training images) of a set; of a named one from the catalog, without a download."""
-    if name in CATALOG:
-        entry = CATALOG[name]
-        return len(entry.class_names), entry.channels, entry.train
+    if named := find(name):
+        entry, _ = named
+        return len(entry.class_names), entry.channels, entry.images[0]
     raw = sources.load(name)
     return len(raw.class_names), raw.train.images.shape[-1], len(raw.train.labels)
 

@@ -12,7 +12,7 @@ from configs.mtt import PRESETS
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, phase_seconds
-from experiments.flags import RunConfig, launch, resolve
+from experiments.flags import PLACES, RunConfig, launch, resolve
 from experiments.session import Session, hold, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
@@ -40,7 +40,7 @@ def main() -> None:
         raise UserError("which set? give --synthetic=PATH, the synthetic.npz of a run")
     path = Path(asked.synthetic)
     shared, raw = share.load(path), load(settings, console)
-    values = {k: v for k, v in settings.values().items() if k not in ("out", "preset")}
+    values = {k: v for k, v in settings.values().items() if k not in PLACES}
     values |= {"set": checkpoints.digest(shared.synthetic), "data": raw.fingerprint}
     folder = Path(settings.groups[RunConfig].out) / f"evaluate-{runs.config_hash(values)}"
     if not (folder / "result.json").exists():

@@ -16,6 +16,7 @@ from experiments.session import Session, hold
 from medjax import checkpoints, experts, runs, train
 from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
+from medjax.errors import UserError
 from medjax.models import ConvNetConfig
 from medjax.models.base import parameter_count
 from medjax.types import Trajectories
@@ -43,7 +44,10 @@ def train_experts(session: Session) -> Trajectories:
     folder, epochs = experts_folder(session), epochs_needed(session)
     config = session.settings.groups[experts.ExpertsConfig]
     with hold(folder):
-        config_json = {"values": session.settings.values(), **runs.environment()}
+        maps = _maps(session)
+        _check_maps(folder, maps)
+        config_json = {"values": session.settings.values(), "preprocess": maps}
+        config_json |= runs.environment()
         runs.write_json(folder / "config.json", config_json)
         kept = {i: _stored(folder, i, session) for i in range(config.experts)}
         size = experts.group_size()
@@ -60,6 +64,29 @@ def train_experts(session: Session) -> Trajectories:
                 if missing:
                     _train_group(session, folder, group, members, missing, epochs, update)
     return reader(folder, config.experts, epochs, parameter_count(session.model))
+
+
+def _maps(session: Session) -> dict:
+    """What tells one preprocessing from another. Norms, not bits: another machine fits them a rounding apart."""
+    pre = session.pre
+    norms = {n: float(np.linalg.norm(getattr(pre, n))) for n in ("mean", "forward")}
+    return {"whiten": pre.kind, "size": pre.size} | norms
+
+
+def _check_maps(folder: Path, maps: dict) -> None:
+    """UserError if the experts there saw images of another preprocessing."""
+    kept = runs.read_json(folder / "config.json")
+    there = kept.get("preprocess", maps) if isinstance(kept, dict) else maps
+    shown = []
+    for name, here in maps.items():
+        old = there.get(name)
+        same = np.isclose(old, here, rtol=1e-3) if isinstance(old, float) else old == here
+        shown += [] if same else [f"{name} {old} there, {here} here"]
+    if shown:
+        raise UserError(
+            f"{folder} holds experts trained with other preprocessing ({'; '.join(shown)}): delete that folder, or"
+            " choose another --out"
+        )
 
 
 def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectories:

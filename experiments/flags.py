@@ -5,6 +5,8 @@ A value's order: the dataclass's default < the preset's table for (dataset, ipc)
 
 import dataclasses
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,15 +17,22 @@ from absl import flags
 
 from medjax import train
 from medjax.config import option, validate
+from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
+from medjax.models import ConvNetConfig
 
 FLAGS = flags.FLAGS
+#: Flags that are no part of the name of a run: where things are, which data (its fingerprint says that), permissions.
+PLACES = ("out", "dataset", "preset", "data_dir", "fresh", "allow_repeat")
+PLACES += ("integrate", "integrate_share", "integrate_seed")
 DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
     bool: flags.DEFINE_boolean,
 }
+#: A full disk or memory, in the words of a library that raises no OSError or MemoryError for it.
+EXHAUSTED = re.compile("RESOURCE_EXHAUSTED|No space left on device|Out of memory", re.IGNORECASE)
 Preset = Mapping[tuple[str, int | str], Mapping[str, Any]]
 
 
@@ -31,11 +40,18 @@ Preset = Mapping[tuple[str, int | str], Mapping[str, Any]]
 class RunConfig:
     """What every launcher asks first."""
 
-    dataset: str = option("phantom", "a name (phantom, bloodmnist, ...) or the path of an .npz")
+    dataset: str = option(
+        "phantom", "a name (phantom, bloodmnist, ..., integrated) or the path of an .npz"
+    )
+    data_dir: str = option("", "where to look for named sets first, and to keep downloads")
+    integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
+    integrate_share: float = option(0.1, "integrated: share of each set", low=0)
+    integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
     preset: str = option("paper", "table of values: paper, cpu or quick")
     model: str = option("convnet", "network", choices=("convnet", "resnet18"))
     seed: int = option(0, "seed of every random number", low=0)
     out: str = option("runs", "folder that results go to")
+    fresh: bool = option(False, "throw away what an earlier run left in its folder, and begin anew")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +59,7 @@ class IpcConfig:
     """How small the set gets."""
 
     ipc: int = option(1, "synthetic images per class", low=1)
+    allow_repeat: bool = option(False, "real images repeat where a class has fewer than ipc")
 
 
 class Settings(NamedTuple):
@@ -95,7 +112,20 @@ def settle(
         for name in names:
             preset = f"preset {run.preset}" if name in chosen else "default"
             origin[name] = "flag" if name in given else preset
-    return Settings(built, origin)
+    return follow_size(Settings(built, origin))
+
+
+def follow_size(settings: Settings) -> Settings:
+    """The ConvNet's depth by the images' side, where neither flag nor preset says it: 3 blocks, 4 from 64 px on, 5 from
+    128 px on, so that the last layer sees some 4 x 4 to 7 x 7 pixels."""
+    groups, origin = settings
+    if not {ConvNetConfig, PreprocessConfig} <= set(groups) or origin["depth"] != "default":
+        return settings
+    depth = (groups[PreprocessConfig].size // 4).bit_length() - 1
+    if depth <= ConvNetConfig.depth:
+        return settings
+    changed = dataclasses.replace(groups[ConvNetConfig], depth=depth)
+    return Settings(groups | {ConvNetConfig: changed}, origin | {"depth": "size"})
 
 
 def names_of(*groups: type) -> set[str]:
@@ -131,6 +161,7 @@ def launch(
     folder, so that a second start skips compilation.
     """
     define(*groups)
+    signal.signal(signal.SIGTERM, _terminate)
     asked = {"-h", "--help", "--helpshort", "--helpfull"} & set(sys.argv)
     try:
         words = FLAGS([w for w in sys.argv if w not in asked])
@@ -148,9 +179,26 @@ def launch(
     except (UserError, flags.Error) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # a folder that cannot be written, a full disk
+    except (OSError, MemoryError) as error:  # a folder that cannot be written, a full disk
         print(f"error: {error}: put that right, and the same command goes on", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:  # what XLA and orbax say in kinds of their own
+        if not EXHAUSTED.search(str(error)):
+            raise
+        what = f"{' '.join(str(error).split())[:200]}: memory or disk is full; free some"
+        print(f"error: {what}, and the same command goes on", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except _Terminated:
+        print("\nstopped (SIGTERM); the same command goes on from here", file=sys.stderr)
+        sys.exit(143)
+
+
+class _Terminated(BaseException):
+    """SIGTERM: a scheduler takes the machine back."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated

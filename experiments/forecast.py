@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 
 from experiments.session import Session
-from medjax import cost
+from medjax import cost, memory
+from medjax.errors import UserError
 from medjax.evaluate import EvalConfig, InterimConfig
 
 #: On a CPU a forecast past this many seconds comes with a hint.
@@ -37,14 +38,20 @@ def estimate(session: Session, costs: Costs, rate: float) -> tuple[dict[str, flo
 
 
 def forecast(session: Session, costs: Costs) -> None:
-    """Print the forecast of a whole run from nothing (what an earlier run left is not subtracted)."""
-    seconds, memory = estimate(session, costs, cost.matrix_rate() * cost.EFFICIENCY)
+    """Print the forecast of a whole run from nothing (what an earlier run left is not subtracted). Raises UserError for
+    one that the device's memory cannot hold."""
+    seconds, needed = estimate(session, costs, cost.matrix_rate() * cost.EFFICIENCY)
     parts = ", ".join(f"{name} {in_words(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(
-        f"forecast from nothing: {in_words(total)} ({parts}), {memory / 1e9:.1f} GB of memory",
+        f"forecast from nothing: {in_words(total)} ({parts}), {needed / 1e9:.1f} GB of memory",
         soft_wrap=True,
     )
+    if needed > (room := device_memory()):
+        raise UserError(
+            f"this run needs some {needed / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower --size,"
+            " --width, the batches or --ipc"
+        )
     if total > LONG and jax.default_backend() == "cpu":
         session.console.print("hint: on a CPU, --preset=cpu is made for this: minutes, not days")
 
@@ -56,6 +63,13 @@ def evaluation_flops(session: Session, iterations: int) -> float:
     trained = rounds * interim.interim_networks * interim.interim_epochs
     trained += 3 * final.networks * final.eval_epochs
     return cost.GRADIENT * session.model.flops * trained * session.ipc * session.classes
+
+
+def device_memory() -> float:
+    """Bytes of memory that the device has; infinite where it does not tell."""
+    if jax.default_backend() == "cpu":
+        return memory.total()
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", float("inf"))
 
 
 def in_words(seconds: float) -> str:

@@ -13,9 +13,13 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.flags import IpcConfig, RunConfig, Settings
+from experiments.checks import check_ipc, check_memory
+from experiments.display import download_bar
+from experiments.flags import PLACES, IpcConfig, RunConfig, Settings, follow_size
 from medjax import checkpoints, runs
 from medjax.data import preprocess, sources
+from medjax.data.catalog import STUDY
+from medjax.data.npz import read_arrays
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
 from medjax.errors import UserError
@@ -67,9 +71,22 @@ def hold(folder: Path) -> Iterator[None]:
 
 def load(settings: Settings, console: Console) -> RawDataset:
     """The data set a command names; says aloud what its user should know."""
-    raw = sources.load(settings.groups[RunConfig].dataset)
+    run = settings.groups[RunConfig]
+    given = [
+        n for n in settings.origin if n.startswith("integrate") and settings.origin[n] == "flag"
+    ]
+    with download_bar(console) as tell:
+        if run.dataset == "integrated":
+            names = tuple(filter(None, map(str.strip, run.integrate.split(",")))) or STUDY
+            share, seed = run.integrate_share, run.integrate_seed
+            raw = sources.load_integrated(names, share, seed, run.data_dir, tell)
+        elif given:
+            raise UserError(f"--{given[0]} is for --dataset=integrated, not for {run.dataset}")
+        else:
+            raw = sources.load(run.dataset, run.data_dir, tell)
     for note in raw.notes:
         console.print(f"note: {note}")
+    check_ipc(settings, raw)
     return raw
 
 
@@ -81,7 +98,7 @@ def home_folder(settings: Settings, raw: RawDataset) -> Path:
 def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     """The folder of one command: equal values, equal folder."""
     run = settings.groups[RunConfig]
-    values = {k: v for k, v in settings.values().items() if k not in ("out", "dataset", "preset")}
+    values = {k: v for k, v in settings.values().items() if k not in PLACES}
     size = settings.groups.get(IpcConfig)
     words = [method, *([f"ipc{size.ipc}"] if size else []), run.preset, f"seed{run.seed}"]
     name = "-".join([*words, runs.config_hash(values)])
@@ -95,6 +112,7 @@ def open_session(
     begin = time.monotonic()
     run, config = settings.groups[RunConfig], settings.groups[PreprocessConfig]
     home = home_folder(settings, raw)
+    check_memory(config.size, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
     model = build_model(settings, len(raw.class_names), raw.train.images.shape[-1])
     return Session(
@@ -128,7 +146,7 @@ def open_shared(
             "give the --dataset it was distilled from"
         )
     groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
-    settings = settings._replace(groups=groups)
+    settings = follow_size(settings._replace(groups=groups))
     run, model = groups[RunConfig], build_model(settings, k, channels)
     empty = Dataset(jnp.zeros((0, size, size, channels)), jnp.zeros(0, jnp.int32))
     home, pre = Path(run.out), shared.preprocessor
@@ -149,8 +167,9 @@ def fitted(
     """The fitted preprocessing, from its file if an earlier command left one (ZCA takes some seconds to fit)."""
     names = ("mean", "forward", "inverse")
     if path.is_file():
-        with np.load(path, allow_pickle=False) as z:
-            return preprocess.Preprocessor(config.whiten, config.size, *(z[n] for n in names))
+        with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
+            kept = read_arrays(path, names)
+            return preprocess.Preprocessor(config.whiten, config.size, *(kept[n] for n in names))
     pre = preprocess.fit(config, raw.train.images)
     runs.write_arrays(path, **{n: getattr(pre, n) for n in names})
     return pre

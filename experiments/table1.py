@@ -4,8 +4,6 @@ python -m experiments.table1 --datasets=bloodmnist,dermamnist --ipcs=1,10,50 --p
 """
 
 import dataclasses
-import signal
-import sys
 from pathlib import Path
 
 from configs.full import PRESETS
@@ -15,13 +13,10 @@ from experiments.flags import RunConfig, launch, names_of, resolve
 from experiments.sweep import sweep
 from medjax import runs
 from medjax.config import option
-from medjax.data.catalog import CATALOG
+from medjax.data.catalog import STUDY
 from medjax.errors import UserError
 from medjax.report import table1
 from medjax.report.results import Entry, cells, read
-
-#: What --datasets=study stands for: the first eight of the catalog.
-STUDY = tuple(CATALOG)[:8]
 
 #: Whether the launchers of distillation can score a set with further networks.
 SCORES_OTHERS = "eval_models" in names_of(*PLANS["mtt"][0])
@@ -51,8 +46,6 @@ def main() -> None:
     if config.dry_run:
         print(dry_run(out, wanted))
         return
-    # A batch system ends a job with SIGTERM: end the run that is on its way, give its claim back.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sweep(out, wanted, shard, lambda cell: cell.command(out))
     write_table(out, wanted)
 

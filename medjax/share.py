@@ -7,8 +7,6 @@ eye and for sharing (a run brings images into range first, `medjax.data.preproce
 ``model``, ``dataset``, ``fingerprint``. No pickled objects.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,21 +15,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from medjax.data import preprocess
+from medjax.data.npz import read_arrays
 from medjax.errors import UserError
 from medjax.runs import write_arrays
 from medjax.types import Synthetic
 
-#: What a file that is cut short, flipped or another kind of thing raises while it is read.
-BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+#: What arrays of another kind raise on the way.
+BROKEN = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 class SharedSet(NamedTuple):
@@ -73,9 +63,7 @@ def load(path: Path) -> SharedSet:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the path of a synthetic.npz")
     try:
-        # Our own handle: NumPy leaves its own open where a file turns out broken.
-        with path.open("rb") as handle:
-            z: dict[str, Any] = dict(np.load(handle, allow_pickle=False))
+        z: dict[str, Any] = read_arrays(path)
         images = np.asarray(z["images"], np.float32)
         pre = preprocess.Preprocessor(
             str(z["preprocess"]),
@@ -84,16 +72,45 @@ def load(path: Path) -> SharedSet:
             z["preprocess_forward"],
             z["preprocess_inverse"],
         )
-        synthetic = Synthetic(
-            jnp.asarray(images), jnp.asarray(z["labels"], jnp.int32), jnp.float32(z["step_size"])
-        )
+        labels, step_size = z["labels"], np.float32(z["step_size"])
         names = tuple(str(n) for n in z["class_names"])
+        _check(images, z["images_uint8"], labels, pre, names)
+        if step_size.shape:
+            raise ValueError("step_size is no number")
+        synthetic = Synthetic(
+            jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.float32(step_size)
+        )
         origin = {n: str(z[n]) for n in ("method", "model", "dataset", "fingerprint") if n in z}
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
     except BROKEN as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{path} is not a whole distilled set ({error}): give a synthetic.npz written by medjax"
+            f"{path} is not a whole distilled set ({reason}): give a synthetic.npz written by medjax"
         ) from error
+
+
+def _check(
+    images: np.ndarray,
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    pre: preprocess.Preprocessor,
+    names: tuple[str, ...],
+) -> None:
+    """ValueError where the parts of a file do not fit each other."""
+    m, s, _, c = images.shape
+    d = s * s * c
+    shapes = {"zca": ((d,), (d, d), (d, d)), "normalise": ((c,), (c,), (c,))}
+    maps = (pre.mean, pre.forward, pre.inverse)
+    sound = {
+        "images": m > 0 and s == images.shape[2] and c in (1, 3) and np.isfinite(images).all(),
+        "images_uint8": pixels.shape == images.shape and pixels.dtype == np.uint8,
+        "labels": labels.shape == (m,) and labels.dtype.kind in "iu",
+        "class_names": len(names) > 1 and bool(((labels >= 0) & (labels < len(names))).all()),
+        "preprocess": tuple(a.shape for a in maps) == shapes.get(pre.kind)
+        and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),
+    }
+    if wrong := [name for name, good in sound.items() if not good]:
+        raise ValueError(f"{' and '.join(wrong)} cannot be")
 
 
 def as_shared(shared: SharedSet) -> Synthetic:

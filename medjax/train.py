@@ -91,9 +91,12 @@ def _fill(array: Array, lanes: int) -> Array:
 
 
 def use_cores() -> None:
-    """Make every core (up to ``CORES``) a device of JAX's CPU backend. Before JAX is used; later it has no effect."""
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, CORES))
+    """Make every core (up to ``CORES``) a device of JAX's CPU backend, unless JAX_NUM_CPU_DEVICES says how many.
+    Before JAX is used; later it has no effect."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
 
 
 class FitState(NamedTuple):

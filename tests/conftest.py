@@ -15,6 +15,8 @@ import jaxtyping
 # Before any test module imports medjax. The tower: an int will do where a float is asked for, as for pyright.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook("medjax", CHECKER)
+# Programs here run for milliseconds and compile for seconds: made quickly, they take half the time in all.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402

@@ -119,6 +119,7 @@ def environment() -> dict[str, str]:
     """Of the processes under test: compiled programs are shared, and made quickly rather than to be quick."""
     flags = "--xla_backend_optimization_level=0"
     changed = {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    changed["JAX_NUM_CPU_DEVICES"] = "2"  # experts come in pairs, on a machine with more cores too
     cache = Path(tempfile.gettempdir(), f"medjax-tests-{getpass.getuser()}")
     return {"JAX_COMPILATION_CACHE_DIR": str(cache), **os.environ, **changed}
 

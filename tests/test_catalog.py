@@ -6,23 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from medjax.data.catalog import CATALOG, file_name, url
+from medjax.data.catalog import CATALOG, SIDES, STUDY, file_name, find, md5, url
 
-STUDY = ["path", "derma", "oct", "blood", "tissue", "organa", "organc", "organs"]
+NAMES = ["path", "derma", "oct", "blood", "tissue", "organa", "organc", "organs"]
+OTHERS = ["pneumonia", "breast", "retina", "chest"]
 
 
 def test_the_study_has_its_eight_sets():
-    assert list(CATALOG)[:8] == [f"{name}mnist" for name in STUDY]
+    assert list(STUDY) == [f"{name}mnist" for name in NAMES]
+    assert list(CATALOG) == [f"{name}mnist" for name in NAMES + OTHERS]
+
+
+def test_names_of_sizes():
+    blood = CATALOG["bloodmnist"]
+    assert find("bloodmnist") == (blood, 28) and find("bloodmnist_64") == (blood, 64)
+    assert find("bloodmnist_28") is find("bloodmnist_65") is find("blood") is find("_64") is None
+    assert [file_name(blood, side) for side in SIDES] == [
+        "bloodmnist.npz",
+        "bloodmnist_64.npz",
+        "bloodmnist_128.npz",
+        "bloodmnist_224.npz",
+    ]
+    assert md5(blood, 224) == blood.md5[3]
 
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_row_is_well_formed(name):
     entry = CATALOG[name]
     assert entry.name == name
-    assert len(entry.md5) == 32 and int(entry.md5, 16)
+    assert len(set(entry.md5)) == 4 and all(len(d) == 32 and int(d, 16) for d in entry.md5)
+    assert entry.task in ("classes", "ordinal", "multi-label")
     assert len(set(entry.class_names)) == len(entry.class_names) >= 2
     assert entry.channels in (1, 3)
-    assert min(entry.train, entry.val, entry.test) > 0
+    assert min(entry.images) > 0
     assert entry.licence.startswith("CC BY")
 
 
@@ -40,11 +56,14 @@ def test_facts_are_those_of_medmnist(tmp_path, monkeypatch):
     table = runpy.run_path(str(Path(spec.origin).with_name("info.py")))["INFO"]
     for name, entry in CATALOG.items():
         info = table[name]
-        assert entry.md5 == info["MD5"]
-        assert url(entry) == info["url"]
-        assert file_name(entry) == f"{name}.npz"
+        for side in SIDES:
+            word = "" if side == 28 else f"_{side}"
+            assert md5(entry, side) == info[f"MD5{word}"]
+            assert url(entry, side) == info[f"url{word}"]
+            assert file_name(entry, side) == f"{name}{word}.npz"
         assert dict(enumerate(entry.class_names)) == {int(k): v for k, v in info["label"].items()}
         assert entry.channels == info["n_channels"]
-        sizes = {"train": entry.train, "val": entry.val, "test": entry.test}
-        assert sizes == info["n_samples"]
+        assert entry.images == tuple(info["n_samples"][s] for s in ("train", "val", "test"))
+        tasks = {"ordinal-regression": "ordinal", "multi-label, binary-class": "multi-label"}
+        assert entry.task == tasks.get(info["task"], "classes")
         assert entry.licence == info["license"]

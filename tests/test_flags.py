@@ -15,14 +15,16 @@ from rich.console import Console
 
 from configs.mtt import PRESETS
 from experiments import expert_stage
+from experiments.checks import settle
 from experiments.display import make_progress
-from experiments.flags import IpcConfig, RunConfig, define, help_text, resolve
+from experiments.flags import PLACES, IpcConfig, RunConfig, define, help_text, resolve
 from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
 from medjax import evaluate, runs, train
 from medjax.distill import METHODS, mtt, run
 from medjax.distill.mtt import MTTConfig
+from medjax.distill.selection import select_real
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
 from medjax.models import ConvNetConfig, Model, convnet
@@ -169,6 +171,54 @@ def test_folders_and_keys(tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+@shows("data_dir", "integrate", "integrate_share", "integrate_seed")
+def test_where_data_come_from(tmp_path, monkeypatch):
+    """The folder that is looked into first; the sets, the share and the draw of an integrated set."""
+    monkeypatch.setenv("MEDJAX_DATA", str(tmp_path / "second"))
+    with pytest.raises(UserError, match="damaged"):
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / "bloodmnist.npz").write_bytes(b"half")
+        asked = settings("--dataset=bloodmnist", f"--data_dir={tmp_path / 'first'}")
+        load(asked, Console(quiet=True))
+    other = tmp_path / "other.npz"
+    other.write_bytes(launching.tiny("grey").read_bytes())
+    words = ("--dataset=integrated", f"--integrate={launching.tiny('rgb')},{other}")
+    raws = [
+        load(settings(*words, *more), Console(quiet=True))
+        for more in ((), ("--integrate_share=0.5",), ("--integrate_seed=1",))
+    ]
+    assert raws[0].class_names == ("cells", "other")
+    assert [len(raw.train.labels) for raw in raws] == [12, 60, 12]
+    assert len({raw.fingerprint for raw in raws}) == 3
+    assert not np.array_equal(raws[0].train.images, raws[2].train.images)
+
+
+@shows("fresh")
+def test_fresh(tmp_path):
+    """A folder is emptied, but for its lock; without it, it stays."""
+    words = (f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}")
+    raw = load(settings(*words), Console(quiet=True))
+    folder = run_folder(settings(*words), raw, "mtt")
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in ("config.json", "result.json", "lock", "checkpoints/x"):
+        (folder / name).write_text("")
+    settle(settings(*words), raw, folder)
+    assert len(list(folder.iterdir())) == 4
+    settle(settings(*words, "--fresh"), raw, folder)
+    assert [p.name for p in folder.iterdir()] == ["lock"]
+
+
+@shows("allow_repeat")
+def test_allow_repeat():
+    """More images than the smallest class has are refused, unless they may repeat."""
+    words = (f"--dataset={launching.tiny('rgb')}", "--ipc=21")
+    with pytest.raises(UserError, match=r"20 training images of class 'kind 0'.*2 more.*repeat"):
+        load(settings(*words), Console(quiet=True))
+    raw = load(settings(*words, "--allow_repeat"), Console(quiet=True))
+    data = Dataset(jnp.asarray(raw.train.images), jnp.asarray(raw.train.labels))
+    assert select_real(jax.random.key(0), data, 21, 3)[0].shape[0] == 63
+
+
 @shows("size", "whiten", "model")
 def test_preprocessing_and_network(tmp_path):
     """The side and the kind of model space, and the network that --model names."""
@@ -210,6 +260,12 @@ def test_network_flags():
             v.shape for k, v in sorted(params.items()) if k.endswith("_kernel") and "conv" in k
         ]
         assert [shape[-1] for shape in kernels] == [width] * depth
+    depths = {64: 4, 127: 4, 128: 5, 224: 5, 63: 3, 32: 3, 8: 3}
+    for size, depth in depths.items():  # it follows the size, unless it is given
+        followed = settings(f"--size={size}", "--whiten=normalise")
+        assert followed.groups[ConvNetConfig].depth == depth
+        assert followed.origin["depth"] == ("size" if depth > 3 else "default")
+        assert settings(f"--size={size}", "--depth=2").groups[ConvNetConfig].depth == 2
     counts = {c: traced("--depth=2", f"--conv={c}")[1] for c in ("lax", "im2col", "winograd")}
     assert counts == {"lax": 2, "im2col": 0, "winograd": 0}
 
@@ -535,7 +591,7 @@ def test_flags_make_other_runs_and_no_flag_the_same():
     base = run_folder(settings(), raw, "mtt")
     assert base == run_folder(settings(), raw, "mtt")
     for name, field in FIELDS.items():
-        if name in ("dataset", "out", "model"):
+        if name == "model" or name in set(PLACES) - {"preset"}:
             continue
         value = settings().values()[name]
         choices = [c for c in field.metadata["choices"] if c != value]
@@ -603,5 +659,7 @@ def test_help_shows_the_defaults_of_every_flag():
     for name, field in FIELDS.items():
         (line,) = (text for text in lines if text.startswith(f"  --{name}="))
         assert field.metadata["help"] in line
-        assert line.endswith(f"[{field.default}]")
+        assert line.endswith(
+            f"[{field.default}]" if field.default != "" else field.metadata["help"]
+        )
         assert all(choice in line for choice in field.metadata["choices"])

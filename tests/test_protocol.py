@@ -1,32 +1,51 @@
-"""Every method keeps the interface: init -> step -> extract, pure, finite, compiled once, vmapped, resumed."""
+"""Every method keeps the interface: init -> step -> extract, pure, finite, compiled once, vmapped, resumed.
 
+Nearly all of the time goes into compiling, so the tests of a method share its compiled `init` and `step`.
+"""
+
+import functools
 import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medjax.distill import METHODS, run
+from medjax.distill import METHODS, Distiller, run
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
 from medjax.distill.mtt import MTTConfig
 from medjax.types import Dataset, Synthetic, Trajectories
 
-SIDE = 8
+SIDE = 4
 CONFIGS = {
     "dc": {"config": DCConfig(batch_real=5, inner=2, outer=2)},
     "dsa": {"config": DCConfig(method="dsa", batch_real=5, inner=2, outer=2, init_images="real")},
     "dm": {"config": DMConfig(batch_real=5)},
     "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1, average=0.9)},
 }
+#: channels, classes, images per class: both ends of each.
+CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1)}
 
 
-@pytest.fixture
+class Made(NamedTuple):
+    """A method for one case, its data, and its functions compiled."""
+
+    method: Distiller
+    data: Dataset
+    init: Callable[..., Any]
+    step: Any
+
+
+@pytest.fixture(scope="module")
 def make(linear, jitter):
-    """(name, channels, classes, ipc) -> (method, data)."""
+    """(name, case) -> Made, the same each time."""
 
-    def build(name, channels=3, classes=3, ipc=2):
+    @functools.cache
+    def build(name, case="grey"):
+        channels, classes, ipc = CASES[case]
         features = SIDE * SIDE * channels
         parts = {"model": linear(features, classes), "augment": jitter} | CONFIGS[name]
         if name == "mtt":
@@ -36,18 +55,19 @@ def make(linear, jitter):
         rng = np.random.default_rng(classes)
         images = jnp.asarray(rng.normal(size=(7 * classes, SIDE, SIDE, channels)), jnp.float32)
         data = Dataset(images, jnp.arange(7 * classes, dtype=jnp.int32) % classes)
-        factory = METHODS["dc" if name == "dsa" else name]
-        return factory(**parts, ipc=ipc, classes=classes), data
+        method = METHODS["dc" if name == "dsa" else name](**parts, ipc=ipc, classes=classes)
+        return Made(method, data, jax.jit(method.init), jax.jit(method.step))
 
     return build
 
 
-def states(method, data, iterations, first=0, state=None, seed=0, chunk=2):
-    """The states after each device call, as NumPy trees."""
-    state = method.init(jax.random.key(seed), data) if state is None else state
-    key = jax.random.key(seed + 10)
-    calls = run(method, key, data, state, first=first, iterations=iterations, chunk=chunk)
-    return [jax.tree.map(np.array, call.state) for call in calls]
+def item(method, number):
+    """What iteration ``number`` reads."""
+    if method.feed is None:
+        return None
+    return jax.tree.map(
+        lambda a: a[0], method.feed(jax.random.key(1), jnp.arange(number, number + 1))
+    )
 
 
 def test_every_method_is_walked():
@@ -58,7 +78,7 @@ def test_every_method_is_walked():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_signatures(make, name):
     """What `run` and vmap call, by position."""
-    method, _ = make(name)
+    method = make(name).method
     assert list(inspect.signature(method.init).parameters) == ["key", "data"]
     assert list(inspect.signature(method.step).parameters) == ["key", "state", "data", "item"]
     assert len(inspect.signature(method.extract).parameters) == 1
@@ -66,55 +86,59 @@ def test_signatures(make, name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("channels,classes,ipc", [(1, 2, 3), (3, 11, 1)])
-def test_shapes(make, name, channels, classes, ipc):
-    """Grey and colour, few and many classes: a set of the right shape, finite, labelled, that moved."""
-    method, data = make(name, channels, classes, ipc)
-    begin = method.extract(method.init(jax.random.key(0), data))
-    end = method.extract(states(method, data, 3)[-1])
+@pytest.mark.parametrize("case", CASES)
+def test_walk(make, name, case):
+    """Three steps: a set of the right shape, finite, labelled, that moved; the step's program is made once; equal keys
+    give equal bits, and what a step was given it leaves alone."""
+    channels, classes, ipc = CASES[case]
+    made = make(name, case)
+    begin = state = made.init(jax.random.key(0), made.data)
+    before = jax.tree.map(np.array, (state, made.data))
+    for number in range(3):
+        inputs = jax.random.key(number), state, made.data, item(made.method, number)
+        state, info = made.step(*inputs)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(info))
+    assert made.step._cache_size() == 1
+    again, _ = made.step(*inputs)
+    jax.tree.map(np.testing.assert_array_equal, again, state)
+    jax.tree.map(np.testing.assert_array_equal, (begin, made.data), before)
+    start, end = (made.method.extract(s) for s in (begin, state))
     assert isinstance(end, Synthetic) and end.images.shape == (classes * ipc, SIDE, SIDE, channels)
     np.testing.assert_array_equal(end.labels, np.repeat(np.arange(classes), ipc))
     assert np.isfinite(end.images).all() and end.step_size > 0
-    assert not np.array_equal(begin.images, end.images)
+    assert not np.array_equal(start.images, end.images)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_resumed(make, name):
     """Four iterations in one go and in two are the same bits."""
-    method, data = make(name)
-    half, whole = states(method, data, 4)
-    again = states(method, data, 4, first=2, state=jax.tree.map(jnp.asarray, half))[-1]
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(again), strict=True):
-        np.testing.assert_array_equal(a, b)
+    made = make(name)
 
+    def states(first, state):
+        key = jax.random.key(10)
+        calls = run(made.method, key, made.data, state, first=first, iterations=4, chunk=2)
+        return [jax.tree.map(np.array, call.state) for call in calls]
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_compiled_once(make, name):
-    """The second call of the step finds its program."""
-    method, data = make(name)
-    step, state = jax.jit(method.step), method.init(jax.random.key(0), data)
-    for i in range(2):
-        item = None
-        if method.feed is not None:
-            item = jax.tree.map(
-                lambda a: a[0], method.feed(jax.random.key(1), jnp.arange(i, i + 1))
-            )
-        state, _ = step(jax.random.key(i), state, data, item)
-    assert step._cache_size() == 1
+    half, whole = states(0, made.init(jax.random.key(0), made.data))
+    (again,) = states(2, jax.tree.map(jnp.asarray, half))
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+    assert not np.array_equal(half.images, whole.images)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_seeds_at_once(make, name):
-    """vmapped over keys, a step is the step of each; float32, 1e-4."""
-    method, data = make(name)
-    keys = jax.random.split(jax.random.key(5), 2)
-    item = None
-    if method.feed is not None:
-        item = jax.tree.map(lambda a: a[0], method.feed(jax.random.key(1), jnp.arange(1)))
-    begun = jax.vmap(lambda k: method.init(k, data))(keys)
-    both, _ = jax.jit(jax.vmap(lambda k, s: method.step(k, s, data, item)))(keys, begun)
-    one = jax.jit(lambda k, s: method.step(k, s, data, item))
-    for i in range(2):
-        single, _ = one(keys[i], jax.tree.map(lambda a, i=i: a[i], begun))
-        for a, b in zip(jax.tree.leaves(both), jax.tree.leaves(single), strict=True):
+    """vmapped over keys, init and step are those of each; float32, 1e-4."""
+    made = make(name)
+    keys, first = jax.random.split(jax.random.key(5), 2), item(made.method, 0)
+
+    @jax.jit
+    def both(keys, data, first):
+        begun = jax.vmap(made.method.init, (0, None))(keys, data)
+        return jax.vmap(made.method.step, (0, 0, None, None))(keys, begun, data, first)[0]
+
+    together = both(keys, made.data, first)
+    for i, key in enumerate(keys):
+        single, _ = made.step(key, made.init(key, made.data), made.data, first)
+        for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(single), strict=True):
             np.testing.assert_allclose(a[i], b, atol=1e-4, rtol=1e-4)
+    assert not np.allclose(together.images[0], together.images[1])

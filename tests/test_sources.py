@@ -1,10 +1,8 @@
 """Names and files -> RawDataset; every way a file can be wrong is one line."""
 
-import hashlib
 import io
 import urllib.error
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from medjax.errors import UserError
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def arrays(sizes=(40, 10, 10), shape=(6, 5, 3), k=4):
+def arrays(sizes=(40, 10, 10), shape=(6, 6, 3), k=4):
     """The arrays of a sound file."""
     rng = np.random.default_rng(0)
     out = {}
@@ -74,10 +72,10 @@ def test_rgb_file(tmp_path):
         np.testing.assert_array_equal(split.labels, content[f"{name}_labels"][:, 0])
 
 
-@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1)])
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 1)])
 def test_grey_files(tmp_path, shape):
     data = sources.load(saved(tmp_path, arrays(shape=shape)))
-    assert data.train.images.shape == (40, 6, 5, 1)
+    assert data.train.images.shape == (40, 6, 6, 1)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint64, ">i4"])
@@ -223,22 +221,39 @@ def put(value, at=0):
     [
         (changed(train_images=lambda a: a / 255), ("float64", "uint8 in 0..255", "scale")),
         (changed(train_images=lambda a: a.astype(np.int32)), ("int32", "uint8")),
-        (changed(test_images=lambda a: a[..., :2]), ("test_images", "(10, 6, 5, 2)")),
+        (changed(test_images=lambda a: a[..., :2]), ("test_images", "(10, 6, 6, 2)")),
         (changed(val_images=lambda a: a[:, 0, 0]), ("val_images", "shape")),
         (changed(val_images=lambda a: a[:, :0]), ("val_images", "shape")),
-        (changed(val_images=lambda a: a[:, :4]), ("val_images", "train_images", "(4, 5, 3)")),
+        (changed(val_images=lambda a: a[:, :4, :4]), ("val_images", "train_images", "(4, 4, 3)")),
+        (changed(val_images=lambda a: a[:, :4]), ("val_images", "4 x 6 pixels, not square")),
+        (arrays(shape=(6, 5)), ("train_images are 6 x 5 pixels, not square", "crop or pad")),
         (changed(val_images=lambda a: a[..., :1]), ("val_images", "train_images")),
         (changed(test_images=lambda a: a[:9]), ("test has 9 images but 10 labels",)),
         (arrays(sizes=(40, 0, 10)), ("val_images is empty",)),
-        (changed(train_labels=lambda a: a * 1.0), ("float64", "integers")),
-        (changed(train_labels=lambda a: a.astype(bool)), ("bool", "integers")),
+        (changed(train_labels=lambda a: a + 0.5), ("holds 0.5", "no whole number")),
+        (changed(train_labels=lambda a: a * np.nan), ("holds nan",)),
+        (changed(train_labels=lambda a: a + np.inf), ("holds inf",)),
+        (changed(train_labels=lambda a: a * -1.0), ("holds -3",)),
+        (changed(train_labels=lambda a: a.astype(bool)), ("bool", "whole numbers")),
+        (changed(train_labels=lambda a: a.astype(str)), ("<U", "whole numbers")),
+        (changed(train_labels=lambda a: a[:, :0]), ("(40, 0)",)),
+        (changed(train_labels=lambda a: a[0, 0]), ("shape ()",)),
+        (changed(train_labels=lambda a: np.eye(4)[a[:, 0]] * 0), ("not one-hot",)),
+        (changed(train_labels=lambda a: np.ones((40, 4), int)), ("not one-hot",)),
+        (changed(train_images=lambda a: a * 0), ("every image of train_images", "learn")),
+        (
+            changed(
+                train_images=lambda a: a * 0 + np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, 1)
+            ),
+            ("one value all over",),
+        ),
         (changed(train_labels=lambda a: np.repeat(a, 3, 1)), ("several labels an image",)),
         (changed(train_labels=lambda a: a[:, None]), ("(40, 1, 1)",)),
         (changed(train_labels=put(-1)), ("train_labels holds -1",)),
         (changed(train_labels=put(2**40)), ("train_labels holds 1099511627776",)),
         (changed(train_labels=lambda a: a * 0), ("one class only",)),
-        (changed(train_labels=lambda a: a + 1), ("no image of class 0",)),
-        (changed(train_labels=lambda a: a + (a > 1)), ("no image of class 2", "reaches 4")),
+        (changed(test_labels=lambda a: a + 1), ("test_labels holds class 4", "0..3")),
+        (changed(train_labels=lambda a: a * 2), ("val_labels holds class 1", "0, 2, 4, 6")),
         (changed(val_labels=put(4)), ("val_labels holds class 4", "train does not have")),
         (changed(test_labels=put(7)), ("test_labels holds class 7", "0..3")),
         (arrays() | {"class_names": np.array(["a", "b"])}, ("class_names", "4 strings")),
@@ -255,84 +270,106 @@ def test_too_few_images_to_carve_val(tmp_path):
     refused(saved(tmp_path, content), "no val split")
 
 
-# --- names, cache, download
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda a: a.astype(float), "float64 of whole numbers"),
+        (lambda a: np.eye(4, dtype=np.uint8)[a[:, 0]], "one-hot"),
+        (lambda a: np.eye(4)[a[:, 0]], "one-hot"),
+    ],
+)
+def test_other_labels_are_accepted_and_said(tmp_path, change, word):
+    plain = sources.load(saved(tmp_path, arrays()))
+    names = ("train_labels", "val_labels", "test_labels")
+    data = sources.load(saved(tmp_path, changed(**dict.fromkeys(names, change))))
+    assert data.fingerprint == plain.fingerprint
+    assert sum(word in note for note in data.notes) == 3
+
+
+@pytest.mark.parametrize("given", [None, "abcd", ["none", "a", "none", "b", "c", "none", "d"]])
+def test_labels_with_holes_are_renumbered_and_said(tmp_path, given):
+    old = np.array([1, 3, 4, 6])
+    names = ("train_labels", "val_labels", "test_labels")
+    content = changed(**dict.fromkeys(names, lambda a: old[a]))
+    if given:
+        content["class_names"] = np.array(list(given))
+    data = sources.load(saved(tmp_path, content))
+    np.testing.assert_array_equal(data.train.labels, np.arange(40) % 4)
+    expected = tuple("abcd") if given else ("class 1", "class 3", "class 4", "class 6")
+    assert data.class_names == expected
+    assert len(data.notes) == 1 and "1, 3, 4, 6 were renumbered 0..3" in data.notes[0]
+
+
+def test_blank_images_are_said(tmp_path):
+    data = sources.load(
+        saved(
+            tmp_path,
+            changed(
+                test_images=lambda a: a * (np.arange(10) > 2).astype(np.uint8).reshape(-1, 1, 1, 1)
+            ),
+        )
+    )
+    assert data.notes == ("3 of 10 test images have one value all over.",)
+
+
+def test_hostile_class_names_lose_their_control_characters(tmp_path):
+    names = np.array(["a\nb\x1b[31m", "<script>", "../..", "\t"])
+    data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))
+    assert data.class_names == ("a b [31m", "<script>", "../..", "class 3")
+
+
+def test_zip_bomb_is_left_alone(tmp_path):
+    path = tmp_path / "bomb.npz"
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (20_000, 128, 128)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for key in ("train_labels", "test_images", "test_labels"):
+            file.writestr(f"{key}.npy", b"")
+        with file.open("train_images.npy", "w") as out:
+            out.write(header.getvalue())
+            for _ in range(20_000 * 128 * 128 >> 20):
+                out.write(bytes(1 << 20))
+    refused(path, "bomb.npz", "would unpack to", "do not compress like that")
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr("medjax.memory.available", lambda: 8_000)
+    refused(saved(tmp_path, arrays()), "unpacks to", "4000 bytes")
+
+
+def test_header_that_promises_too_much(tmp_path):
+    """The shape is a lie: NumPy would ask for a petabyte."""
+    path, header = tmp_path / "lie.npz", io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (1 << 40, 32, 32)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("train_images.npy", header.getvalue() + b"few")
+    refused(path, "damaged")
+
+
+# --- names
 
 
 def test_unknown_name():
-    message = refused("bloodmist", "unknown data set 'bloodmist'", "Did you mean 'bloodmnist'?")
+    message = refused("bloodmist", "unknown data set 'bloodmist'", "Did you mean 'bloodmnist'")
     assert all(name in message for name in ("phantom", *CATALOG, ".npz"))
     assert "Did you mean" not in refused("qqqq", "unknown data set")
+    refused("bloodmnist_65", "Did you mean 'bloodmnist'", "bloodmnist_64")
+
+
+def test_folder_is_told_how_to_become_a_file(tmp_path):
+    refused(tmp_path, "is a folder", "experiments.prepare --folder=")
+    (tmp_path / "odd.npz").mkdir()
+    refused(tmp_path / "odd.npz", "is a folder")
 
 
 def test_phantom_by_name():
     assert sources.load("phantom").name == "phantom"
 
 
-@pytest.fixture
-def served(monkeypatch):
-    """octmnist, as a record would serve it: (its bytes, what urlopen was asked for)."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays(shape=(6, 5)))
-    content, asked = buffer.getvalue(), []
-
-    def urlopen(address, timeout):
-        asked.append(address)
-        return io.BytesIO(content)
-
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    entry = replace(CATALOG["octmnist"], md5=hashlib.md5(content).hexdigest())
-    monkeypatch.setitem(CATALOG, "octmnist", entry)
-    return content, asked
-
-
-def test_download_then_cache(tmp_path, served):
-    cache = tmp_path / "deep" / "cache"
-    data = sources.load("octmnist", cache)
-    assert data.name == "octmnist" and data.class_names == CATALOG["octmnist"].class_names
-    assert served[1] == ["https://zenodo.org/records/10519652/files/octmnist.npz?download=1"]
-    assert [p.name for p in cache.iterdir()] == ["octmnist.npz"]  # no temporary file is left
-    assert sources.load("octmnist", cache).fingerprint == data.fingerprint
-    assert len(served[1]) == 1
-
-
-def test_cache_from_the_environment(tmp_path, served, monkeypatch):
-    monkeypatch.setenv("MEDJAX_DATA", str(tmp_path / "env"))
-    sources.load("octmnist")
-    assert (tmp_path / "env" / "octmnist.npz").is_file()
-
-
-def test_default_cache_and_medmnist_folder(no_network, served):
-    theirs = no_network / ".medmnist"
-    theirs.mkdir()
-    (theirs / "octmnist.npz").write_bytes(b"another version")
-    sources.load("octmnist")  # theirs is passed over
-    assert (no_network / ".cache/medjax/data/octmnist.npz").is_file() and len(served[1]) == 1
-    (no_network / ".cache/medjax/data/octmnist.npz").unlink()
-    (theirs / "octmnist.npz").write_bytes(served[0])
-    sources.load("octmnist")
-    assert len(served[1]) == 1
-
-
-def test_no_network(tmp_path):
-    with pytest.raises(UserError, match="by hand") as caught:
-        sources.load("bloodmnist", tmp_path)
-    message = str(caught.value)
-    assert "no route to host" in message and str(tmp_path / "bloodmnist.npz") in message
-    assert "zenodo.org" in message and "\n" not in message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_wrong_download_is_not_kept(tmp_path, served, monkeypatch):
-    monkeypatch.setitem(CATALOG, "octmnist", replace(CATALOG["octmnist"], md5="0" * 32))
-    with pytest.raises(UserError, match=r"has MD5 .* expected 0{32}"):
-        sources.load("octmnist", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_damaged_cache_is_reported(tmp_path):
-    (tmp_path / "bloodmnist.npz").write_bytes(b"half")
-    with pytest.raises(UserError, match="delete it"):
-        sources.load("bloodmnist", tmp_path)
+def test_several_labels_an_image_are_refused_before_any_download():
+    refused("chestmnist", "14 labels", "one class an image")
 
 
 # --- the real images at hand

@@ -24,7 +24,9 @@ class ConvNetConfig:
     """ConvNet-D-W."""
 
     width: int = option(128, "ConvNet: channels of every convolution", low=1)
-    depth: int = option(3, "ConvNet: blocks of convolution, norm, ReLU and pooling", low=1)
+    depth: int = option(
+        3, "ConvNet: blocks (conv, norm, ReLU, pooling); 4 from 64 px, 5 from 128", low=1
+    )
     conv: str = option(
         "auto",
         "convolution lowering: auto is winograd on a CPU, else lax",
@@ -40,6 +42,12 @@ def uniform_fan_in(fan_in: int) -> Any:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+def dense(x: Float[Array, "*m f"], width: int, name: str) -> Float[Array, "*m d"]:
+    """A linear layer, initialised as PyTorch does; inside a compact method."""
+    init = uniform_fan_in(x.shape[-1])
+    return nn.Dense(width, kernel_init=init, bias_init=init, name=name)(x)
 
 
 class InstanceNorm(nn.Module):

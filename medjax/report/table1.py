@@ -9,7 +9,7 @@ import io
 import re
 from typing import NamedTuple
 
-from medjax.data.catalog import CATALOG
+from medjax.data.catalog import find, md5
 from medjax.report.paper import NETWORK, Score, study_name, table1
 from medjax.report.results import METRICS, ORDER, Cell
 
@@ -157,8 +157,8 @@ def _origin(name: str, config: dict, fingerprint: str) -> str:
     values = config.get("values")
     asked = values.get("dataset", {}).get("value") if isinstance(values, dict) else None
     known = study_name(name)
-    if asked in CATALOG:
-        return f"{name}, the official MedMNIST file (MD5 {CATALOG[asked].md5})"
+    if isinstance(asked, str) and (named := find(asked)):
+        return f"{name}, the official MedMNIST file (MD5 {md5(*named)})"
     if known == name:
         return f"{name}, from a file of that name that was not verified (fingerprint {fingerprint})"
     if known:

@@ -1,0 +1,96 @@
+"""Labels as people save them -> classes 0..k-1, or one line that says what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from medjax.errors import UserError
+from medjax.types import RawSplit
+
+VAL_SHARE = 0.1  # of the training images, where a file brings no validation split
+
+
+def as_classes(
+    path: Path, name: str, labels: np.ndarray, count: int, notes: list[str]
+) -> Int[np.ndarray, " n"]:
+    """A split's labels as int32 [n]: integers, whole floats, or one-hot rows; [n] or [n, 1] or [n, k].
+
+    count: the split's images. notes: gets a line for what was not plain. Raises UserError for everything else.
+    """
+    where = f"{path}: {name}_labels"
+    if labels.dtype.kind not in "iuf":
+        raise UserError(f"{where} is {labels.dtype}, expected whole numbers 0..k-1.")
+    if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
+        raise UserError(
+            f"{where} has shape {labels.shape}, expected [n], [n, 1] or one-hot [n, k]."
+        )
+    if len(labels) != count:
+        raise UserError(f"{path}: {name} has {count} images but {len(labels)} labels.")
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise UserError(f"{where} holds {labels[~np.isfinite(labels)][0]}; labels are 0..k-1.")
+        if len(odd := labels[labels != np.floor(labels)]):
+            raise UserError(
+                f"{where} holds {odd[0]:g}, which is no whole number; labels are 0..k-1."
+            )
+        notes.append(f"{name}_labels are {labels.dtype} of whole numbers; taken as integers.")
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        if not (((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
+            raise UserError(
+                f"{where} has shape {labels.shape}: several labels an image, and not one-hot; medjax takes one label"
+                " an image, [n] or [n, 1]."
+            )
+        notes.append(f"{name}_labels are one-hot; taken as the column that is 1.")
+        labels = labels.argmax(1)
+    labels = labels.reshape(-1)
+    for bad in (labels.min(), labels.max()):
+        if not 0 <= bad <= np.iinfo(np.int32).max:
+            raise UserError(f"{where} holds {bad:.16g}; labels are 0..k-1.")
+    return labels.astype(np.int32)
+
+
+def renumbered(
+    path: Path, labels: dict[str, np.ndarray], notes: list[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The splits' labels as 0..k-1 without holes, and the label [k] that each class had.
+
+    Raises UserError for fewer than two classes in train, and for a class that train lacks.
+    """
+    present = np.unique(labels["train"])
+    if len(present) < 2:
+        raise UserError(
+            f"{path}: train_labels has one class only ({present[0]}), at least 2 are needed."
+        )
+    for name, split in labels.items():
+        if len(strange := np.setdiff1d(split, present)):
+            shown = f"0..{present[-1]}" if len(present) == present[-1] + 1 else _some(present)
+            raise UserError(
+                f"{path}: {name}_labels holds class {strange[0]}, which train does not have ({shown})."
+            )
+    if len(present) == present[-1] + 1:
+        return labels, present
+    notes.append(
+        f"labels have holes: {_some(present)} were renumbered 0..{len(present) - 1}, in this order."
+    )
+    return {n: np.searchsorted(present, s).astype(np.int32) for n, s in labels.items()}, present
+
+
+def carve_val(path: Path, train: RawSplit, k: int) -> tuple[RawSplit, RawSplit]:
+    """(train, val) out of train: a tenth of each class, at least one image of a class that has two."""
+    rng = np.random.default_rng(0)
+    chosen = np.zeros(len(train.labels), bool)
+    for label in range(k):
+        members = rng.permutation(np.flatnonzero(train.labels == label))
+        chosen[members[: max(round(VAL_SHARE * len(members)), int(len(members) >= 2))]] = True
+    if not chosen.any():
+        raise UserError(
+            f"{path}: no val split, and one training image a class is too few to make one."
+        )
+    train_part, val_part = (RawSplit(train.images[m], train.labels[m]) for m in (~chosen, chosen))
+    return train_part, val_part
+
+
+def _some(labels: np.ndarray) -> str:
+    """Numbers for people, the first few of many."""
+    return ", ".join(map(str, labels[:8])) + (", ..." if len(labels) > 8 else "")

@@ -1,0 +1,198 @@
+"""An .npz file in the MedMNIST layout -> RawDataset, or one line that says what is wrong with it. Never unpickles."""
+
+import zipfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from medjax import memory
+from medjax.data import catalog
+from medjax.data.labels import as_classes, carve_val, renumbered
+from medjax.data.phantom import fingerprint
+from medjax.errors import UserError
+from medjax.types import RawDataset, RawSplit
+
+SPLITS = ("train", "val", "test")
+#: What medjax reads of a file.
+KEYS = ("class_names", *(f"{s}_{kind}" for s in SPLITS for kind in ("images", "labels")))
+#: A file that unpacks to more than BOMB bytes and to more than RATIO times its size holds no images.
+BOMB, RATIO = 1 << 28, 250
+#: What NumPy and zipfile raise for a file that is cut short, flipped or another kind of thing.
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+)
+
+
+def read_npz(path: Path) -> RawDataset:
+    """A data set from a file in the MedMNIST layout; its name is the file's stem.
+
+    Keys: train|val|test_images, uint8 [n, s, s], [n, s, s, 1] or [n, s, s, 3]; train|val|test_labels [n], [n, 1] or
+    one-hot [n, k], whole numbers; optionally class_names, strings. Labels with holes are renumbered, a file without
+    val keys gives up a tenth of its training images; `notes` says what was done. Raises UserError for everything else.
+    """
+    arrays = read_arrays(path, KEYS)
+    needed = ["train_images", "train_labels", "test_images", "test_labels"]
+    if any(key.startswith("val_") for key in arrays):
+        needed += ["val_images", "val_labels"]
+    if missing := [key for key in needed if key not in arrays]:
+        raise UserError(
+            f"{path}: no {', '.join(missing)}; expected train|val|test_images and train|val|test_labels (val may be"
+            f" left out), found {', '.join(sorted(arrays)) or 'nothing'}."
+        )
+    notes: list[str] = []
+    splits = {
+        name: _split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"], notes)
+        for name in SPLITS
+        if f"{name}_images" in needed
+    }
+    _check_images(path, splits, notes)
+    numbers = {name: split.labels for name, split in splits.items()}
+    labels, present = renumbered(path, numbers, notes)
+    splits = {name: split._replace(labels=labels[name]) for name, split in splits.items()}
+    names = _class_names(path, arrays.get("class_names"), present)
+    if "val" not in splits:
+        splits["train"], splits["val"] = carve_val(path, splits["train"], len(names))
+        count = len(splits["val"].labels)
+        notes.append(
+            f"no val split in {path.name}: {count} of the training images (10 %, stratified) were set aside as one."
+        )
+    return RawDataset(
+        path.stem, names, **splits, fingerprint=fingerprint(**splits), notes=tuple(notes)
+    )
+
+
+def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, all or those ``wanted`` that it has. Raises UserError where it cannot be read, holds
+    Python objects or would unpack to absurdly much."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder where an .npz file should be.")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file.")
+    key = ""
+    try:
+        with path.open(
+            "rb"
+        ) as handle:  # our own: NumPy leaves its own open where a file turns out broken
+            if not zipfile.is_zipfile(handle):  # NumPy would take it for a pickle
+                raise UserError(
+                    f"{path}: not an .npz file, or cut short; save it again with np.savez."
+                )
+            handle.seek(0)
+            with np.load(handle, allow_pickle=False) as file:
+                keys = [k for k in file.files if wanted is None or k in wanted]
+                _check_size(path, file.zip, keys)
+                arrays = {}
+                for key in keys:
+                    arrays[key] = np.asarray(file[key])
+                return arrays
+    except UserError:
+        raise
+    except BROKEN as error:
+        if "Object arrays" in str(error):
+            raise UserError(
+                f"{path}: {key} holds Python objects (a pickle), which medjax never loads because they can run code;"
+                " save uint8 images, integer labels and plain strings."
+            ) from error
+        raise UserError(f"{path}: damaged ({_line(error)}); copy or save it again.") from error
+
+
+def _check_size(path: Path, file: zipfile.ZipFile, keys: list[str]) -> None:
+    """Refuse what cannot fit into memory, or unpacks to absurdly much, before anything is unpacked."""
+    members = [m for m in file.infolist() if m.filename.removesuffix(".npy") in keys]
+    size, packed, room = sum(m.file_size for m in members), path.stat().st_size, memory.available()
+    if size > room // 2:
+        raise UserError(
+            f"{path}: unpacks to {memory.words(size)}; half of the memory that is free here is"
+            f" {memory.words(room // 2)}. Use fewer or smaller images."
+        )
+    if size > BOMB and size > RATIO * packed:
+        raise UserError(
+            f"{path}: {memory.words(packed)} would unpack to {memory.words(size)}; images do not compress like that,"
+            " so it is left alone."
+        )
+
+
+def _split(
+    path: Path, name: str, images: np.ndarray, labels: np.ndarray, notes: list[str]
+) -> RawSplit:
+    """One split, checked and brought to [n, h, w, c] and [n]."""
+    where = f"{path}: {name}_images"
+    if images.dtype != np.uint8:
+        advice = "; scale to 0..255 and save as uint8" if images.dtype.kind == "f" else ""
+        raise UserError(f"{where} is {images.dtype}, expected uint8 in 0..255{advice}.")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:]:
+        raise UserError(
+            f"{where} has shape {images.shape}, expected [n, s, s], [n, s, s, 1] or [n, s, s, 3]."
+        )
+    if not len(images):
+        raise UserError(f"{where} is empty; at least one image is needed.")
+    if images.shape[1] != images.shape[2]:
+        raise UserError(
+            f"{where} are {images.shape[1]} x {images.shape[2]} pixels, not square: crop or pad them first"
+            " (`python -m experiments.prepare` does it for a folder of images)."
+        )
+    labels = as_classes(path, name, labels, len(images), notes)
+    return RawSplit(np.ascontiguousarray(images), labels)
+
+
+def _check_images(path: Path, splits: dict[str, RawSplit], notes: list[str]) -> None:
+    """The splits' images must agree with each other, and hold something to learn from."""
+    shape = splits["train"].images.shape[1:]
+    for name, split in splits.items():
+        if split.images.shape[1:] != shape:
+            raise UserError(
+                f"{path}: {name}_images are {split.images.shape[1:]} (h, w, c) but train_images {shape}."
+            )
+        flat = split.images.reshape(len(split.images), -1)
+        blank = int((flat.min(1) == flat.max(1)).sum())
+        if name == "train" and blank == len(flat):
+            raise UserError(
+                f"{path}: every image of {name}_images has one value all over; there is nothing to learn from."
+            )
+        if blank:
+            notes.append(f"{blank} of {len(flat)} {name} images have one value all over.")
+
+
+def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> tuple[str, ...]:
+    """A name for each label of ``present``: from the file, else from the catalog by the file's name, else "class 0".
+
+    The file may name the classes that there are, or all labels from 0 on, those without an image too.
+    """
+    k, most = len(present), int(present[-1]) + 1
+    if given is not None:
+        if given.dtype.kind != "U" or given.shape not in ((k,), (most,)):
+            raise UserError(
+                f"{path}: class_names is {given.dtype} {given.shape}, expected {k} strings, one"
+                " for each class of train."
+            )
+        picked = given if len(given) == k else given[present]
+        cleaned = [_printable(str(name)) for name in picked]
+        return tuple(n or f"class {label}" for n, label in zip(cleaned, present, strict=True))
+    named = catalog.find(path.stem)
+    if named and len(named[0].class_names) == most:
+        return tuple(named[0].class_names[label] for label in present)
+    return tuple(f"class {label}" for label in present)
+
+
+def _printable(name: str) -> str:
+    """A name on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())
+
+
+def _line(error: Exception) -> str:
+    """An exception's text on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,224 @@
+"""What a user, a disk or another run can get wrong: one clear line and status 2, and nothing is lost.
+
+Files of images are in test_sources.py, downloads in test_download.py, words of the command line in test_launchers.py.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+
+import jax.numpy as jnp
+import launching
+import numpy as np
+import pytest
+from absl import flags as absl_flags
+from rich.console import Console
+
+from experiments import checks, expert_stage, flags, forecast
+from experiments.display import make_console
+from experiments.expert_stage import _check_maps
+from experiments.flags import IpcConfig, RunConfig, Settings
+from experiments.session import fitted
+from medjax import share
+from medjax.data import sources
+from medjax.data.preprocess import PreprocessConfig, Preprocessor, fit
+from medjax.errors import UserError
+from medjax.types import Synthetic
+
+
+def launched(monkeypatch, capsys, main, *words):
+    """(status, standard error) of a launcher with this main."""
+    known = set(absl_flags.FLAGS)
+    monkeypatch.setattr(sys, "argv", ["launcher", *words])
+    monkeypatch.setattr(flags.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(flags.train, "use_cores", lambda: None)
+    before, status = signal.getsignal(signal.SIGTERM), 0
+    try:
+        flags.launch("Title.", (RunConfig, IpcConfig), main)
+    except SystemExit as stop:
+        status = stop.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for name in set(absl_flags.FLAGS) - known:
+            delattr(absl_flags.FLAGS, name)
+        absl_flags.FLAGS.unparse_flags()
+    return status, capsys.readouterr().err
+
+
+def raises(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("what is wrong\nand what to do"),
+        PermissionError(errno.EACCES, "Permission denied", "/data"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        ValueError("RESOURCE_EXHAUSTED: Error writing chunk"),
+        RuntimeError("XLA: Out of memory while trying to allocate"),
+        MemoryError(),
+    ],
+)
+def test_every_misfortune_is_one_line_and_status_2(monkeypatch, capsys, error):
+    status, said = launched(monkeypatch, capsys, raises(error))
+    assert status == 2 and said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
+    with pytest.raises(ZeroDivisionError):
+        launched(monkeypatch, capsys, raises(ZeroDivisionError("ours")))
+
+
+def test_signals_have_their_status(monkeypatch, capsys):
+    assert launched(monkeypatch, capsys, raises(KeyboardInterrupt()))[0] == 130
+    status, said = launched(
+        monkeypatch, capsys, lambda: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
+    )
+    assert status == 143 and "goes on from here" in said
+
+
+@pytest.mark.parametrize("words", [["--ipc=1.5"], ["--nonsense"], ["--fresh=maybe"], ["--seed="]])
+def test_absls_own_status_is_2_too(monkeypatch, capsys, words):
+    status, said = launched(monkeypatch, capsys, lambda: None, *words)
+    assert status == 2 and said.count("\n") == 1
+
+
+# --- the folder of another run
+
+
+def settings(**values):
+    run = RunConfig(**{k: v for k, v in values.items() if k != "ipc"})
+    return Settings({RunConfig: run, IpcConfig: IpcConfig(values.get("ipc", 1))}, {})
+
+
+@pytest.fixture(scope="module")
+def raw():
+    return sources.load(str(launching.tiny("rgb")))
+
+
+def write_config(folder, chosen, fingerprint):
+    values = {k: {"value": v, "origin": "flag"} for k, v in chosen.values().items()}
+    folder.mkdir(exist_ok=True)
+    content = {"values": values, "data": {"fingerprint": fingerprint}}
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def test_folder_of_another_configuration_names_the_fields(tmp_path, raw):
+    folder = tmp_path / "run"
+    write_config(folder, settings(seed=3, out="elsewhere"), "0123")
+    with pytest.raises(UserError, match="--fresh") as caught:
+        checks.settle(settings(), raw, folder)
+    message = str(caught.value)
+    assert "seed 3 there, 0 here" in message and "data 0123 there" in message
+    assert "elsewhere" not in message and "\n" not in message
+    assert (folder / "config.json").exists()
+    write_config(folder, settings(out="elsewhere"), raw.fingerprint)
+    checks.settle(settings(), raw, folder)  # where results go is no other configuration
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", '{"values": 3}', '{"values": {"ipc": 1}}'])
+def test_config_that_is_none_is_written_again(tmp_path, raw, junk):
+    (tmp_path / "config.json").write_text(junk)
+    checks.settle(settings(), raw, tmp_path)
+
+
+def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
+    from medjax import runs
+
+    write_config(tmp_path, settings(), raw.fingerprint)
+    with runs.locked(tmp_path), pytest.raises(UserError, match="in use"):
+        checks.settle(settings(fresh=True), raw, tmp_path)
+    assert (tmp_path / "config.json").exists()
+
+
+def test_experts_of_another_preprocessing_are_not_mixed_in(tmp_path):
+    maps = {"whiten": "zca", "size": 32, "mean": 2.0, "forward": 50.0}
+    _check_maps(tmp_path, maps)
+    (tmp_path / "config.json").write_text(json.dumps({"preprocess": maps}))
+    _check_maps(tmp_path, maps | {"forward": 50.001})
+    for other in ({"forward": 51.0}, {"size": 28}, {"whiten": "normalise"}):
+        with pytest.raises(UserError, match=f"other preprocessing .{next(iter(other))} "):
+            _check_maps(tmp_path, maps | other)
+    (tmp_path / "config.json").write_text("{")
+    _check_maps(tmp_path, maps)
+    assert expert_stage._check_maps is _check_maps
+
+
+def test_damaged_preprocessing_is_fitted_again(tmp_path, raw):
+    config, path = PreprocessConfig(size=6), tmp_path / "pre.npz"
+    first = fitted(config, raw, path)
+    whole = path.read_bytes()
+    for junk in (b"", whole[:500], whole[:300] + b"?" * 40 + whole[340:]):
+        path.write_bytes(junk)
+        again = fitted(config, raw, path)
+        np.testing.assert_array_equal(first.forward, again.forward)
+        assert path.read_bytes() == whole
+
+
+# --- more than the machine has
+
+
+def test_images_that_cannot_fit_are_refused_with_the_numbers(raw):
+    checks.check_memory(32, raw)
+    with pytest.raises(UserError, match=r"84 images of 100000 px .* GB as floats.*lower --size"):
+        checks.check_memory(100_000, raw)
+
+
+def test_device_memory_is_known():
+    assert 1e8 < forecast.device_memory() < 1e14
+
+
+# --- names and sets
+
+
+def test_markup_in_names_is_no_markup(capsys):
+    make_console().print("note: [/x][red]cells[/]")
+    assert "[/x][red]cells[/]" in capsys.readouterr().out
+    Console(quiet=True)
+
+
+@pytest.fixture
+def distilled(tmp_path, raw):
+    """The arrays of a sound synthetic.npz."""
+    pre = fit(PreprocessConfig(size=4), raw.train.images)
+    made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
+    share.save(tmp_path / "good.npz", made, pre, raw.class_names, method="mtt")
+    assert isinstance(share.load(tmp_path / "good.npz").preprocessor, Preprocessor)
+    with np.load(tmp_path / "good.npz") as z:
+        return dict(z)
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("images", lambda a: a * np.nan),
+        ("images", lambda a: a[:2]),
+        ("images", lambda a: a[0]),
+        ("images", lambda a: a[:, :3]),
+        ("images_uint8", lambda a: a.astype(float)),
+        ("labels", lambda a: a - 1),
+        ("labels", lambda a: a + 1),
+        ("labels", lambda a: a * 0.5),
+        ("labels", lambda a: a.reshape(-1, 1)),
+        ("preprocess", lambda a: np.array("fourier")),
+        ("preprocess", lambda a: np.array("normalise")),
+        ("preprocess_mean", lambda a: a[:5]),
+        ("preprocess_forward", lambda a: a * np.inf),
+        ("preprocess_inverse", lambda a: a[0]),
+        ("step_size", lambda a: np.zeros(2)),
+        ("class_names", lambda a: a[:1]),
+    ],
+)
+def test_distilled_set_whose_parts_do_not_fit(tmp_path, distilled, key, change):
+    path = tmp_path / "bad.npz"
+    with np.errstate(invalid="ignore"):
+        np.savez(path, **(distilled | {key: change(distilled[key])}))
+    with pytest.raises(UserError, match="not a whole distilled set") as caught:
+        share.load(path)
+    assert "\n" not in str(caught.value)
