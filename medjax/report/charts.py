@@ -66,7 +66,7 @@ def drawing(
         figure = Figure(figsize=(WIDTH, height), dpi=DPI)
         FigureCanvasAgg(figure)
         # Margins in inches: a layout engine would draw everything twice.
-        edge = {"left": 0.68 / WIDTH, "right": 1 - 0.2 / WIDTH}
+        edge = {"left": 0.78 / WIDTH, "right": 1 - 0.2 / WIDTH}
         axes = figure.subplots(
             rows, 1, squeeze=False, gridspec_kw={**edge, "top": 1 - 0.36 / height}
         )

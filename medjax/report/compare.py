@@ -12,6 +12,7 @@ from medjax.report.results import METRICS, ROWS, Entry, read
 from medjax.report.sections import class_names, pictures, provenance, read_course
 from medjax.report.table import ROWS as LABELS
 
+HEADINGS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
 #: Keys of a result beside its scores.
 FACTS = (
     "method",
@@ -87,7 +88,7 @@ def _scores(pair: list[Entry]) -> str:
             means = [s["mean"] if s else None for s in scores]
             a, b = means
             change = "–" if a is None or b is None else f"{100 * (b - a):+.1f}"
-            label = f"{labels.get(row, row)}: {metric.replace('_', ' ')}"
+            label = f"{labels.get(row, row)}: {HEADINGS[metric]}"
             rows.append([label, *map(percent, scores), change])
     return html.table(["", "A", "B", "B - A"], rows, 1, set())
 

@@ -30,11 +30,8 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "test": dict,
 }
 #: Flags that say which run it was, not how it was done.
-NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"} | {
-    "eval_models",
-    "data_dir",
-    "fresh",
-}
+NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
+NAMES |= {"eval_models", "data_dir", "fresh"}
 
 
 class Entry(NamedTuple):

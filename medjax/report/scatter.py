@@ -31,12 +31,17 @@ class Fits(NamedTuple):
 
 
 def points(cells: list[Cell], ipc: int) -> list[Point]:
-    """Every distilled cell of this IPC beside random real images, as `baseline` finds them."""
-    found = []
-    for cell in cells:
-        if cell.ipc == ipc and cell.method not in REAL:
+    """Every distilled cell of this IPC beside random real images, as `baseline` finds them.
+
+    A set counts once for a method: of several settings the one with most runs, for n is the number of sets.
+    """
+    found, seen = [], set()
+    for cell in sorted(cells, key=lambda c: -len(c.entries)):
+        name = (cell.fingerprint, cell.method)
+        if cell.ipc == ipc and cell.method not in REAL and name not in seen:
             (real, _), mine = baseline(cell, cells), cell.score("accuracy")
             if real and mine:
+                seen.add(name)
                 found.append(Point(cell.dataset, cell.method, real["mean"], mine["mean"]))
     return found
 

@@ -121,9 +121,11 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
     for name in dict.fromkeys(c.dataset for c in cells):
         first = next(e for e in entries if e.result["dataset"] == name)
         said.append(f"Data: {_origin(name, first.config, first.result['fingerprint'])}.")
-    counts = {(len(c.entries), c.entries[0].result["evaluation"]["networks"]) for c in cells}
+    counts = {(len(c.entries), c.entries[0].result["evaluation"].get("networks")) for c in cells}
     said.append("Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts)) + ".")
-    trained = sorted({f"{c.method} {c.entries[0].result['evaluation']['epochs']}" for c in cells})
+    trained = sorted(
+        {f"{c.method} {c.entries[0].result['evaluation'].get('epochs')}" for c in cells}
+    )
     said.append(f"Epochs of the evaluated networks: {', '.join(trained)}.")
     chosen = sorted({e.result["select"] for e in entries if "start" in e.result})
     if chosen:
