@@ -72,7 +72,7 @@ def study_score(row: Row, ipc: int) -> Score | None:
 
 
 class Line(NamedTuple):
-    """One line of a table: the cells' texts, and which of them is the best of the line."""
+    """One line of a table: the cells' texts, and which of them is the best of the line (of two or more)."""
 
     dataset: str
     ipc: int
@@ -94,7 +94,7 @@ def lines(found: list[Row], networks: dict[str, str], ipcs: list[int]) -> list[L
                 if row.accuracy and row.method != "full":
                     means[row.method] = row.accuracy["mean"]
             if set(texts) - {"full"}:
-                best = max(means, key=lambda m: means[m]) if means else None
+                best = max(means, key=lambda m: means[m]) if len(means) > 1 else None
                 result.append(Line(dataset, ipc, texts, best))
     return result
 
@@ -122,7 +122,7 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
         first = next(e for e in entries if e.result["dataset"] == name)
         said.append(f"Data: {_origin(name, first.config, first.result['fingerprint'])}.")
     counts = {(len(c.entries), c.entries[0].result["evaluation"].get("networks")) for c in cells}
-    said.append("Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts)) + ".")
+    said.append("Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts, key=str)) + ".")
     trained = sorted(
         {f"{c.method} {c.entries[0].result['evaluation'].get('epochs')}" for c in cells}
     )
