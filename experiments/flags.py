@@ -16,6 +16,7 @@ from absl import flags
 from medjax import train
 from medjax.config import option, validate
 from medjax.errors import UserError
+from medjax.models import MODELS
 
 FLAGS = flags.FLAGS
 DEFINE = {
@@ -33,7 +34,7 @@ class RunConfig:
 
     dataset: str = option("phantom", "a name (phantom, bloodmnist, ...) or the path of an .npz")
     preset: str = option("paper", "table of values: paper, cpu or quick")
-    model: str = option("convnet", "network", choices=("convnet", "resnet18"))
+    model: str = option("convnet", "network", choices=tuple(MODELS))
     seed: int = option(0, "seed of every random number", low=0)
     out: str = option("runs", "folder that results go to")
 
@@ -43,6 +44,28 @@ class IpcConfig:
     """How small the set gets."""
 
     ipc: int = option(1, "synthetic images per class", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OthersConfig:
+    """Whether a set is of use to networks it was not made with."""
+
+    eval_models: str = option("", "evaluate also with these networks, like resnet18,mlp")
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a network that is not known, or asked for twice."""
+        unknown = [name for name in self.names if name not in MODELS]
+        if unknown:
+            raise UserError(
+                f"--eval_models={self.eval_models}: {unknown[0]!r} is not known: choose among {', '.join(MODELS)}"
+            )
+        if len(set(self.names)) < len(self.names):
+            raise UserError(f"--eval_models={self.eval_models} names a network twice")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The networks asked for."""
+        return tuple(self.eval_models.split(",")) if self.eval_models else ()
 
 
 class Settings(NamedTuple):

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from rich.console import Console
 from rich.progress import Progress
 
-from experiments.flags import IpcConfig, RunConfig, Settings
+from experiments.flags import IpcConfig, OthersConfig, RunConfig, Settings
 from medjax import checkpoints, runs
 from medjax.data import preprocess, sources
 from medjax.data.preprocess import PreprocessConfig
@@ -28,7 +28,8 @@ KEYS = ("experts", "init", "distil", "search", "interim", "final", "subsets", "f
 
 
 class Session(NamedTuple):
-    """One command's surroundings. ``test`` reads the test split when called, not before."""
+    """One command's surroundings. ``test`` reads the test split when called, not before. others: the networks of
+    --eval_models, by name."""
 
     settings: Settings
     run: RunConfig
@@ -37,6 +38,7 @@ class Session(NamedTuple):
     raw: RawDataset
     pre: preprocess.Preprocessor
     model: Model
+    others: dict[str, Model]
     train: Dataset
     val: Dataset
     home: Path
@@ -82,6 +84,8 @@ def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     """The folder of one command: equal values, equal folder."""
     run = settings.groups[RunConfig]
     values = {k: v for k, v in settings.values().items() if k not in ("out", "dataset", "preset")}
+    # A flag left empty asks for nothing: runs from before there was --eval_models are found again.
+    values = {k: v for k, v in values.items() if v != ""}
     size = settings.groups.get(IpcConfig)
     words = [method, *([f"ipc{size.ipc}"] if size else []), run.preset, f"seed{run.seed}"]
     name = "-".join([*words, runs.config_hash(values)])
@@ -96,7 +100,7 @@ def open_session(
     run, config = settings.groups[RunConfig], settings.groups[PreprocessConfig]
     home = home_folder(settings, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
-    model = build_model(settings, len(raw.class_names), raw.train.images.shape[-1])
+    model, others = build_models(settings, len(raw.class_names), raw.train.images.shape[-1])
     return Session(
         settings,
         run,
@@ -105,6 +109,7 @@ def open_session(
         raw,
         pre,
         model,
+        others,
         preprocess.to_device(pre, raw.train),
         preprocess.to_device(pre, raw.val),
         home,
@@ -129,18 +134,26 @@ def open_shared(
         )
     groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
     settings = settings._replace(groups=groups)
-    run, model = groups[RunConfig], build_model(settings, k, channels)
+    (model, others), pre = build_models(settings, k, channels), shared.preprocessor
+    run, val = groups[RunConfig], preprocess.to_device(pre, raw.val)
     empty = Dataset(jnp.zeros((0, size, size, channels)), jnp.zeros(0, jnp.int32))
-    home, pre = Path(run.out), shared.preprocessor
-    return Session(settings, run, console, progress, raw, pre, model, empty, empty, home, 0.0)
+    parts = (settings, run, console, progress, raw, pre, model, others)
+    return Session(*parts, empty, val, Path(run.out), 0.0)
 
 
-def build_model(settings: Settings, classes: int, channels: int) -> Model:
-    """The network that the flags name; what a launcher has no flags for is as its defaults say."""
+def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model, dict[str, Model]]:
+    """The network that --model names, and those of --eval_models; what a launcher has no flags for is as its defaults
+    say."""
     size = settings.groups[PreprocessConfig].size
-    group, factory = MODELS[settings.groups[RunConfig].model]
-    config = settings.groups.get(group) or group()
-    return factory(config, classes=classes, size=size, channels=channels)
+
+    def build(name: str) -> Model:
+        group, factory = MODELS[name]
+        config = settings.groups.get(group) or group()
+        return factory(config, classes=classes, size=size, channels=channels)
+
+    asked = settings.groups.get(OthersConfig) or OthersConfig()
+    others = {name: build(name) for name in asked.names}
+    return build(settings.groups[RunConfig].model), others
 
 
 def fitted(
