@@ -215,7 +215,7 @@ def test_allow_repeat():
     with pytest.raises(UserError, match=r"20 training images of class 'kind 0'.*2 more.*repeat"):
         load(settings(*words), Console(quiet=True))
     raw = load(settings(*words, "--allow_repeat"), Console(quiet=True))
-    data = Dataset(jnp.asarray(raw.train.images), jnp.asarray(raw.train.labels))
+    data = Dataset(jnp.asarray(raw.train.images, jnp.float32), jnp.asarray(raw.train.labels))
     assert select_real(jax.random.key(0), data, 21, 3)[0].shape[0] == 63
 
 
