@@ -12,7 +12,8 @@ CPU: dict[str, Any] = {
     "iterations": 200,
     "batch_real": 64,
     "init_images": "real",
-    "eval_every": 50,
+    "average": 0.95,
+    "eval_every": 100,
 }
 QUICK: dict[str, Any] = {
     "iterations": 40,

@@ -15,6 +15,7 @@ from experiments.session import Session
 from medjax import train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.average import AverageConfig
 from medjax.distill.dc import DCConfig, dc, iteration_flops
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig, InterimConfig
@@ -26,6 +27,7 @@ GROUPS = (
     PreprocessConfig,
     ConvNetConfig,
     DCConfig,
+    AverageConfig,
     EvalConfig,
     InterimConfig,
     OthersConfig,

@@ -12,6 +12,7 @@ from experiments.method import Plan, run_method
 from experiments.session import Session
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.average import AverageConfig
 from medjax.distill.dm import DMConfig, dm, iteration_flops
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig
@@ -22,6 +23,7 @@ GROUPS = (
     PreprocessConfig,
     ConvNetConfig,
     DMConfig,
+    AverageConfig,
     EvalConfig,
     InterimConfig,
     OthersConfig,

@@ -11,6 +11,7 @@ from experiments.distil_stage import distil
 from experiments.flags import Preset, resolve
 from experiments.session import Session, hold, load, open_session, random_start, run_folder
 from medjax.distill import Distiller
+from medjax.distill.average import AverageConfig, averaged, prepared
 
 
 class Plan(NamedTuple):
@@ -43,7 +44,10 @@ def run_method(
             session = open_session(settings, raw, console, progress)
             final_stage.write_config(session, folder)
             made = plan(session, folder)
-            distil(session, folder, made.distiller, made.iterations, made.flops, made.prepare)
+            config = settings.groups[AverageConfig]
+            distiller = averaged(config, made.distiller)
+            prepare = prepared(config, made.distiller, made.prepare)
+            distil(session, folder, distiller, made.iterations, made.flops, prepare)
             spent = {"data": session.seconds, **made.seconds}
             final_stage.finish(session, folder, name, random_start(session), spent)
     final_stage.show(folder, console)

@@ -15,6 +15,7 @@ from experiments.session import Session
 from medjax import cost, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.average import AverageConfig
 from medjax.distill.mtt import MTTConfig, check, iteration_flops, mtt
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig, group_size
@@ -27,6 +28,7 @@ GROUPS = (
     ConvNetConfig,
     ExpertsConfig,
     MTTConfig,
+    AverageConfig,
     EvalConfig,
     InterimConfig,
     OthersConfig,

@@ -40,7 +40,6 @@ def start_step_size(
         row = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
         runs.append_log(folder / "log.jsonl", phase="search", **row)
         session.console.print(f"step size starts at {float(best):.2g}")
-        average = (state.average[0], best) if state.average else ()
-        return state._replace(step_size=best, average=average)
+        return state._replace(step_size=best)
 
     return prepare

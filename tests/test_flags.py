@@ -22,13 +22,14 @@ from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
 from medjax import evaluate, runs, train
-from medjax.distill import METHODS, mtt, run
+from medjax.distill import METHODS, Distiller, mtt, run
+from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.distill.mtt import MTTConfig
 from medjax.distill.selection import select_real
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
 from medjax.models import ConvNetConfig, Model, convnet
-from medjax.types import Dataset, Trajectories
+from medjax.types import Dataset, Synthetic, Trajectories
 
 FIELDS = {field.name: field for group in GROUPS for field in dataclasses.fields(group)}
 
@@ -441,19 +442,38 @@ def test_skip_factor(distil):
 
 
 @shows("average")
-def test_running_average(distil):
+def test_running_average(data):
     """The kept set is the mean of the sets after each iteration, weighed by the decay; 0 keeps the last one."""
-    courses = [distil(average=0.5, iterations=n) for n in (1, 2, 3)]
-    expected = courses[0].begin.images
-    for n, course in enumerate(courses):
+
+    def init(key, data):
+        return jnp.float32(0)
+
+    def step(key, state, data, item):
+        return state + 1, ()
+
+    def extract(state):
+        images = jnp.full((3, 4, 4, 3), state**2)
+        return Synthetic(images, jnp.arange(3, dtype=jnp.int32), 0.1 * state)
+
+    plain = Distiller(init, None, step, extract)
+    method = averaged(settings("--average=0.5").groups[AverageConfig], plain)
+    state = method.init(jax.random.key(0), data)
+    expected = expected_step = 0.0
+    for n in range(8):
+        state, _ = method.step(jax.random.key(n), state, data, None)
         decay = min(0.5, (1 + n) / (10 + n))
-        expected = decay * expected + (1 - decay) * course.state.images
-    images, step_size = courses[-1].state.average
-    np.testing.assert_allclose(images, expected, rtol=1e-5)
-    assert not np.allclose(images, courses[-1].state.images, rtol=1e-3)
-    assert step_size > 0 and distil(average=0.0, iterations=1).state.average == ()
+        expected = decay * expected + (1 - decay) * (n + 1) ** 2
+        expected_step = decay * expected_step + (1 - decay) * 0.1 * (n + 1)
+    kept = method.extract(state)
+    np.testing.assert_allclose(kept.images, expected, rtol=1e-5)
+    np.testing.assert_allclose(kept.step_size, expected_step, rtol=1e-5)
+    np.testing.assert_array_equal(kept.labels, [0, 1, 2])
+    assert averaged(settings().groups[AverageConfig], plain) is plain
+    config = AverageConfig(0.5)
+    begun = prepared(config, plain, lambda inner: inner + 3)(method.init(jax.random.key(0), data))
+    assert float(method.extract(begun).images[0, 0, 0, 0]) == 9.0
     with pytest.raises(UserError, match="average"):
-        distil(average=1.0, iterations=1)
+        averaged(AverageConfig(1.0), plain)
 
 
 @shows("expert_order")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from medjax.distill import METHODS, Distiller, run
+from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
 from medjax.distill.mtt import MTTConfig
@@ -24,7 +25,7 @@ CONFIGS = {
     "dc": {"config": DCConfig(batch_real=5, inner=2, outer=2)},
     "dsa": {"config": DCConfig(method="dsa", batch_real=5, inner=2, outer=2, init_images="real")},
     "dm": {"config": DMConfig(batch_real=5)},
-    "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1, average=0.9)},
+    "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1)},
 }
 #: channels, classes, images per class: both ends of each.
 CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1)}
@@ -56,6 +57,8 @@ def make(linear, jitter):
         images = jnp.asarray(rng.normal(size=(7 * classes, SIDE, SIDE, channels)), jnp.float32)
         data = Dataset(images, jnp.arange(7 * classes, dtype=jnp.int32) % classes)
         method = METHODS["dc" if name == "dsa" else name](**parts, ipc=ipc, classes=classes)
+        if name == "mtt":
+            method = averaged(AverageConfig(0.9), method)
         return Made(method, data, jax.jit(method.init), jax.jit(method.step))
 
     return build

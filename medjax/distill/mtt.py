@@ -10,8 +10,8 @@ The gradient of L goes through all N steps to the images S and the step size alp
 recomputes each inner step on the way back, so memory is that of one step and N parameter vectors.
 
 Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (``raw`` is
-theirs), an iteration gone wrong is skipped, a start of the step size can be searched, pairs are drawn (``cycled`` is
-theirs), and a running average of the set can be what is kept.
+theirs), an iteration gone wrong is skipped, a start of the step size can be searched, and pairs are drawn
+(``cycled`` is theirs).
 """
 
 import dataclasses
@@ -60,9 +60,6 @@ class MTTConfig:
     batch_syn: int = option(0, "synthetic images an inner step; 0: all", low=0)
     meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
-    average: float = option(
-        0.0, "decay of the running average that is kept; 0: the last set", low=0
-    )
     skip_factor: float = option(5.0, "skip a loss this many times the running median", low=1)
     expert_order: str = option(
         "drawn",
@@ -76,7 +73,6 @@ class State(NamedTuple):
 
     images [m, h, w, c], labels [m], step_size []: the synthetic set.
     opt_state, step_trace []: momentum of the images and of the step size.
-    average: running average of (images, step size) over the iterations; () without one.
     recent: the last hundred losses of finite iterations, NaN where there are fewer.
     seen: finite iterations so far.
     """
@@ -86,7 +82,6 @@ class State(NamedTuple):
     step_size: Array
     opt_state: Any
     step_trace: Array
-    average: Any
     recent: Array
     seen: Array
 
@@ -126,7 +121,6 @@ def mtt(
             jnp.float32(config.lr_init or 0.01),
             tx.init(images),
             jnp.float32(0.0),
-            (images, jnp.float32(config.lr_init or 0.01)) if config.average else (),
             jnp.full(RECENT, jnp.nan),
             jnp.int32(0),
         )
@@ -163,7 +157,6 @@ def mtt(
         # A loss far above the median is remembered too: should the level really have risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
         kept = kept._replace(
-            average=averaged(config, kept),
             recent=state.recent.at[slot].set(value, mode="drop"),
             seen=state.seen + finite,
         )
@@ -171,8 +164,7 @@ def mtt(
         return kept, Info(value, norm, g_step, state.step_size, displacement, ~use)
 
     def extract(state: State) -> Synthetic:
-        images, step_size = state.average or (state.images, state.step_size)
-        return Synthetic(images, state.labels, step_size)
+        return Synthetic(state.images, state.labels, state.step_size)
 
     return Distiller(init, feed, step, extract)
 
@@ -199,8 +191,6 @@ def check(config: MTTConfig, model: Model, epochs: int, images: int) -> None:
             f"experts reach epoch {epochs}, but starts below {config.max_start_epoch} plus a span of "
             f"{config.expert_span} read epoch {needed}: train longer or lower --max_start_epoch"
         )
-    if config.average >= 1:
-        raise UserError(f"--average={config.average} must be below 1, like 0.97")
     if config.batch_syn > images:
         raise UserError(
             f"--batch_syn={config.batch_syn} is more than the {images} synthetic images"
@@ -235,16 +225,6 @@ def update_step_size(
     if config.lr_update == "raw":
         return step_size + change, trace
     return step_size * jnp.exp(jnp.clip(change / step_size, -config.lr_clip, config.lr_clip)), trace
-
-
-def averaged(config: MTTConfig, state: State) -> Any:
-    """The running average after this iteration (Polyak). The matching gradient is noisy, and networks train better on
-    the average than on the last set. The first iterations use a smaller decay, so that the start is soon forgotten."""
-    if not config.average:
-        return ()
-    decay = jnp.minimum(config.average, (1.0 + state.seen) / (10.0 + state.seen))
-    now = (state.images, state.step_size)
-    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, now)
 
 
 def search_step_size(

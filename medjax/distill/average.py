@@ -1,0 +1,73 @@
+"""A running average of the set, around any method (Polyak averaging): what a method matches is noisy, its sets wander
+around a good one, and networks train better on their average than on the last of them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from medjax.config import option
+from medjax.distill.base import Distiller
+from medjax.errors import UserError
+from medjax.types import Dataset, PyTree, Synthetic
+
+
+@dataclasses.dataclass(frozen=True)
+class AverageConfig:
+    """What is kept of the sets on the way."""
+
+    average: float = option(
+        0.0, "decay of the running average that is kept; 0: the last set", low=0
+    )
+
+
+class State(NamedTuple):
+    """The method's own state; the average of its images [m, h, w, c] and step sizes []; iterations so far."""
+
+    inner: Any
+    images: Array
+    step_size: Array
+    seen: Array
+
+
+def begin(distiller: Distiller, inner: Any) -> State:
+    """The average of one set is that set."""
+    synthetic = distiller.extract(inner)
+    return State(inner, synthetic.images, synthetic.step_size, jnp.int32(0))
+
+
+def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
+    """The method with the average in its state and as its result. The first iterations use a smaller decay, so that the
+    start is soon forgotten. Raises UserError for a decay that forgets nothing."""
+    if config.average >= 1:
+        raise UserError(f"--average={config.average} must be below 1, like 0.97")
+    if not config.average:
+        return distiller
+
+    def init(key: Array, data: Dataset) -> State:
+        return begin(distiller, distiller.init(key, data))
+
+    def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Any]:
+        inner, info = distiller.step(key, state.inner, data, item)
+        now = distiller.extract(inner)
+        decay = jnp.minimum(config.average, (1.0 + state.seen) / (10.0 + state.seen))
+        images = decay * state.images + (1 - decay) * now.images
+        step_size = decay * state.step_size + (1 - decay) * now.step_size
+        return State(inner, images, step_size, state.seen + 1), info
+
+    def extract(state: State) -> Synthetic:
+        labels = distiller.extract(state.inner).labels
+        return Synthetic(state.images, labels, state.step_size)
+
+    return Distiller(init, distiller.feed, step, extract)
+
+
+def prepared(
+    config: AverageConfig, distiller: Distiller, prepare: Callable[[Any], Any] | None
+) -> Callable[[Any], Any] | None:
+    """``prepare``, a map of the method's first state, as one of the first state of `averaged`."""
+    if prepare is None or not config.average:
+        return prepare
+    return lambda state: begin(distiller, prepare(state.inner))
