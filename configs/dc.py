@@ -21,8 +21,8 @@ QUICK: dict[str, Any] = {
     "init_images": "real",
     "eval_every": 20,
     "interim_networks": 1,
-    "interim_epochs": 100,
-    "eval_epochs": 120,
+    "interim_epochs": 60,
+    "eval_epochs": 60,
 }
 
 PRESETS: dict[str, dict[str, Any]] = {

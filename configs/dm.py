@@ -12,8 +12,8 @@ PRESETS = {
             "batch_real": 32,
             "eval_every": 50,
             "interim_networks": 1,
-            "interim_epochs": 100,
-            "eval_epochs": 120,
+            "interim_epochs": 60,
+            "eval_epochs": 60,
         }
     },
 }

@@ -10,9 +10,9 @@ PRESETS = {
     "quick": {
         ("*", "*"): {
             "networks": 2,
-            "eval_epochs": 120,
+            "eval_epochs": 60,
             "interim_networks": 1,
-            "interim_epochs": 100,
+            "interim_epochs": 60,
         }
     },
     "indicator": {
