@@ -122,7 +122,9 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
         first = next(e for e in entries if e.result["dataset"] == name)
         said.append(f"Data: {_origin(name, first.config, first.result['fingerprint'])}.")
     counts = {(len(c.entries), c.entries[0].result["evaluation"].get("networks")) for c in cells}
-    said.append("Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts, key=str)) + ".")
+    said.append(
+        "Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts, key=str)) + "."
+    )
     trained = sorted(
         {f"{c.method} {c.entries[0].result['evaluation'].get('epochs')}" for c in cells}
     )
