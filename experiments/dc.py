@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from configs.dc import PRESETS
-from experiments.flags import FLAGS, IpcConfig, RunConfig, launch
+from experiments.flags import FLAGS, IpcConfig, OthersConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
@@ -28,6 +28,7 @@ GROUPS = (
     DCConfig,
     EvalConfig,
     InterimConfig,
+    OthersConfig,
 )
 
 

@@ -6,7 +6,7 @@ python -m experiments.dm --dataset=phantom --ipc=1 --preset=quick
 from pathlib import Path
 
 from configs.dm import PRESETS
-from experiments.flags import IpcConfig, RunConfig, launch
+from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
@@ -24,6 +24,7 @@ GROUPS = (
     DMConfig,
     EvalConfig,
     InterimConfig,
+    OthersConfig,
 )
 
 

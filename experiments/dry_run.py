@@ -15,7 +15,7 @@ from experiments.eval_stage import GRID
 from experiments.flags import RunConfig, settle
 from experiments.forecast import Costs, estimate, in_words
 from experiments.full import FullConfig
-from experiments.session import build_model
+from experiments.session import build_models
 from medjax import cost
 from medjax.data import sources
 from medjax.data.catalog import find
@@ -65,7 +65,7 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
     given: dict[str, Any] = {"dataset": cell.dataset, "preset": cell.preset, "model": cell.model}
     settings = settle(groups, presets, given | ({} if cell.ipc is None else {"ipc": cell.ipc}))
     side = settings.groups[PreprocessConfig].size
-    model = build_model(settings, classes, channels)
+    model, _ = build_models(settings, classes, channels)
     images = SimpleNamespace(size=count * side * side * channels)
     session: Any = SimpleNamespace(
         settings=settings,

@@ -12,12 +12,13 @@ from configs.mtt import PRESETS
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, phase_seconds
-from experiments.flags import PLACES, RunConfig, launch, resolve
+from experiments.flags import PLACES, OthersConfig, RunConfig, launch, names_of, resolve
+from experiments.others import score_others, step_size_for
 from experiments.session import Session, hold, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig
+from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig
 from medjax.report.table import print_result
 
@@ -27,10 +28,14 @@ class SetConfig:
     """Which set, and how its networks are trained."""
 
     synthetic: str = option("", "path of a synthetic.npz")
-    step_size: float = option(0.0, "SGD step size; 0: the one the set brings", low=0)
+    step_size: float = option(
+        0.0, "SGD step size; 0: the set's own, or (another network's) chosen on val", low=0
+    )
 
 
-GROUPS = (SetConfig, RunConfig, ConvNetConfig, EvalConfig)
+GROUPS = (SetConfig, RunConfig, ConvNetConfig, EvalConfig, InterimConfig, OthersConfig)
+#: There is no interim evaluation; networks of that size choose a step size.
+SHOWN = names_of(*GROUPS) - {"eval_every", "select"}
 
 
 def main() -> None:
@@ -52,15 +57,22 @@ def main() -> None:
 
 
 def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate: float) -> None:
-    """Score the float images and the 8-bit ones on the test split; result.json."""
-    rate, test = rate or float(shared.synthetic.step_size), session.test()
-    sets = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}
-    scores = {n: final_scores(session, folder, n, s, test, rate) for n, s in sets.items()}
+    """Score the float images and the 8-bit ones on the test split; result.json. rate: asked for, or 0."""
+    sets, own = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}, session.run.model
+    made_with, origin = shared.origin.get("model", own), "flag"
+    if not rate:
+        rate, origin = step_size_for(session, folder, own, sets["test"], made_with)
+    test = session.test()
+    scores = {"step_size": rate, "step_size_from": origin}
+    scores |= {n: final_scores(session, folder, n, s, test, rate) for n, s in sets.items()}
     ipc = int(np.bincount(shared.synthetic.labels).max())
-    about = describe(session, shared.origin.get("method", "unknown"), ipc) | {"step_size": rate}
-    seconds = {"evaluate": phase_seconds(runs.read_log(folder / "log.jsonl"), "evaluate")}
-    runs.write_json(folder / "result.json", about | scores | {"seconds": seconds})
+    result = describe(session, shared.origin.get("method", "unknown"), ipc) | scores
+    if session.others:
+        known = {own: scores}
+        result["eval_models"] = score_others(session, folder, sets, test, made_with, known)
+    seconds = phase_seconds(runs.read_log(folder / "log.jsonl"), "evaluate")
+    runs.write_json(folder / "result.json", result | {"seconds": {"evaluate": seconds}})
 
 
 if __name__ == "__main__":
-    launch("Evaluate a saved distilled set.", GROUPS, main)
+    launch("Evaluate a saved distilled set.", GROUPS, main, SHOWN)

@@ -76,7 +76,8 @@ def _maps(session: Session) -> dict:
 def _check_maps(folder: Path, maps: dict) -> None:
     """UserError if the experts there saw images of another preprocessing."""
     kept = runs.read_json(folder / "config.json")
-    there = kept.get("preprocess", maps) if isinstance(kept, dict) else maps
+    there = kept.get("preprocess") if isinstance(kept, dict) else None
+    there = there if isinstance(there, dict) else maps
     shown = []
     for name, here in maps.items():
         old = there.get(name)

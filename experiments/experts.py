@@ -6,7 +6,7 @@ python -m experiments.experts --dataset=phantom --preset=quick
 from configs.mtt import PRESETS
 from experiments.display import make_console, make_progress
 from experiments.expert_stage import experts_folder, experts_seconds, train_experts
-from experiments.flags import IpcConfig, RunConfig, launch, names_of, resolve
+from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch, names_of, resolve
 from experiments.session import load, open_session
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.mtt import MTTConfig
@@ -24,6 +24,7 @@ GROUPS = (
     MTTConfig,
     EvalConfig,
     InterimConfig,
+    OthersConfig,
 )
 SHOWN = names_of(RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
 SHOWN |= {

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from experiments.distil_stage import selected
 from experiments.eval_stage import choose_step_size, confused, final_scores
+from experiments.others import score_others
 from experiments.session import Session
 from medjax import evaluate, runs, share
 from medjax.data import preprocess
@@ -63,6 +64,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     )
     test = session.test()
     shared = share.as_shared(share.load(folder / "synthetic.npz"))
+    sets = {"test": synthetic, "test_uint8": shared, "start": start}
     result = {
         **describe(session, method, session.ipc),
         "select": select,
@@ -80,6 +82,11 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
             session, folder, name, synthetic, test, chosen_rate
         )
     result["confusion"] = confused(folder, ["test"])
+    if session.others:
+        names = ("step_size", "start_step_size", *sets)
+        mine = {"step_size_from": "set"} | {name: result[name] for name in names}
+        known, own = {session.run.model: mine}, session.run.model
+        result["eval_models"] = score_others(session, folder, sets, test, own, known)
     result["warnings"] = warnings
     rows = runs.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}

@@ -19,7 +19,7 @@ from medjax import train
 from medjax.config import option, validate
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
-from medjax.models import ConvNetConfig
+from medjax.models import MODELS, ConvNetConfig
 
 FLAGS = flags.FLAGS
 #: Flags that are no part of the name of a run: where things are, which data (its fingerprint says that), permissions.
@@ -48,7 +48,7 @@ class RunConfig:
     integrate_share: float = option(0.1, "integrated: share of each set", low=0)
     integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
     preset: str = option("paper", "table of values: paper, cpu or quick")
-    model: str = option("convnet", "network", choices=("convnet", "resnet18"))
+    model: str = option("convnet", "network", choices=tuple(MODELS))
     seed: int = option(0, "seed of every random number", low=0)
     out: str = option("runs", "folder that results go to")
     fresh: bool = option(False, "throw away what an earlier run left in its folder, and begin anew")
@@ -60,6 +60,28 @@ class IpcConfig:
 
     ipc: int = option(1, "synthetic images per class", low=1)
     allow_repeat: bool = option(False, "real images repeat where a class has fewer than ipc")
+
+
+@dataclasses.dataclass(frozen=True)
+class OthersConfig:
+    """Whether a set is of use to networks it was not made with."""
+
+    eval_models: str = option("", "evaluate also with these networks, like resnet18,mlp")
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a network that is not known, or asked for twice."""
+        unknown = [name for name in self.names if name not in MODELS]
+        if unknown:
+            raise UserError(
+                f"--eval_models={self.eval_models}: {unknown[0]!r} is not known: choose among {', '.join(MODELS)}"
+            )
+        if len(set(self.names)) < len(self.names):
+            raise UserError(f"--eval_models={self.eval_models} names a network twice")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The networks asked for."""
+        return tuple(self.eval_models.split(",")) if self.eval_models else ()
 
 
 class Settings(NamedTuple):

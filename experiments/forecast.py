@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 
+from experiments.eval_stage import GRID
 from experiments.session import Session
 from medjax import cost, memory
 from medjax.errors import UserError
@@ -57,12 +58,17 @@ def forecast(session: Session, costs: Costs) -> None:
 
 
 def evaluation_flops(session: Session, iterations: int) -> float:
-    """Floating-point operations of the interim evaluations and of the three final ones."""
+    """Floating-point operations of the interim evaluations and of the three final ones; for each further network, of
+    three final ones and of two searches for a step size."""
     interim, final = (session.settings.groups[g] for g in (InterimConfig, EvalConfig))
     rounds = -(-iterations // interim.eval_every)
-    trained = rounds * interim.interim_networks * interim.interim_epochs
-    trained += 3 * final.networks * final.eval_epochs
-    return cost.GRADIENT * session.model.flops * trained * session.ipc * session.classes
+    once = interim.interim_networks * interim.interim_epochs
+    last = 3 * final.networks * final.eval_epochs
+    flops = session.model.flops * (rounds * once + last)
+    for name, model in session.others.items():
+        if name != session.run.model:
+            flops += model.flops * (2 * len(GRID) * once + last)
+    return cost.GRADIENT * flops * session.ipc * session.classes
 
 
 def device_memory() -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.mtt import PRESETS
 from experiments.expert_stage import epochs_needed, experts_seconds, train_experts
-from experiments.flags import IpcConfig, RunConfig, launch
+from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.search import start_step_size
@@ -29,6 +29,7 @@ GROUPS = (
     MTTConfig,
     EvalConfig,
     InterimConfig,
+    OthersConfig,
 )
 
 

@@ -15,7 +15,14 @@ from rich.progress import Progress
 
 from experiments.checks import check_ipc, check_memory
 from experiments.display import download_bar
-from experiments.flags import PLACES, IpcConfig, RunConfig, Settings, follow_size
+from experiments.flags import (
+    PLACES,
+    IpcConfig,
+    OthersConfig,
+    RunConfig,
+    Settings,
+    follow_size,
+)
 from medjax import checkpoints, runs
 from medjax.data import preprocess, sources
 from medjax.data.catalog import STUDY
@@ -32,7 +39,8 @@ KEYS = ("experts", "init", "distil", "search", "interim", "final", "subsets", "f
 
 
 class Session(NamedTuple):
-    """One command's surroundings. ``test`` reads the test split when called, not before."""
+    """One command's surroundings. ``test`` reads the test split when called, not before. others: the networks of
+    --eval_models, by name."""
 
     settings: Settings
     run: RunConfig
@@ -41,6 +49,7 @@ class Session(NamedTuple):
     raw: RawDataset
     pre: preprocess.Preprocessor
     model: Model
+    others: dict[str, Model]
     train: Dataset
     val: Dataset
     home: Path
@@ -98,7 +107,8 @@ def home_folder(settings: Settings, raw: RawDataset) -> Path:
 def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     """The folder of one command: equal values, equal folder."""
     run = settings.groups[RunConfig]
-    values = {k: v for k, v in settings.values().items() if k not in PLACES}
+    # A flag left empty asks for nothing: runs from before there was such a flag are found again.
+    values = {k: v for k, v in settings.values().items() if k not in PLACES and v != ""}
     size = settings.groups.get(IpcConfig)
     words = [method, *([f"ipc{size.ipc}"] if size else []), run.preset, f"seed{run.seed}"]
     name = "-".join([*words, runs.config_hash(values)])
@@ -114,7 +124,7 @@ def open_session(
     home = home_folder(settings, raw)
     check_memory(config.size, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
-    model = build_model(settings, len(raw.class_names), raw.train.images.shape[-1])
+    model, others = build_models(settings, len(raw.class_names), raw.train.images.shape[-1])
     return Session(
         settings,
         run,
@@ -123,6 +133,7 @@ def open_session(
         raw,
         pre,
         model,
+        others,
         preprocess.to_device(pre, raw.train),
         preprocess.to_device(pre, raw.val),
         home,
@@ -147,18 +158,26 @@ def open_shared(
         )
     groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
     settings = follow_size(settings._replace(groups=groups))
-    run, model = groups[RunConfig], build_model(settings, k, channels)
+    (model, others), pre = build_models(settings, k, channels), shared.preprocessor
+    run, val = groups[RunConfig], preprocess.to_device(pre, raw.val)
     empty = Dataset(jnp.zeros((0, size, size, channels)), jnp.zeros(0, jnp.int32))
-    home, pre = Path(run.out), shared.preprocessor
-    return Session(settings, run, console, progress, raw, pre, model, empty, empty, home, 0.0)
+    parts = (settings, run, console, progress, raw, pre, model, others)
+    return Session(*parts, empty, val, Path(run.out), 0.0)
 
 
-def build_model(settings: Settings, classes: int, channels: int) -> Model:
-    """The network that the flags name; what a launcher has no flags for is as its defaults say."""
+def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model, dict[str, Model]]:
+    """The network that --model names, and those of --eval_models; what a launcher has no flags for is as its defaults
+    say."""
     size = settings.groups[PreprocessConfig].size
-    group, factory = MODELS[settings.groups[RunConfig].model]
-    config = settings.groups.get(group) or group()
-    return factory(config, classes=classes, size=size, channels=channels)
+
+    def build(name: str) -> Model:
+        group, factory = MODELS[name]
+        config = settings.groups.get(group) or group()
+        return factory(config, classes=classes, size=size, channels=channels)
+
+    asked = settings.groups.get(OthersConfig) or OthersConfig()
+    others = {name: build(name) for name in asked.names}
+    return build(settings.groups[RunConfig].model), others
 
 
 def fitted(

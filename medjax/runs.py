@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any | None:
     """The value in a JSON file, or None where there is no (whole) file."""
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):  # no JSON, or no text at all
         return None
 
 
@@ -78,10 +78,10 @@ def append_log(path: Path, **row: Any) -> None:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The rows of a log.jsonl, without lines cut short by a kill."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError, RecursionError):
             rows.append(json.loads(line))
-    return rows
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def environment() -> dict[str, Any]:

@@ -215,7 +215,7 @@ def test_allow_repeat():
     with pytest.raises(UserError, match=r"20 training images of class 'kind 0'.*2 more.*repeat"):
         load(settings(*words), Console(quiet=True))
     raw = load(settings(*words, "--allow_repeat"), Console(quiet=True))
-    data = Dataset(jnp.asarray(raw.train.images), jnp.asarray(raw.train.labels))
+    data = Dataset(jnp.asarray(raw.train.images, jnp.float32), jnp.asarray(raw.train.labels))
     assert select_real(jax.random.key(0), data, 21, 3)[0].shape[0] == 63
 
 
@@ -234,8 +234,8 @@ def test_preprocessing_and_network(tmp_path):
         config = session.settings.groups[ConvNetConfig]
         expected = convnet(config, classes=3, size=size, channels=3)
         assert session.model.flops == expected.flops
-    with pytest.raises(UserError, match="vit"):
-        settings("--model=vit")
+    with pytest.raises(UserError, match="vgg"):
+        settings("--model=vgg")
     with pytest.raises(UserError, match="batch statistics"):
         asked = settings(*words, "--size=8", "--model=resnet18")
         session = open_session(asked, load(asked, console), console, make_progress(console))
@@ -549,6 +549,19 @@ def test_recipe_of_the_evaluation(data):
     assert ways[1] > 2 * ways[0]
 
 
+@shows("eval_models")
+def test_other_networks(tmp_path):
+    """None, or those named, for the data's classes; what cannot be is said before any work."""
+    assert make_session(tmp_path).others == {}
+    others = make_session(tmp_path, "--eval_models=mlp,convnet").others
+    assert list(others) == ["mlp", "convnet"]
+    params = jax.eval_shape(others["mlp"].init, jax.random.key(0))[0]
+    assert params["hidden0"]["kernel"].shape == (48, 128) and params["linear"]["bias"].shape == (3,)
+    for words, said in (("vgg", "vgg"), ("mlp,mlp", "twice"), ("alexnet", "--size")):
+        with pytest.raises(UserError, match=said):
+            make_session(tmp_path, f"--eval_models={words}")
+
+
 # --- and none is forgotten
 
 
@@ -565,7 +578,7 @@ def test_origin_and_precedence():
     for name, field in FIELDS.items():
         choices = field.metadata["choices"]
         new = choices[-1] if choices else other[field.type]
-        new = 2.5 if name == "skip_factor" else "cpu" if name == "preset" else new
+        new = {"skip_factor": 2.5, "preset": "cpu", "eval_models": "mlp,vit"}.get(name, new)
         asked = settings(f"--{name}={new}")
         assert asked.values()[name] == new, name
         assert asked.origin[name] == "flag"
@@ -595,7 +608,7 @@ def test_flags_make_other_runs_and_no_flag_the_same():
             continue
         value = settings().values()[name]
         choices = [c for c in field.metadata["choices"] if c != value]
-        new = choices[0] if choices else "cpu" if name == "preset" else None
+        new = choices[0] if choices else {"preset": "cpu", "eval_models": "mlp"}.get(name)
         new = new or (not value if field.type is bool else value + 4)
         assert run_folder(settings(f"--{name}={new}"), raw, "mtt") != base, name
 

@@ -1,6 +1,7 @@
 """The main command from beginning to end: what it writes, what it says, and what it does with wrong words."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -247,7 +248,9 @@ BAD = {
     "negative": (["--lr_img=-1"], "--lr_img"),
     "not a number": (["--lr_img=nan"], "--lr_img"),
     "not a choice": (["--select=best"], "--select=best"),
-    "unknown model": (["--model=vit"], "--model=vit"),
+    "unknown model": (["--model=vgg"], "--model=vgg"),
+    "unknown other model": (["--eval_models=mlp,vgg"], "'vgg'"),
+    "other model twice": (["--eval_models=mlp,mlp"], "twice"),
     "unknown preset": (["--preset=huge"], "--preset=huge"),
     "unknown data set": (["--dataset=bloodmist"], "bloodmnist"),
     "missing file": (["--dataset=/nowhere/cells.npz"], "/nowhere/cells.npz"),
@@ -328,10 +331,9 @@ def test_help_fits_a_screen_and_lists_its_own_flags(launcher):
     if launcher == "mtt":
         assert set(listed) == {f"--{name}" for name in FLAGS}
     if launcher == "evaluate":
-        dead = {"--eval_every", "--interim_networks", "--interim_epochs", "--select"}
-        assert not dead & set(listed), (
-            "an evaluation alone has no interim ones, and nothing to select"
-        )
+        dead = {"--eval_every", "--select"}
+        assert not dead & set(listed), "an evaluation alone has nothing to select"
+        assert "--eval_models" in listed
     for foreign in ("flagfile", "undefok", "verbosity", "logtostderr"):
         assert foreign not in ended.stdout
 
@@ -395,21 +397,21 @@ def test_evaluate_refuses_what_it_cannot_use(tmp_path):
 
 
 NETWORK = ("--preset=quick", "--width=8", "--depth=1", "--size=8", "--whiten=normalise")
-SCORING = ("--networks=2", "--eval_epochs=4", "--interim_networks=1", "--interim_epochs=3")
-MATCHING = (*SCORING, "--iterations=3", "--batch_real=4", "--eval_every=2")
+#: Interim and final evaluations are of one size, and so are all chunks: one compiled program each.
+SCORING = ("--networks=2", "--eval_epochs=3", "--interim_networks=2", "--interim_epochs=3")
+MATCHING = (*SCORING, "--iterations=2", "--batch_real=4", "--eval_every=1")
 
 
 @pytest.mark.parametrize(
     "launcher,words,method",
     [
-        ("dc", MATCHING, "dc"),
         ("dc", (*MATCHING, "--method=dsa", "--ipc=2"), "dsa"),
         ("dm", MATCHING, "dm"),
         ("selection", (*SCORING, "--ipc=2"), "random"),
         ("full", ("--full_epochs=2", "--full_networks=2"), "full"),
     ],
 )
-def test_every_other_method_ends_in_a_result(tmp_path, launcher, words, method):
+def test_every_method_ends_in_a_result(tmp_path, launcher, words, method):
     """A result with the stable keys; a second command reads it and changes nothing."""
     command = (f"experiments.{launcher}", f"--dataset={tiny('grey')}", f"--out={tmp_path}")
     ended = launching.SERVER.run(*command, *NETWORK, *words)
@@ -434,3 +436,74 @@ def test_dc_refuses_a_method_it_does_not_know(tmp_path):
     """One line that names those it knows."""
     ended = launching.SERVER.run("experiments.dc", f"--out={tmp_path}", "--method=mtt")
     assert "choose one of dc, dsa" in complaint(ended)
+
+
+@functools.cache
+def judged_by_others():
+    """A finished DC run whose set is also evaluated with an MLP; its command, how it ended, its result's path."""
+    place = (f"--dataset={tiny('grey')}", f"--out={launching.workplace() / 'others'}")
+    words = (*place, *NETWORK, *MATCHING, "--eval_models=mlp,convnet")
+    ended = launching.SERVER.run("experiments.dc", *words)
+    assert ended.status == 0, ended.stderr
+    (path,) = (launching.workplace() / "others").glob("*/*/result.json")
+    return words, ended, path
+
+
+def test_evaluation_with_other_networks():
+    """Scores of every network asked for, the run's own as they stand there, another's at step sizes chosen on val."""
+    _, ended, path = judged_by_others()
+    result = json.loads(path.read_text())
+    own, other = (result["eval_models"][name] for name in ("convnet", "mlp"))
+    sets = ("test", "test_uint8", "start")
+    names = {"step_size", "step_size_from", "start_step_size", *sets}
+    assert list(result["eval_models"]) == ["mlp", "convnet"]
+    assert set(own) == set(other) == names
+    for name in ("step_size", "start_step_size", *sets):
+        assert own[name] == result[name]
+    assert (own["step_size_from"], other["step_size_from"]) == ("set", "val")
+    for step, file in (("step_size", "chosen"), ("start_step_size", "start")):
+        searched = json.loads((path.parent / f"evaluations/mlp-{file}-on-val.json").read_text())
+        balanced = np.mean(np.reshape([s[1] for s in searched["scores"]], (5, -1)), axis=1)
+        assert other[step] == searched["step_sizes"][int(np.argmax(balanced))]
+    assert all(set(other[name]) == METRICS and other[name]["auc"]["n"] == 2 for name in sets)
+    assert other["test"] != own["test"]
+    assert f"by mlp, step size {other['step_size']} (chosen on val)" in ended.stdout
+    assert ended.stdout.count("distilled (uint8, as shared)") == 3
+
+
+def test_evaluation_with_other_networks_goes_on():
+    """What is finished is read back; what is missing is done again, to the same bits."""
+    words, _, path = judged_by_others()
+    whole, kept = json.loads(path.read_text()), contents(path.parent / "evaluations")
+    path.unlink()
+    lost = path.parent / "evaluations" / "mlp-test-uint8.json"
+    lost.unlink()
+    rows = len(launching.read_log(path.parent))
+    assert launching.SERVER.run("experiments.dc", *words).status == 0
+    again = launching.read_log(path.parent)[rows:]
+    assert {row["name"] for row in again} == {"mlp-test-uint8"}
+    now = contents(path.parent / "evaluations")
+    assert now.keys() == kept.keys()
+    assert all(now[name] == kept[name] for name in now if name != str(lost))
+    result = json.loads(path.read_text())
+    assert {k: v for k, v in result.items() if k != "seconds"} == {
+        k: v for k, v in whole.items() if k != "seconds"
+    }
+
+
+def test_saved_set_evaluated_by_another_network(tmp_path):
+    """`experiments.evaluate` finds the scores of the run: the set's own step size is for the network it was made with
+    alone, whichever of the two is --model."""
+    path = judged_by_others()[2]
+    result, few = json.loads(path.read_text()), SCORING
+    words = (f"--synthetic={path.parent / 'synthetic.npz'}", f"--dataset={tiny('grey')}")
+    words += ("--width=8", "--depth=1", "--preset=quick", f"--out={tmp_path}", *few)
+    ended = launching.SERVER.run(
+        "experiments.evaluate", *words, "--model=mlp", "--eval_models=convnet"
+    )
+    assert ended.status == 0, ended.stderr
+    (found,) = (json.loads(p.read_text()) for p in tmp_path.glob("*/result.json"))
+    for name in ("test", "test_uint8", "step_size", "step_size_from"):
+        assert found[name] == result["eval_models"]["mlp"][name]
+        assert found["eval_models"]["convnet"][name] == result["eval_models"]["convnet"][name]
+    assert "(chosen on val)" in ended.stdout

@@ -186,10 +186,28 @@ def test_table_says_what_is_out_of_the_ordinary():
     assert row_of(text, "distilled (float)").startswith("75.1 73.9"), "one network: no deviation"
 
 
+def test_table_shows_other_networks():
+    """A group of rows each, with the step size and where it is from; no start where it was not measured."""
+    rows = {"test": scores(0.61, 0.6, 0.9), "test_uint8": scores(0.59, 0.58, None)}
+    others = {
+        "mlp": rows | {"step_size": 0.03, "step_size_from": "val", "start": scores(0.3, 0.3, 0.6)},
+        "convnet": rows | {"step_size": 0.02346, "step_size_from": "set"},
+    }
+    text = printed(RESULT | {"eval_models": others})
+    mlp, own = (text.index(f"by {n}, step size 0.0{s}") for n, s in (("mlp", 3), ("convnet", 2346)))
+    assert "0.03 (chosen on val)" in text and "0.02346 (" not in text
+    assert row_of(text[mlp:own], "distilled (float)") == "61.0 ± 1.3 60.0 ± 1.3 90.0 ± 1.3"
+    assert row_of(text[mlp:own], "random real images") == "30.0 ± 1.3 30.0 ± 1.3 60.0 ± 1.3"
+    assert row_of(text[own:], "distilled (uint8, as shared)") == "59.0 ± 1.3 58.0 ± 1.3 –"
+    assert "random real images  " not in text[own:]
+
+
 @pytest.mark.parametrize("width", [80, 100])
 def test_table_fits_and_paths_are_whole(width):
     long = "/runs/" + "a_long_folder/" * 12 + "gallery.png"
-    result = RESULT | {"test_chosen_step": scores(0.8, 0.7, 0.9)}
+    mine = scores(0.8, 0.7, 0.9)
+    other = {"test": mine, "test_uint8": mine, "step_size": 0.001, "step_size_from": "val"}
+    result = RESULT | {"test_chosen_step": mine, "eval_models": {"resnet18": other}}
     lines = printed(result, {"gallery": long, "result": "/r.json"}, width=width).splitlines()
     assert f"gallery  {long}" in lines and "result   /r.json" in lines
     assert all(len(line) <= width for line in lines if long not in line)

@@ -47,9 +47,14 @@ def result_table(result: dict) -> Table:
         table.add_column(heading, justify="right", no_wrap=True, min_width=11)
     for key, label in REAL.get(result["method"], ROWS):
         if result.get(key):
-            scores = [_score(result[key][metric]) for metric in METRICS]
             shared = key == "test_uint8" or (result["method"] in REAL and key == "test")
-            table.add_row(label, *scores, style="bold" if shared else None)
+            table.add_row(label, *_scores(result[key]), style="bold" if shared else None)
+    for name, entry in result.get("eval_models", {}).items():
+        table.add_section()
+        table.add_row(f"by {name}, {_step_size(entry)}")
+        for key, label in ROWS:
+            if key in entry:
+                table.add_row(f"  {label}", *_scores(entry[key]))
     return table
 
 
@@ -64,6 +69,18 @@ def print_result(result: dict, paths: dict[str, str], console: Console) -> None:
     width = max(map(len, paths), default=0)
     for name, path in paths.items():
         console.print(Text(f"{name:<{width}}  {path}"), soft_wrap=True)
+
+
+def _scores(row: dict) -> list[str]:
+    return [_score(row[metric]) for metric in METRICS]
+
+
+def _step_size(result: dict) -> str:
+    """'step size 0.03 (chosen on val)'."""
+    where = {"val": " (chosen on val)", "flag": " (given)"}.get(
+        result.get("step_size_from", ""), ""
+    )
+    return f"step size {result['step_size']:.4g}{where}"
 
 
 def _score(score: dict) -> str:
@@ -92,7 +109,7 @@ def _caption(result: dict) -> list[str]:
     if iteration is not None and result["select"] == "test":
         lines.append("select=test: the public codes' optimistic protocol")
     if result.get("step_size") is not None:
-        steps = f"step size {result['step_size']:.4g}"
+        steps = _step_size(result)
         if "start_step_size" in result:
             steps += f", for random real images {result['start_step_size']:.4g}"
         lines.append(steps)

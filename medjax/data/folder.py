@@ -1,0 +1,238 @@
+"""A folder of images -> arrays in the MedMNIST layout, and what was found on the way.
+
+Either ``train/<class>/*`` with ``test/<class>/*`` (and ``val/``), or only ``<class>/*``, which is split 70/10/20.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, read
+from medjax.errors import UserError
+
+SPLITS = ("train", "val", "test")
+SHARES = (0.7, 0.1, 0.2)
+#: Ranges that 16-bit pixels are taken to have; the smallest that holds all of them is brought to 0..255.
+DEPTHS = (255, 1023, 4095, 16383, 65535)
+
+
+class Folder(NamedTuple):
+    """What became of a folder: images uint8 [n, s, s, c] with labels and splits (0 train, 1 val, 2 test), class names,
+    and the lines of its report."""
+
+    images: UInt8[np.ndarray, "n s s c"]
+    labels: Int[np.ndarray, " n"]
+    splits: Int[np.ndarray, " n"]
+    class_names: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def read_folder(
+    folder: Path,
+    side: int,
+    seed: int = 0,
+    window: Window = OWN,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Folder:
+    """Read, bring to one size, drop duplicates, split.
+
+    tell: hears (files read, of how many). Raises UserError for a folder that holds no such images of two classes.
+    """
+    files, names, given = _scan(folder)
+    lines, pictures, kept = [], [], []
+    unread: list[str] = []
+    for number, (path, label, split) in enumerate(files):
+        try:
+            pictures.append(read(path, side, window))
+            kept.append((path, label, split))
+        except (Unreadable, OSError) as error:
+            unread.append(f"{path.relative_to(folder)} ({error})")
+        tell(number + 1, len(files))
+    if unread:
+        lines.append(f"{len(unread)} files could not be read and were left out: {_some(unread)}.")
+    order, dropped = _distinct(pictures, kept, folder)
+    lines += dropped
+    pictures, kept = [pictures[i] for i in order], [kept[i] for i in order]
+    labels = np.array([label for _, label, _ in kept], np.int32)
+    counts = np.bincount(labels, minlength=len(names))
+    if len(names) < 2 or not counts.all():
+        empty = [name for name, count in zip(names, counts, strict=True) if not count]
+        what = f"no image of {_some(empty)}" if empty else f"one class only ({_some(list(names))})"
+        raise UserError(
+            f"{folder}: {what} could be taken; at least 2 classes with images are needed."
+        )
+    groups, said = _groups(folder, [path for path, _, _ in kept])
+    lines += said
+    splits = np.array([SPLITS.index(split) for _, _, split in kept])
+    if given == {"train"}:
+        splits = split_groups(labels, groups, SHARES, seed)
+        lines.append(
+            "no splits in the folder: 70 % train, 10 % val, 20 % test, stratified by class."
+        )
+    elif "val" not in given:
+        inside = np.flatnonzero(splits == 0)
+        splits[inside] = split_groups(labels[inside], groups[inside], (0.9, 0.1, 0.0), seed)
+        lines.append("no val folder: a tenth of train, stratified by class.")
+    lines += _spread(groups, splits)
+    images, looks = _to_uint8(pictures)
+    return Folder(images, labels, splits, names, (*looks, *lines))
+
+
+def split_groups(
+    labels: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
+    shares: tuple[float, float, float],
+    seed: int,
+) -> Int[np.ndarray, " n"]:
+    """A split 0, 1 or 2 for each image: whole groups, each class as near to these shares as they allow.
+
+    Groups come in random order, large ones first; each goes where its classes lack most, train before others.
+    """
+    classes, ids = int(labels.max()) + 1, np.unique(groups, return_inverse=True)[1].reshape(-1)
+    table = np.zeros((int(ids.max()) + 1, classes))
+    np.add.at(table, (ids, labels), 1)
+    total = np.maximum(table.sum(0), 1)
+    lack = np.outer(shares, total)
+    order = np.random.default_rng(seed).permutation(len(table))
+    order = order[np.argsort(-table[order].sum(1), kind="stable")]
+    home = np.zeros(len(table), int)
+    for group in order:
+        home[group] = np.argmax((lack / total) @ table[group])
+        lack[home[group]] -= table[group]
+    return home[ids]
+
+
+def _scan(folder: Path) -> tuple[list[tuple[Path, int, str]], tuple[str, ...], set[str]]:
+    """(file, label, split) of all images, class names, and which splits the folder has."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: give a folder with one folder of images per class.")
+    inside = {p.name.lower(): p for p in _folders(folder)}
+    parted = {name: inside[name] for name in SPLITS if name in inside}
+    if parted and not {"train", "test"} <= set(parted):
+        raise UserError(
+            f"{folder} has {', '.join(parted)} but no {'test' if 'train' in parted else 'train'}: give both (val may be"
+            " left out), or folders of classes alone, which are split here."
+        )
+    roots = parted or {"train": folder}
+    names = tuple(p.name for p in _folders(roots["train"]))
+    if not names:
+        raise UserError(
+            f"{roots['train']} holds no folders: one folder of images per class is needed."
+        )
+    files = []
+    for split, root in roots.items():
+        if strange := [p.name for p in _folders(root) if p.name not in names]:
+            raise UserError(f"{root} has a class that train has not: {_some(strange)}.")
+        for label, name in enumerate(names):
+            found = (p for p in sorted((root / name).rglob("*")) if p.suffix.lower() in SUFFIXES)
+            files += [(p, label, split) for p in found if p.is_file() and p.name[0] != "."]
+    if not files:
+        raise UserError(
+            f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders."
+        )
+    return files, names, set(roots)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder, without the hidden ones and what archivers leave."""
+    found = (p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
+    return sorted(found, key=lambda p: (p.name.lower(), p.name))
+
+
+def _distinct(
+    pictures: list[Picture], kept: list[tuple[Path, int, str]], folder: Path
+) -> tuple[list[int], list[str]]:
+    """Which images stay, each once: the test split keeps its copy, then val, then train; and what was dropped."""
+    first: dict[bytes, int] = {}
+    rank = [SPLITS.index(split) for _, _, split in kept]
+    across, within, odd = 0, 0, []
+    for index in sorted(range(len(kept)), key=lambda i: (-rank[i], i)):
+        other = first.setdefault(pictures[index].digest, index)
+        if other != index:
+            across, within = (
+                across + (rank[other] != rank[index]),
+                within + (rank[other] == rank[index]),
+            )
+            if kept[other][1] != kept[index][1]:
+                odd.append(
+                    f"{kept[index][0].relative_to(folder)} as {kept[other][0].relative_to(folder)}"
+                )
+    lines = []
+    if across or within:
+        lines.append(
+            f"duplicates dropped: {across} across splits (test keeps its copy), {within} within one."
+        )
+    if odd:
+        lines.append(
+            f"WARNING: {len(odd)} of the duplicates have two classes, the kept one's counts: {_some(odd)}."
+        )
+    return sorted(first.values()), lines
+
+
+def _groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], list[str]]:
+    """A number for each image's group: the patient in groups.csv (file, patient), else the image itself."""
+    table, alone = folder / "groups.csv", [f"\0{p}" for p in paths]
+    if not table.is_file():
+        return np.arange(len(paths)), []
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as handle:
+            rows = [row for row in csv.reader(handle) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table}: not a table of text ({error}).") from error
+    if short := [row for row in rows if len(row) < 2]:
+        raise UserError(f"{table}: expected two columns, file and patient; found {short[0]}.")
+    named = {row[0].strip().replace("\\", "/"): row[1].strip() for row in rows}
+    found = [named.get(p.relative_to(folder).as_posix()) or named.get(p.name) for p in paths]
+    missing = sum(group is None for group in found)
+    keys = [one if group is None else group for group, one in zip(found, alone, strict=True)]
+    ids = np.unique(np.array(keys), return_inverse=True)[1].reshape(-1)
+    count = len({group for group in found if group is not None})
+    lines = [f"groups.csv: {len(paths) - missing} images of {count} patients, each in one split."]
+    if missing:
+        lines.append(
+            f"WARNING: {missing} images are not in groups.csv; each is a group of its own."
+        )
+    return ids, lines
+
+
+def _spread(groups: np.ndarray, splits: np.ndarray) -> list[str]:
+    """A warning where the folder's own splits share patients."""
+    pairs = Counter(
+        group for group, _ in {(int(g), int(s)) for g, s in zip(groups, splits, strict=True)}
+    )
+    shared = sum(count > 1 for count in pairs.values())
+    said = "the folder's own splits share them, scores will flatter"
+    return [f"WARNING: {shared} patients are in more than one split ({said})."] if shared else []
+
+
+def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
+    """All images with the same channels, 0..255; and what they were."""
+    lines = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
+    lines = ["pixels: " + ", ".join(lines) + "."]
+    heights, widths = zip(*(p.shape for p in pictures), strict=True)
+    lines.append(
+        f"sizes: {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide."
+    )
+    square = sum(h == w for h, w in zip(heights, widths, strict=True))
+    if square < len(pictures):
+        lines.append(f"{len(pictures) - square} are not square: their centre square was taken.")
+    deep = max((float(p.values.max()) for p in pictures if p.deep), default=0.0)
+    top = next(depth for depth in DEPTHS if deep <= depth)
+    if deep:
+        lines.append(f"16-bit images: 0..{top} became 0..255 (the largest value is {deep:.0f}).")
+    channels = max(p.values.shape[-1] for p in pictures)
+    if channels == 3 and any(p.values.shape[-1] == 1 for p in pictures):
+        lines.append("grey images were repeated to RGB, as others are in colour.")
+    images = [np.rint(p.values * (255 / top if p.deep else 1)).astype(np.uint8) for p in pictures]
+    return np.stack([np.broadcast_to(i, (*i.shape[:2], channels)) for i in images]), lines
+
+
+def _some(names: list[str]) -> str:
+    """The first few of many."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,155 @@
+"""One image file -> square grey or RGB intensities of one size. PNG, JPEG, TIFF, BMP by Pillow; DICOM by the extra."""
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, ImageOps
+
+from medjax.errors import UserError
+
+PILLOW = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SUFFIXES = (*PILLOW, ".dcm")
+
+
+class Unreadable(Exception):
+    """A file that is no image, or one that cannot be taken; one line, why."""
+
+
+class Window(NamedTuple):
+    """DICOM's linear window in modality units (Hounsfield for CT); width 0: the file's own, else its full range."""
+
+    center: float = 0.0
+    width: float = 0.0
+
+
+#: The file's own window.
+OWN = Window()
+
+
+class Picture(NamedTuple):
+    """An image brought to one side.
+
+    values: float32 [s, s, c]; 0..255, or raw 16-bit values. deep: whether they are 16-bit. kind: what the file held
+    ("grey", "RGB", "RGBA", "palette", "16-bit", "DICOM", ...). shape: (height, width) in the file. digest: of its
+    pixels before cropping. Two files of equal pixels have equal digests.
+    """
+
+    values: Float[np.ndarray, "s s c"]
+    deep: bool
+    kind: str
+    shape: tuple[int, int]
+    digest: bytes
+
+
+def read(path: Path, side: int, window: Window = OWN) -> Picture:
+    """A file's image: its centre square, resized (bicubic, antialiased).
+
+    Raises Unreadable; UserError for DICOM without pydicom.
+    """
+    if path.suffix.lower() == ".dcm":
+        planes, kind = _dicom(path, window)
+    else:
+        planes, kind = _pillow(path)
+    digest = hashlib.sha256(f"{planes.shape}{planes.dtype.str}".encode() + planes.tobytes())
+    deep = planes.dtype == np.uint16
+    if planes.ndim == 3 and (planes == planes[..., :1]).all():
+        planes, kind = planes[..., 0], f"{kind}, all channels equal"
+    values = np.stack([_square(p, side) for p in np.atleast_3d(planes).transpose(2, 0, 1)], -1)
+    top = 65535 if deep else 255
+    shape = (int(planes.shape[0]), int(planes.shape[1]))
+    return Picture(values.clip(0, top), deep, kind, shape, digest.digest())
+
+
+def _square(plane: np.ndarray, side: int) -> np.ndarray:
+    """The centre square of one channel, resized."""
+    h, w = plane.shape
+    edge = min(h, w)
+    top, left = (h - edge) // 2, (w - edge) // 2
+    cut = Image.fromarray(plane[top : top + edge, left : left + edge].astype(np.float32))
+    return np.asarray(cut.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _pillow(path: Path) -> tuple[np.ndarray, str]:
+    """uint8 [h, w] or [h, w, 3], or uint16 [h, w]; and what it was."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow grumbles about odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                frames = getattr(file, "n_frames", 1)
+                image = ImageOps.exif_transpose(file)
+                image.load()
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly everything
+        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+    mode, more = image.mode, f", first of {frames} frames" if frames > 1 else ""
+    if mode.startswith("I"):
+        deep = np.asarray(image)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise Unreadable(f"values {deep.min()}..{deep.max()}, more than 16 bits")
+        return deep.astype(np.uint16), "16-bit" + more
+    if mode == "F":
+        raise Unreadable("floating-point pixels; save it with 8 or 16 bits")
+    if mode in ("1", "L"):
+        return np.asarray(image.convert("L")), "grey" + more
+    if "A" in mode or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        kind = {"LA": "grey with alpha", "P": "palette with alpha"}.get(mode, "RGBA")
+        return np.asarray(
+            Image.alpha_composite(black, rgba).convert("RGB")
+        ), kind + ", on black" + more
+    kind = {"P": "palette"}.get(mode, mode)
+    return np.asarray(image.convert("RGB")), kind + more
+
+
+def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
+    """The same from a DICOM file: modality units through a window; the middle frame of several."""
+    try:
+        import pydicom
+        from pydicom.pixels.utils import pixel_array
+    except ImportError as error:
+        raise UserError(
+            f"{path} is DICOM, which needs pydicom: pip install 'medjax[dicom]'"
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data: Any = pydicom.dcmread(path)
+            raw = pixel_array(data)  # YBR comes as RGB
+    except Exception as error:  # pydicom raises nearly everything
+        raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from error
+    colour = int(data.get("SamplesPerPixel", 1)) == 3
+    if raw.ndim == 4 or (raw.ndim == 3 and not colour):
+        raw = raw[len(raw) // 2]
+    if colour:
+        scale = 255.0 / (2 ** int(data.get("BitsStored", 8)) - 1)
+        return np.rint(raw * scale).astype(np.uint8), "DICOM, RGB"
+    values = raw.astype(np.float64) * float(data.get("RescaleSlope", 1) or 1)
+    values += float(data.get("RescaleIntercept", 0) or 0)
+    center, width = window
+    kind = "DICOM, given window"
+    if not width:
+        center, width = (_first(data.get(name)) for name in ("WindowCenter", "WindowWidth"))
+        kind = "DICOM, its own window"
+    if width is None or center is None or width <= 1:
+        low, high = values.min(), values.max()
+        grey, kind = (values - low) / max(high - low, 1e-9), "DICOM, full range"
+    else:  # PS3.3 C.11.2.1.2.1
+        grey = ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1)
+    if data.get("PhotometricInterpretation") == "MONOCHROME1":  # high values are dark
+        grey = 1 - grey
+    return np.rint(grey * 255).astype(np.uint8), kind
+
+
+def _first(value: Any) -> float | None:
+    """A DICOM number, the first of several; None where there is none."""
+    try:
+        return float(value[0] if hasattr(value, "__len__") else value)
+    except (TypeError, ValueError, IndexError):
+        return None

@@ -1,0 +1,81 @@
+"""Random selection: a fresh subset and a fresh network each time, and both spreads are told."""
+
+import io
+
+import jax
+import launching
+import numpy as np
+import pytest
+from absl import flags as absl_flags
+from rich.console import Console
+
+from configs.selection import PRESETS
+from experiments import selection
+from experiments.display import make_progress
+from experiments.eval_stage import train_and_score
+from experiments.flags import define, resolve
+from experiments.session import load, open_session, random_start
+from medjax import evaluate, runs
+from medjax.report.table import print_result
+
+SMALL = ("--size=4", "--whiten=normalise", "--width=4", "--depth=1", "--ipc=2", "--networks=3")
+SHORT = ("--eval_epochs=2", "--interim_networks=1", "--interim_epochs=2", "--preset=quick")
+
+
+@pytest.fixture
+def session(tmp_path):
+    """On the tiny colour set."""
+    known = set(absl_flags.FLAGS)
+    define(*selection.GROUPS)
+    try:
+        place = (f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}")
+        absl_flags.FLAGS(["command", *place, *SMALL, *SHORT])
+        settings = resolve(selection.GROUPS, PRESETS)
+    finally:
+        for name in set(absl_flags.FLAGS) - known:
+            delattr(absl_flags.FLAGS, name)
+        absl_flags.FLAGS.unparse_flags()
+    console = Console(quiet=True)
+    return open_session(settings, load(settings, console), console, make_progress(console))
+
+
+def test_every_subset_has_images_and_a_network_of_its_own(session, tmp_path, monkeypatch):
+    """What is trained for the row over subsets: no two populations share images or weights, or the spread would be that
+    of subsets alone; the first subset is the one that all networks see in the other row."""
+    trained = []
+
+    def watched(session, folder, name, data, real, trainer, people, about):
+        trained.append((name, data, trainer, people))
+        return train_and_score(session, folder, name, data, real, trainer, people, about)
+
+    monkeypatch.setattr(selection, "train_and_score", watched)
+    monkeypatch.setattr(selection, "choose_step_size", lambda *_: 0.01)
+    selection.evaluate_subsets(session, tmp_path)
+    assert [name for name, *_ in trained] == ["subset-0", "subset-1", "subset-2"]
+    weights, keys = [], []
+    for _, data, trainer, people in trained:
+        assert data.images.shape == (6, 4, 4, 3) and people.keys.shape == (1,)
+        assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
+        fresh = evaluate.start_networks(trainer, people)
+        weights.append(np.asarray(fresh.params["linear_kernel"]))
+        keys.append(tuple(np.asarray(jax.random.key_data(people.keys)).ravel()))
+    images = [np.asarray(data.images) for _, data, *_ in trained]
+    for i in range(3):
+        for j in range(i):
+            assert not np.allclose(weights[i], weights[j], atol=1e-3)
+            assert not np.array_equal(images[i], images[j])
+    assert len(set(keys)) == 3
+    np.testing.assert_array_equal(images[0], random_start(session).images)
+
+    result = runs.read_json(tmp_path / "result.json")
+    tables = {p.stem: runs.read_json(p) for p in (tmp_path / "evaluations").glob("*.json")}
+    accuracies = [tables[f"subset-{i}"]["scores"][0][0] for i in range(3)]
+    mean, std, n = (result["test"]["accuracy"][k] for k in ("mean", "std", "n"))
+    assert (mean, n, result["subsets"]) == (pytest.approx(np.mean(accuracies)), 3, 3)
+    assert std == pytest.approx(np.std(accuracies))
+    assert len(tables["one-subset"]["scores"]) == result["test_one_subset"]["accuracy"]["n"] == 3
+    said = io.StringIO()
+    print_result(result, {}, Console(file=said, width=100))
+    for label in ("random real images, a subset a network", "the same subset for all networks"):
+        (line,) = (text for text in said.getvalue().splitlines() if label in text)
+        assert line.count("±") == 3
