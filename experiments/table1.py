@@ -8,8 +8,8 @@ from pathlib import Path
 
 from configs.full import PRESETS
 from experiments.cells import LAUNCHERS, Cell, state
-from experiments.dry_run import PLANS, dry_run
-from experiments.flags import RunConfig, launch, names_of, resolve
+from experiments.dry_run import dry_run
+from experiments.flags import RunConfig, launch, resolve
 from experiments.sweep import sweep
 from medjax import runs
 from medjax.config import option
@@ -17,9 +17,6 @@ from medjax.data.catalog import STUDY
 from medjax.errors import UserError
 from medjax.report import table1
 from medjax.report.results import Entry, cells, read
-
-#: Whether the launchers of distillation can score a set with further networks.
-SCORES_OTHERS = "eval_models" in names_of(*PLANS["mtt"][0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +77,7 @@ def make_cells(config: Table1Config) -> list[Cell]:
         for method in methods:
             for ipc in [None] if method == "full" else ipcs:
                 alone = method in ("random", "full")
-                other = "" if alone or not SCORES_OTHERS else ",".join(models[1:])
+                other = "" if alone else ",".join(models[1:])
                 # All images: networks differ in their seed already.
                 for seed in range(1 if method == "full" else config.seeds):
                     for model in models if alone else models[:1]:

@@ -288,6 +288,8 @@ def serve() -> None:
 
         runs.append_log = append_or_die
         sys.argv = [order["module"], *order["words"]]
+        # A command line starts its module fresh; here an earlier command may have imported it.
+        sys.modules.pop(order["module"], None)
         out, err, status = io.StringIO(), io.StringIO(), 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -160,6 +160,9 @@ def test_forecast_of_every_method_grows_with_the_set(method):
     """Positive, without a download for a named set, and more for more images per class."""
     assert data_size("bloodmnist") == (8, 3, 11959)
     small, large = (forecast_cell(cell(method, i), (8, 3, 12000), 1e11) for i in (1, 50))
+    if method not in ("random", "full"):
+        more = forecast_cell(cell(method)._replace(other="resnet18"), (8, 3, 12000), 1e11)
+        assert more[0] > small[0], "a further network is trained too"
     assert 0 < small[0] <= large[0] and 1e8 < small[1] <= large[1]
     assert (small[0] < large[0]) == (method != "full")
 

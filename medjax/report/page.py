@@ -124,7 +124,7 @@ def _random(cell: Cell, network: str, grouped: list[Cell]) -> dict | None:
         return baseline(cell, grouped)[0]
     same = [c for c in grouped if c.method == "random" and c.fingerprint == cell.fingerprint]
     same = [c for c in same if (c.ipc, c.model) == (cell.ipc, network)]
-    return same[0].score("accuracy") if same else None
+    return same[0].score("accuracy") if same else cell.score("accuracy", "start", network)
 
 
 def percent(score: dict | None) -> str:
