@@ -58,13 +58,13 @@ def read(path: Path, side: int, window: Window = OWN) -> Picture:
     deep = planes.dtype == np.uint16
     if planes.ndim == 3 and (planes == planes[..., :1]).all():
         planes, kind = planes[..., 0], f"{kind}, all channels equal"
-    values = np.stack([_square(p, side) for p in np.atleast_3d(planes).transpose(2, 0, 1)], -1)
+    values = np.stack([square(p, side) for p in np.atleast_3d(planes).transpose(2, 0, 1)], -1)
     top = 65535 if deep else 255
     shape = (int(planes.shape[0]), int(planes.shape[1]))
     return Picture(values.clip(0, top), deep, kind, shape, digest.digest())
 
 
-def _square(plane: np.ndarray, side: int) -> np.ndarray:
+def square(plane: np.ndarray, side: int) -> np.ndarray:
     """The centre square of one channel, resized."""
     h, w = plane.shape
     edge = min(h, w)

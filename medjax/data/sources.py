@@ -13,6 +13,7 @@ from medjax.data.catalog import CATALOG, STUDY, Entry, file_name, find, md5, url
 from medjax.data.download import Failed, Tell, checksum, download, line
 from medjax.data.npz import read_npz
 from medjax.data.phantom import phantom
+from medjax.data.tfds import read_tfds
 from medjax.errors import UserError
 from medjax.types import RawDataset
 
@@ -20,7 +21,7 @@ from medjax.types import RawDataset
 def load(
     name_or_path: str, data_dir: Path | str | None = None, tell: Tell | None = None
 ) -> RawDataset:
-    """A data set by name ("phantom", "bloodmnist", "bloodmnist_64") or by the path of an .npz file.
+    """A data set by name ("phantom", "bloodmnist", "bloodmnist_64", "tfds:cifar10") or by the path of an .npz file.
 
     data_dir: where to look first, see `fetch`. tell: hears of a download's progress.
     Raises UserError, in one line, for an unknown name, a failed download and a file that cannot be used.
@@ -29,6 +30,8 @@ def load(
         return phantom()
     if named := find(name_or_path):
         return _named(*named, data_dir, tell)
+    if name_or_path.startswith("tfds:"):
+        return read_tfds(name_or_path.removeprefix("tfds:"), data_dir)
     if _is_path(name_or_path) and not Path(name_or_path).is_dir():
         return read_npz(Path(name_or_path).expanduser())
     raise UserError(_unknown(name_or_path))
@@ -46,9 +49,9 @@ def load_integrated(
     names: names and paths as `load` takes them. Raises UserError, naming every part that cannot be had.
     """
     # What needs no network first: nobody should wait for downloads to hear of a misspelt name.
-    unknown = [n for n in names if n != "phantom" and not find(n) and not _is_path(n)]
-    wrong = [_unknown(name) for name in unknown]
-    wrong += [f"{n}: no such file." for n in names if _is_path(n) and not _exists(n)]
+    others = [n for n in names if n != "phantom" and not find(n) and not n.startswith("tfds:")]
+    wrong = [_unknown(name) for name in others if not _is_path(name)]
+    wrong += [f"{n}: no such file." for n in others if _is_path(n) and not _exists(n)]
     parts = []
     for index, name in enumerate(names if not wrong else ()):
         try:
@@ -127,4 +130,4 @@ def _unknown(name: str) -> str:
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     if near and side:
         hint += " Sizes are written bloodmnist_64, bloodmnist_128, bloodmnist_224."
-    return f"unknown data set {name!r}.{hint} Give one of {', '.join(known)}, or the path of an .npz file."
+    return f"unknown data set {name!r}.{hint} Give one of {', '.join(known)}, tfds:NAME, or the path of an .npz file."
