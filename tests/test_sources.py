@@ -318,6 +318,14 @@ def test_hostile_class_names_lose_their_control_characters(tmp_path):
     assert data.class_names == ("a b [31m", "<script>", "../..", "class 3")
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+@pytest.mark.parametrize("order", "<>")
+def test_names_that_are_no_text(tmp_path, code, order):
+    names = np.full((4, 3), ord("a"), f"{order}u4")
+    names[2, 1] = code
+    refused(saved(tmp_path, arrays() | {"class_names": names.view(f"{order}U3")[:, 0]}), "no text")
+
+
 def test_zip_bomb_is_left_alone(tmp_path):
     path = tmp_path / "bomb.npz"
     header = io.BytesIO()

@@ -81,6 +81,7 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
                 arrays = {}
                 for key in keys:
                     arrays[key] = np.asarray(file[key])
+                    _check_text(arrays[key], key)
                 return arrays
     except UserError:
         raise
@@ -91,6 +92,16 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
                 " save uint8 images, integer labels and plain strings."
             ) from error
         raise UserError(f"{path}: damaged ({_line(error)}); copy or save it again.") from error
+
+
+def _check_text(array: np.ndarray, key: str) -> None:
+    """ValueError for strings with numbers that are no characters: Python fails on them wherever it looks at one."""
+    if array.dtype.kind != "U" or not array.nbytes:
+        return
+    numbers = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+    codes = np.ascontiguousarray(array).reshape(-1).view(numbers)
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise ValueError(f"{key} holds what is no text")
 
 
 def _check_size(path: Path, file: zipfile.ZipFile, keys: list[str]) -> None:
