@@ -63,9 +63,10 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
     classes, channels, count = size
     groups, presets, costs = PLANS[cell.method]
     given: dict[str, Any] = {"dataset": cell.dataset, "preset": cell.preset, "model": cell.model}
+    given |= {"eval_models": cell.other} if cell.other else {}
     settings = settle(groups, presets, given | ({} if cell.ipc is None else {"ipc": cell.ipc}))
     side = settings.groups[PreprocessConfig].size
-    model, _ = build_models(settings, classes, channels)
+    model, others = build_models(settings, classes, channels)
     images = SimpleNamespace(size=count * side * side * channels)
     session: Any = SimpleNamespace(
         settings=settings,
@@ -74,7 +75,7 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
         classes=classes,
         train=SimpleNamespace(images=images, labels=range(count)),
         run=settings.groups[RunConfig],
-        others={},
+        others=others,
     )
     if costs:
         seconds, memory = estimate(session, costs(session), rate)
