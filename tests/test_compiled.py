@@ -91,5 +91,6 @@ def test_memory_of_the_unroll():
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 2)  # as in conftest.py
     table = {name: measured(program()) for name, program in PROGRAMS.items()}
     GOLDEN.write_text(json.dumps({"jax": jax.__version__} | table, indent=1) + "\n")
