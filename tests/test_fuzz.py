@@ -66,6 +66,9 @@ def ends_well(call, path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # huge numbers in a whitening matrix overflow
         try:
             call(path)
         except UserError as error:
