@@ -24,7 +24,7 @@ def check_ipc(settings: Settings, raw: RawDataset) -> None:
         )
 
 
-def settle(settings: Settings, raw: RawDataset, folder: Path) -> None:
+def check_folder(settings: Settings, raw: RawDataset, folder: Path) -> None:
     """Before a run goes on in its folder: with --fresh it is emptied, else it must be of the same configuration."""
     if not (folder / "config.json").exists():
         return
@@ -40,13 +40,11 @@ def settle(settings: Settings, raw: RawDataset, folder: Path) -> None:
     try:
         there = {name: entry["value"] for name, entry in kept["values"].items()}
         there["data"] = kept["data"]["fingerprint"]
-    except (
-        TypeError,
-        KeyError,
-        AttributeError,
-    ):  # cut short or written by another hand: it is written again
+    except (TypeError, KeyError, AttributeError):  # cut short, or by another hand: written again
         return
     here = settings.values() | {"data": raw.fingerprint}
+    # A flag left empty asks for nothing: the run may be older than the flag.
+    here, there = ({n: v for n, v in values.items() if v != ""} for values in (here, there))
     names = sorted((set(here) | set(there)) - set(PLACES))
     shown = [
         f"{n} {there.get(n)} there, {here.get(n)} here"

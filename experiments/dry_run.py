@@ -12,7 +12,7 @@ import configs.selection
 from experiments import dc, dm, full, mtt, selection
 from experiments.cells import Cell, state
 from experiments.eval_stage import GRID
-from experiments.flags import RunConfig, settle
+from experiments.flags import RunConfig, combine
 from experiments.forecast import Costs, estimate, in_words
 from experiments.full import FullConfig
 from experiments.session import build_models
@@ -65,7 +65,7 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
     given: dict[str, Any] = {"dataset": cell.dataset, "preset": cell.preset, "model": cell.model}
     if cell.other:
         given["eval_models"] = cell.other
-    settings = settle(groups, presets, given | ({} if cell.ipc is None else {"ipc": cell.ipc}))
+    settings = combine(groups, presets, given | ({} if cell.ipc is None else {"ipc": cell.ipc}))
     side = settings.groups[PreprocessConfig].size
     model, others = build_models(settings, classes, channels)
     images = SimpleNamespace(size=count * side * side * channels)
@@ -92,7 +92,7 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
         passes, batch = epochs * made, min(made, final.eval_batch)
     # What random selection and all images evaluate is not what a distillation does: no interim evaluations.
     nothing = Costs({}, 0, 0, batch)
-    session.settings = settle((*groups, EvalConfig, InterimConfig), presets, given)
+    session.settings = combine((*groups, EvalConfig, InterimConfig), presets, given)
     session.ipc = 0
     memory = estimate(session, nothing, rate)[1]
     return cost.GRADIENT * model.flops * passes / rate, memory

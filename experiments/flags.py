@@ -110,10 +110,10 @@ def resolve(groups: tuple[type, ...], presets: Mapping[str, Preset]) -> Settings
         for f in dataclasses.fields(g)
         if FLAGS[f.name].value is not None
     }
-    return settle(groups, presets, given)
+    return combine(groups, presets, given)
 
 
-def settle(
+def combine(
     groups: tuple[type, ...], presets: Mapping[str, Preset], given: Mapping[str, Any]
 ) -> Settings:
     """The same from ``given``, {flag: value}, in place of the command line."""

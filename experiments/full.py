@@ -12,7 +12,7 @@ import optax
 
 from configs.full import PRESETS
 from experiments import final_stage
-from experiments.checks import settle
+from experiments.checks import check_folder
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import confused, train_and_score
 from experiments.flags import RunConfig, launch, resolve
@@ -40,7 +40,7 @@ def main() -> None:
     settings, console = resolve(GROUPS, PRESETS), make_console()
     raw = load(settings, console)
     folder = run_folder(settings, raw, "full")
-    settle(settings, raw, folder)
+    check_folder(settings, raw, folder)
     if not (folder / "result.json").exists():
         with hold(folder), make_progress(console) as progress:
             session = open_session(settings, raw, console, progress)

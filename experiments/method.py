@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import final_stage
-from experiments.checks import settle
+from experiments.checks import check_folder
 from experiments.display import make_console, make_progress
 from experiments.distil_stage import distil
 from experiments.flags import Preset, resolve
@@ -38,7 +38,7 @@ def run_method(
     settings, console = resolve(groups, presets), make_console()
     raw = load(settings, console)
     folder = run_folder(settings, raw, name)
-    settle(settings, raw, folder)
+    check_folder(settings, raw, folder)
     if not (folder / "result.json").exists():
         with hold(folder), make_progress(console) as progress:
             session = open_session(settings, raw, console, progress)

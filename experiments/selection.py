@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from configs.selection import PRESETS
 from experiments import final_stage
-from experiments.checks import settle
+from experiments.checks import check_folder
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import (
     choose_step_size,
@@ -44,7 +44,7 @@ def main() -> None:
     settings, console = resolve(GROUPS, PRESETS), make_console()
     raw = load(settings, console)
     folder = run_folder(settings, raw, "random")
-    settle(settings, raw, folder)
+    check_folder(settings, raw, folder)
     if not (folder / "result.json").exists():
         with hold(folder), make_progress(console) as progress:
             session = open_session(settings, raw, console, progress)

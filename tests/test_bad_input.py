@@ -113,19 +113,19 @@ def test_folder_of_another_configuration_names_the_fields(tmp_path, raw):
     folder = tmp_path / "run"
     write_config(folder, settings(seed=3, out="elsewhere"), "0123")
     with pytest.raises(UserError, match="--fresh") as caught:
-        checks.settle(settings(), raw, folder)
+        checks.check_folder(settings(), raw, folder)
     message = str(caught.value)
     assert "seed 3 there, 0 here" in message and "data 0123 there" in message
     assert "elsewhere" not in message and "\n" not in message
     assert (folder / "config.json").exists()
     write_config(folder, settings(out="elsewhere"), raw.fingerprint)
-    checks.settle(settings(), raw, folder)  # where results go is no other configuration
+    checks.check_folder(settings(), raw, folder)  # where results go is no other configuration
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"values": 3}', '{"values": {"ipc": 1}}'])
 def test_config_that_is_none_is_written_again(tmp_path, raw, junk):
     (tmp_path / "config.json").write_text(junk)
-    checks.settle(settings(), raw, tmp_path)
+    checks.check_folder(settings(), raw, tmp_path)
 
 
 def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
@@ -133,7 +133,7 @@ def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
 
     write_config(tmp_path, settings(), raw.fingerprint)
     with runs.locked(tmp_path), pytest.raises(UserError, match="in use"):
-        checks.settle(settings(fresh=True), raw, tmp_path)
+        checks.check_folder(settings(fresh=True), raw, tmp_path)
     assert (tmp_path / "config.json").exists()
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from configs.mtt import PRESETS
 from experiments import expert_stage
-from experiments.checks import settle
+from experiments.checks import check_folder
 from experiments.display import make_progress
 from experiments.flags import PLACES, IpcConfig, RunConfig, define, help_text, resolve
 from experiments.mtt import GROUPS
@@ -203,9 +203,9 @@ def test_fresh(tmp_path):
     (folder / "checkpoints").mkdir(parents=True)
     for name in ("config.json", "result.json", "lock", "checkpoints/x"):
         (folder / name).write_text("")
-    settle(settings(*words), raw, folder)
+    check_folder(settings(*words), raw, folder)
     assert len(list(folder.iterdir())) == 4
-    settle(settings(*words, "--fresh"), raw, folder)
+    check_folder(settings(*words, "--fresh"), raw, folder)
     assert [p.name for p in folder.iterdir()] == ["lock"]
 
 

@@ -122,7 +122,7 @@ def load_config(path: Path) -> None:
     """What is done with an earlier config.json: of a run, and of experts."""
     asked = Settings({RunConfig: RunConfig(), IpcConfig: IpcConfig()}, {})
     _check_maps(path.parent, {"whiten": "zca", "mean": 1.0})
-    checks.settle(asked, tiny_raw(), path.parent)
+    checks.check_folder(asked, tiny_raw(), path.parent)
 
 
 def load_folder(path: Path) -> None:
