@@ -8,7 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 #: Rounds that a median is taken over; no more are begun once a side has spent ``ENOUGH`` seconds.
-ROUNDS, ENOUGH = 7, 60.0
+ROUNDS, ENOUGH = 7, 20.0
 
 
 class Side(NamedTuple):
