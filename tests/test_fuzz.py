@@ -79,7 +79,7 @@ def ends_well(call, path) -> bool:
 
 def npz(**arrays) -> bytes:
     out = io.BytesIO()
-    np.savez(out, allow_pickle=True, **arrays)
+    np.savez(out, **arrays)
     return out.getvalue()
 
 
