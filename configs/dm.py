@@ -5,7 +5,7 @@ paper  the public code's values: the defaults of DMConfig.
 
 PRESETS = {
     "paper": {("*", "*"): {"eval_every": 1000}},
-    "cpu": {("*", "*"): {"iterations": 1000, "batch_real": 64, "average": 0.95, "eval_every": 500}},
+    "cpu": {("*", "*"): {"iterations": 1000, "batch_real": 64, "eval_every": 250}},
     "quick": {
         ("*", "*"): {
             "iterations": 100,

@@ -14,7 +14,7 @@ cpu    two CPU cores, 12,000 images at IPC 1. Measured scores and minutes: resul
          shrinks their gradient (blood, seed 1, iteration 60: val 53.8 % at lr_img 1000, 64.3 at 200);
        - lr_lr 1e-5, lr_clip 0.05: at 1e-6 the step size is still on its way after hundreds of iterations; a change of
          at most 2 % an iteration (the default) took a hundred to reach its level.
-quick  a look at the whole pipeline on the phantom set in under three minutes; its scores are not to be quoted.
+quick  a look at the whole pipeline on the phantom set in a few minutes; its scores are not to be quoted.
 """
 
 PRESETS = {

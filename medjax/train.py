@@ -40,7 +40,7 @@ def each(function: Callable[..., Any]) -> Callable[..., Any]:
 def populate(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` over a leading axis of networks that a whole program trains: side by side on an accelerator; on a
     CPU dealt out to its devices (`use_cores`), one after the other on each. A network with a core to itself waits for
-    nobody: 5 networks of 8 images took 1.4 times as long one after the other on two cores.
+    nobody: 5 networks of 8 images took 1.25 times as long one after the other on two cores.
 
     What comes back lies on several devices: `settle` it before it goes into such a program again.
     """
