@@ -2,8 +2,8 @@
 
 paper  the public code's values; DC without augmentation and on 300 epochs, DSA with it and on 1,000. Expected: Table 1
        of the study (shared/paper/table1.csv), e.g. DC on bloodmnist 62.5 / 74.8 / 72.8 % at IPC 1 / 10 / 50.
-cpu    two CPU cores, fewer networks, smaller real batches, real images as the start. Not tuned. Blood set, IPC 1, seed 0:
-       results/cpu. No running average: at iteration 100 val was 69.7 % with one (--average=0.95), 70.1 without.
+cpu    two CPU cores, fewer networks, smaller real batches, real images as the start. Not tuned. Blood set, IPC 1,
+       seed 0: results/cpu. No running average: at iteration 100 val was 69.7 % with one (--average=0.95), 70.1 without.
 quick  a look at the whole pipeline on the phantom set; its scores are not to be quoted.
 """
 

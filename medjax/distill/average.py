@@ -1,5 +1,6 @@
 """A running average of the set, around any method (Polyak averaging): what a method matches is noisy, and its sets
-wander. Networks trained better on MTT's average than on its last set (configs/mtt.py), on DC's no better (configs/dc.py)."""
+wander. Networks trained better on MTT's average than on its last set (configs/mtt.py), no better on DC's
+(configs/dc.py)."""
 
 import dataclasses
 from collections.abc import Callable

@@ -9,15 +9,13 @@ none of the dropout between those.
 """
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.models.base import Model
+from medjax.models.base import Model, stateless
 from medjax.models.conv import conv2d, lowering
 from medjax.models.convnet import dense, uniform_fan_in
 
@@ -84,15 +82,5 @@ def alexnet(
     if size < 8:
         raise UserError(f"alexnet pools {size} px images away: give --size=8 or more")
     net = AlexNet(classes, config, conv)
-
-    def init(key: Array) -> tuple[Any, Any]:
-        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
-
-    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Any, Any]:
-        return net.apply({"params": params}, images), model_state
-
-    def features(params: Any, model_state: Any, images: Array) -> Any:
-        return net.apply({"params": params}, images, features=True)
-
     flops = forward_flops(config, size, channels, classes)
-    return Model(init, apply, flops, separable=True, features=features)
+    return stateless(net, flops, size, channels)

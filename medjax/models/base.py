@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -28,6 +29,21 @@ class Model(NamedTuple):
     flops: float
     separable: bool
     features: Callable[[PyTree, PyTree, Float[Array, "n h w c"]], Any] | None = None
+
+
+def stateless(net: nn.Module, flops: float, size: int, channels: int) -> Model:
+    """The Model of a Linen network without batch statistics, called as net(images, features=False)."""
+
+    def init(key: Array) -> tuple[PyTree, PyTree]:
+        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
+
+    def apply(params: PyTree, model_state: PyTree, images: Array, train: bool) -> tuple[Any, Any]:
+        return net.apply({"params": params}, images), model_state
+
+    def features(params: PyTree, model_state: PyTree, images: Array) -> Any:
+        return net.apply({"params": params}, images, features=True)
+
+    return Model(init, apply, flops, separable=True, features=features)
 
 
 def flattening(model: Model) -> Callable[[Float[Array, " p"]], PyTree]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.models.base import Model
+from medjax.models.base import Model, stateless
 from medjax.models.conv import LOWERINGS, conv2d, lowering
 
 
@@ -114,16 +114,5 @@ def convnet(config: ConvNetConfig, *, classes: int, size: int, channels: int) ->
             f"--depth {config.depth} pools {size} px images away; lower depth or raise size"
         )
     net = ConvNet(classes, config)
-
-    def init(key: Array) -> tuple[Any, Any]:
-        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
-
-    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Array, Any]:
-        logits: Any = net.apply({"params": params}, images)
-        return logits, model_state
-
-    def features(params: Any, model_state: Any, images: Array) -> Any:
-        return net.apply({"params": params}, images, features=True)
-
     flops = forward_flops(config, size, channels, classes)
-    return Model(init, apply, flops, separable=True, features=features)
+    return stateless(net, flops, size, channels)

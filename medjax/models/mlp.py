@@ -4,14 +4,12 @@ With 128 hidden units, 3 channels, 32 px and 8 classes: 410,888 parameters. No d
 """
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medjax.config import option
-from medjax.models.base import Model
+from medjax.models.base import Model, stateless
 from medjax.models.convnet import dense
 
 
@@ -39,15 +37,5 @@ class MLP(nn.Module):
 def mlp(config: MLPConfig, *, classes: int, size: int, channels: int) -> Model:
     """An MLP for ``size`` x ``size`` images."""
     net, width = MLP(classes, config), config.mlp_width
-
-    def init(key: Array) -> tuple[Any, Any]:
-        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
-
-    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Any, Any]:
-        return net.apply({"params": params}, images), model_state
-
-    def features(params: Any, model_state: Any, images: Array) -> Any:
-        return net.apply({"params": params}, images, features=True)
-
     flops = 2.0 * width * (size * size * channels + width + classes)
-    return Model(init, apply, flops, separable=True, features=features)
+    return stateless(net, flops, size, channels)

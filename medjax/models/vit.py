@@ -9,7 +9,6 @@ augmentation that keeps them from learning it by heart.
 """
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.models.base import Model
+from medjax.models.base import Model, stateless
 from medjax.models.conv import conv2d, lowering
 from medjax.models.convnet import dense, uniform_fan_in
 
@@ -95,15 +94,5 @@ def vit(config: ViTConfig, *, classes: int, size: int, channels: int, conv: str 
     if config.vit_width % config.vit_heads:
         raise UserError(f"vit_width {config.vit_width} is no multiple of {config.vit_heads} heads")
     net = ViT(classes, config, conv)
-
-    def init(key: Array) -> tuple[Any, Any]:
-        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
-
-    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Any, Any]:
-        return net.apply({"params": params}, images), model_state
-
-    def features(params: Any, model_state: Any, images: Array) -> Any:
-        return net.apply({"params": params}, images, features=True)
-
     flops = forward_flops(config, size, channels, classes)
-    return Model(init, apply, flops, separable=True, features=features)
+    return stateless(net, flops, size, channels)
