@@ -101,10 +101,10 @@ def evaluation(networks: int, images: int, epochs: int) -> Case:
     trainer = evaluate.trainer(config, model, CLASSES, augment)
     people = evaluate.population(config, jax.random.key(0), networks, epochs, jnp.array([0.01]))
     fresh = evaluate.start_networks(trainer, people)
-    first, last = jnp.int32(0), jnp.int32(epochs)
 
     def once() -> None:
-        jax.block_until_ready(evaluate.advance(trainer, people, data, fresh, first, last))
+        for _ in evaluate.train_networks(trainer, people, data, fresh):
+            pass
 
     return once, facts(cost.GRADIENT * model.flops * images * networks * epochs)
 

@@ -22,6 +22,9 @@ from medjax.types import Dataset, PyTree, Synthetic
 #: Test images a device call sees per network: bounds memory, like WORK_PER_CALL a constant.
 TEST_CHUNK = 64
 
+#: Schedules are as long as a multiple of this, so that one compiled program serves interim and final evaluations.
+SCHEDULE = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
@@ -86,10 +89,14 @@ def population(
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def start_networks(trainer: train.Trainer, people: Population) -> train.FitState:
     """Fresh networks, leading axis e."""
-    return jax.vmap(lambda k: train.start(trainer, jax.random.fold_in(k, 0)))(people.keys)
+    return train.in_groups(lambda _, keys: _start(trainer, keys), people.keys)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _start(trainer: train.Trainer, keys: Array) -> train.FitState:
+    return jax.vmap(lambda k: train.start(trainer, jax.random.fold_in(k, 0)))(keys)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -99,15 +106,15 @@ def advance(
     data: Dataset,
     state: train.FitState,
     first: Int[Array, ""],
-    last: Int[Array, ""],
+    last: Int[Array, " e"],
 ) -> train.FitState:
-    """Epochs ``first`` .. ``last`` - 1 of every network, in one program."""
+    """Epochs ``first`` .. ``last`` - 1 (each network's own) of a population, in one program."""
 
-    def one(key: Array, rates: Array, state: train.FitState) -> train.FitState:
+    def one(key: Array, rates: Array, state: train.FitState, last: Array) -> train.FitState:
         run_key = jax.random.fold_in(key, 1)
         return train.fit(trainer, run_key, state, data, rates, people.forget, first, last)
 
-    return train.populate(one)(people.keys, people.rates, state)
+    return train.populate(one)(people.keys, people.rates, state, last)
 
 
 def train_networks(
@@ -117,39 +124,56 @@ def train_networks(
     state: train.FitState,
     first: int = 0,
 ) -> Iterator[tuple[int, train.FitState]]:
-    """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call (some seconds)."""
+    """Train from epoch ``first`` to the end; yields (epochs done, state) every some seconds of work."""
     count, epochs = people.rates.shape
     epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
-    state = train.settle(state)
+    rest = -epochs % SCHEDULE
+    rates, forget = jnp.pad(people.rates, ((0, 0), (0, rest))), jnp.pad(people.forget, (0, rest))
     for begin in range(first, epochs, per_call):
         end = min(begin + per_call, epochs)
-        bounds = jnp.int32(begin), jnp.int32(end)
-        state = train.settle(advance(trainer, people, data, state, *bounds))
+
+        def call(
+            at_work: np.ndarray,
+            keys: Array,
+            rates: Array,
+            state: train.FitState,
+            begin: int = begin,
+            end: int = end,
+        ) -> train.FitState:
+            group, last = Population(keys, rates, forget), np.where(at_work, end, begin)
+            return advance(trainer, group, data, state, jnp.int32(begin), jnp.int32(last))
+
+        state = train.in_groups(call, people.keys, rates, state)
         yield end, jax.block_until_ready(state)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def probabilities(
-    model: Model, state: train.FitState, images: Float[Array, "n h w c"]
+    model: Model, params: PyTree, model_state: PyTree, images: Float[Array, "n h w c"]
 ) -> Float[Array, "e n k"]:
     """Class probabilities of every network."""
 
     def one(params: PyTree, model_state: PyTree) -> Array:
         return jax.nn.softmax(model.apply(params, model_state, images, False)[0])
 
-    return train.populate(one)(state.params, state.model_state)
+    return train.populate(one)(params, model_state)
 
 
 def predict(
     model: Model, state: train.FitState, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "e n k"]:
-    """Class probabilities of every network, ``TEST_CHUNK`` images at a time."""
-    parts = [
-        np.asarray(probabilities(model, state, images[i : i + TEST_CHUNK]))
-        for i in range(0, images.shape[0], TEST_CHUNK)
-    ]
-    return np.concatenate(parts, axis=1)
+    """Class probabilities of every network, ``TEST_CHUNK`` images at a time, the last of them filled up."""
+    count = images.shape[0]
+
+    def group(_: np.ndarray, params: PyTree, model_state: PyTree) -> np.ndarray:
+        parts = []
+        for first in range(0, count, TEST_CHUNK):
+            chosen = np.minimum(np.arange(first, first + TEST_CHUNK), count - 1)
+            parts.append(np.asarray(probabilities(model, params, model_state, images[chosen])))
+        return np.concatenate(parts, axis=1)[:, :count]
+
+    return train.in_groups(group, state.params, state.model_state)
 
 
 def score(

@@ -172,8 +172,11 @@ def train_group(
 def train_in_memory(
     trainer: train.Trainer, key: Array, data: Dataset, rate: float, *, experts: int, epochs: int
 ) -> Trajectories:
-    """All experts at once, kept in memory: for use from Python. Expert i draws from ``fold_in(key, i)``."""
+    """All experts, kept in memory: for use from Python. Expert i draws from ``fold_in(key, i)``."""
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(experts))
-    items = train_group(trainer, keys, data, rate, epochs=epochs)
-    rows = np.stack([item.snapshot for item in items if item.snapshot is not None])
+    size, groups = group_size(), []
+    for first in range(0, experts, size):
+        items = train_group(trainer, keys[first : first + size], data, rate, epochs=epochs)
+        groups.append(np.stack([item.snapshot for item in items if item.snapshot is not None]))
+    rows = np.concatenate(groups, axis=1)
     return Trajectories(lambda expert, epochs: rows[epochs, expert], experts, epochs)

@@ -1,7 +1,7 @@
 """How the tests run JAX, and the tiny things they share.
 
 Every signature of medjax is checked by beartype, shapes of arrays against each other are checked without promotion,
-and compiled programs are kept from one run of the tests to the next.
+and compiled programs are kept from one run of the tests to the next. pytest-xdist deals the tests out to processes.
 """
 
 import getpass
@@ -11,12 +11,17 @@ import tempfile
 
 import jax
 import jaxtyping
+import launching
 
 # Before any test module imports medjax. The tower: an int will do where a float is asked for, as for pyright.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook("medjax", CHECKER)
-# Programs here run for milliseconds and compile for seconds: made quickly, they take half the time in all.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", launching.XLA_FLAGS)
+# Each process has a cache of its own: JAX's entries are not written in one piece.
+CACHE = pathlib.Path(tempfile.gettempdir(), f"medjax-tests-{getpass.getuser()}")
+CACHE = pathlib.Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", CACHE))
+CACHE = CACHE / os.environ.get("PYTEST_XDIST_WORKER", "")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -30,9 +35,16 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    folder = pathlib.Path(tempfile.gettempdir(), f"medjax-tests-{getpass.getuser()}")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+
+#: Files whose tests look at the same finished runs.
+TOGETHER = ("test_launchers", "test_resume", "test_flags")
+
+
+def pytest_itemcollected(item):
+    """A file's tests share what they compile, and stay in one process."""
+    group = "runs" if item.path.stem in TOGETHER else item.path.stem
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_predict_in_chunks(net, tiny, monkeypatch):
     np.testing.assert_allclose(chunks, whole, atol=1e-6)
     np.testing.assert_allclose(whole.sum(-1), 1, atol=1e-5)
     assert np.ptp(whole, axis=1).min() > 1e-4
-    params = jax.tree.map(lambda a: a[1], state.params)
+    params = jax.tree.map(lambda a: jnp.asarray(a[1]), state.params)
     one = jax.nn.softmax(net.apply(params, {}, tiny.images[40:41], False)[0])
     np.testing.assert_allclose(whole[1, 40:41], one, atol=1e-5)
 
