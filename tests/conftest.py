@@ -41,10 +41,18 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 TOGETHER = ("test_launchers", "test_resume", "test_flags")
 
 
-def pytest_itemcollected(item):
-    """A file's tests share what they compile, and stay in one process."""
-    group = "runs" if item.path.stem in TOGETHER else item.path.stem
-    item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests share what they compile, and stay in one process. (Not --dist=loadgroup: xdist 3.8 marks groups in
+    a way that pytest 9.2 does not see.)"""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "runs" if pathlib.Path(file).stem in TOGETHER else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

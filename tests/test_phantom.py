@@ -24,7 +24,7 @@ def test_shapes_and_ranges(data):
 
 def test_bits_are_the_recorded_ones(data):
     # Results name this fingerprint. If NumPy's stream or the drawing changes on purpose, measure
-    # the set's difficulty again (see phantom's docstring) before recording the new one.
+    # the set's difficulty again (test_phantom_difficulty.py, slow) before recording the new one.
     assert data.fingerprint == "e81fad4b7f383af5"
     splits = {"train": data.train, "val": data.val, "test": data.test}
     assert fingerprint(**splits) == data.fingerprint
