@@ -49,6 +49,10 @@ def populate(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def dealt(*args: Any) -> Any:
         lanes = jax.tree.leaves(args)[0].shape[0]
+        if lanes > jax.local_device_count():
+            raise ValueError(
+                f"{lanes} networks for {jax.local_device_count()} devices: use in_groups"
+            )
         mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:lanes]), ("lanes",))
 
         def own(*mine: Any) -> Any:
@@ -67,14 +71,14 @@ def in_groups(program: Callable[..., PyTree], *networks: PyTree) -> PyTree:
     up with copies that are not at work (a bool for each) and whose results are dropped."""
     count = jax.tree.leaves(networks)[0].shape[0]
     size = jax.local_device_count() if jax.default_backend() == "cpu" else count
+    if size == count:
+        return settle(program(np.ones(count, bool), *networks))
     parts = []
     for first in range(0, count, size):
         lanes = np.arange(first, first + size)
         chosen = np.minimum(lanes, count - 1)
         group = jax.tree.map(lambda a, chosen=chosen: a[chosen], networks)
         parts.append(settle(program(lanes < count, *group)))
-    if size == count:
-        return parts[0]
     return jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
 
 

@@ -163,3 +163,13 @@ def test_learns(net, tiny):
     state = train.start(trainer, jax.random.key(0))
     end = whole_fit(trainer, jax.random.key(1), state, tiny, [0.03] * 30)
     assert end.loss < 0.1
+
+
+def test_more_networks_than_devices_are_refused():
+    """A CPU's program has a device for each; more of them would silently be dropped."""
+    function = train.populate(lambda x: x + 1)
+    np.testing.assert_array_equal(function(jnp.arange(2)), [1, 2])
+    with pytest.raises(ValueError, match="in_groups"):
+        function(jnp.arange(4))
+    done = train.in_groups(lambda at_work, x: jnp.where(at_work, function(x), -1), jnp.arange(5))
+    np.testing.assert_array_equal(done, [1, 2, 3, 4, 5])
