@@ -27,7 +27,11 @@ def read_npz(path: Path) -> RawDataset:
     one-hot [n, k], whole numbers; optionally class_names, strings. Labels with holes are renumbered, a file without
     val keys gives up a tenth of its training images; `notes` says what was done. Raises UserError for everything else.
     """
-    arrays = read_arrays(path, KEYS)
+    return from_arrays(path, read_arrays(path, KEYS))
+
+
+def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
+    """A data set from the arrays of such a file, under the same conditions; ``path`` is how errors call them."""
     needed = ["train_images", "train_labels", "test_images", "test_labels"]
     if any(key.startswith("val_") for key in arrays):
         needed += ["val_images", "val_labels"]

@@ -7,11 +7,12 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from medjax.data import integrated
 from medjax.data.catalog import CATALOG, STUDY, Entry, file_name, find, md5, url
 from medjax.data.download import Failed, Tell, checksum, download, line
-from medjax.data.npz import read_npz
+from medjax.data.npz import from_arrays, read_npz
 from medjax.data.phantom import phantom
 from medjax.data.tfds import read_tfds
 from medjax.errors import UserError
@@ -95,14 +96,51 @@ def fetch(
     return target
 
 
-def _named(entry: Entry, side: int, data_dir: Path | str | None, tell: Tell | None) -> RawDataset:
-    """A set of the catalog; what its labels are not is said."""
+def refuse_multi_label(entry: Entry) -> None:
+    """UserError for a named set whose images have several labels each."""
     if entry.task == "multi-label":
         raise UserError(
             f"{entry.name} has {len(entry.class_names)} labels that may hold together for one image; medjax distils"
             " sets with one class an image. Choose another set, or save one of its labels as an .npz of two classes."
         )
-    raw = read_npz(fetch(entry, side, data_dir, tell))
+
+
+def from_medmnist(train: Any, val: Any, test: Any) -> RawDataset:
+    """The same data set from the ``medmnist`` package's own objects: `BloodMNIST(split="train", ...)`, "val", "test".
+
+    What they hold in ``imgs`` (uint8) and ``labels`` is taken; their ``transform``, ``target_transform`` and ``as_rgb``
+    are not applied, because medjax does its own preprocessing, and `notes` says so. Raises UserError for a set with
+    several labels an image, a volume, and three objects that are not the three splits of one set.
+    """
+    parts = {"train": train, "val": val, "test": test}
+    stems = {f"{part.flag}{part.size_flag}" for part in parts.values()}
+    if len(stems) > 1 or any(part.split != split for split, part in parts.items()):
+        found = ", ".join(f"{part.flag}{part.size_flag} {part.split}" for part in parts.values())
+        raise UserError(f"expected train, val and test of one set of medmnist, got {found}.")
+    stem = stems.pop()
+    named = find(stem)
+    if named is None:
+        raise UserError(
+            f"{stem} of medmnist is no set of images that medjax knows: {', '.join(CATALOG)}."
+        )
+    refuse_multi_label(named[0])
+    arrays = {f"{split}_images": part.imgs for split, part in parts.items()}
+    arrays |= {f"{split}_labels": part.labels for split, part in parts.items()}
+    raw = _graded(named[0], from_arrays(Path(stem), arrays))
+    if any(part.transform or part.target_transform or part.as_rgb for part in parts.values()):
+        note = f"{stem}: transform, target_transform and as_rgb of medmnist are not applied."
+        raw = raw._replace(notes=(*raw.notes, note))
+    return raw
+
+
+def _named(entry: Entry, side: int, data_dir: Path | str | None, tell: Tell | None) -> RawDataset:
+    """A set of the catalog; what its labels are not is said."""
+    refuse_multi_label(entry)
+    return _graded(entry, read_npz(fetch(entry, side, data_dir, tell)))
+
+
+def _graded(entry: Entry, raw: RawDataset) -> RawDataset:
+    """A set of the catalog with a note where its classes are grades."""
     if entry.task == "ordinal":
         note = f"{entry.name} has ordered grades; they are taken as {len(entry.class_names)} plain classes."
         raw = raw._replace(notes=(*raw.notes, note))
