@@ -17,10 +17,12 @@ from medjax.types import RawDataset, RawSplit
 
 #: Side that images of mixed sizes are brought to.
 SIDE = 64
+#: The set whose builder is medjax's own.
+OURS = "med_mnist"
 
 
 def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
-    """The set that TFDS calls ``name`` ("colorectal_histology", "cifar10"); prepared there first if it is not yet.
+    """The set that TFDS calls ``name`` ("malaria", "med_mnist/bloodmnist"); prepared there first if it is not yet.
 
     data_dir: TFDS's data folder, default its own. A set with a test split gives up a tenth of train as val where it
     has none; one with train alone is split 70/10/20 by class. Raises UserError where it cannot be had or has no images
@@ -33,9 +35,15 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         raise UserError(
             f"tfds:{name} needs TensorFlow Datasets: pip install 'medjax[tfds]'"
         ) from error
+    if name.partition("/")[0] == OURS:
+        # Registers it; not above, because it reads with `sources`. A bare name would be the first of its sets.
+        ours = importlib.import_module("medjax.data.med_mnist")
+        ours.meant(name.partition("/")[2].partition(":")[0])
     try:
         builder: Any = tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
         builder.download_and_prepare()
+    except UserError:
+        raise  # med_mnist's own line
     except Exception as error:  # an unknown name, no network, a checksum: TFDS has a kind for each
         reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
         raise UserError(f"tfds:{name} cannot be prepared: {reason}") from error
