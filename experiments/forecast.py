@@ -18,13 +18,14 @@ class Costs(NamedTuple):
     """What a method counts before it starts.
 
     work: floating-point operations by phase, evaluation not among them. made: synthetic images at once in a step
-    that is differentiated again; real: images at once in one that is not.
+    that is differentiated again; real: images at once in one that is not. kept: bytes that an unroll keeps.
     """
 
     work: dict[str, float]
     iterations: int
     made: int
     real: int
+    kept: float = 0.0
 
 
 def estimate(session: Session, costs: Costs, rate: float) -> tuple[dict[str, float], float]:
@@ -35,7 +36,7 @@ def estimate(session: Session, costs: Costs, rate: float) -> tuple[dict[str, flo
     # float32 images on every device, and once more while they are made.
     copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
     data = 4 * copies * session.train.images.size
-    return seconds, cost.BASE_BYTES + data + step * session.model.flops
+    return seconds, cost.BASE_BYTES + data + costs.kept + step * session.model.flops
 
 
 def forecast(session: Session, costs: Costs) -> None:

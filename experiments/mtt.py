@@ -16,7 +16,7 @@ from medjax import cost, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
-from medjax.distill.mtt import MTTConfig, check, iteration_flops, mtt
+from medjax.distill.mtt import MTTConfig, check, iteration_flops, mtt, unrolled_flops
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig, group_size
 from medjax.models import ConvNetConfig
@@ -46,7 +46,9 @@ def costs(session: Session) -> Costs:
     }
     batch = (config.batch_syn or made) * config.meta_batch
     real = train.alive(experts.expert_batch, min(experts.experts, group_size()))
-    return Costs(work, config.iterations, batch, real)
+    forward = unrolled_flops(config, model, made)
+    kept = cost.STEP_BYTES * forward if cost.keeps(forward) else 0.0
+    return Costs(work, config.iterations, batch, real, kept)
 
 
 def plan(session: Session, folder: Path) -> Plan:

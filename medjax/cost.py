@@ -24,6 +24,17 @@ EFFICIENCY = 0.7
 #: again (measured with ConvNet-3-128: 3.4 and 10 MB an image of 0.1 GFLOP). And of a process without data.
 GRADIENT_BYTES, META_BYTES, BASE_BYTES = 0.034, 0.1, 6e8
 
+#: Bytes that an unrolled step keeps per floating-point operation of its images where nothing is computed again
+#: (measured: 3.3 MB an image), and what they may keep together: of an accelerator's memory, and on a CPU.
+STEP_BYTES, KEPT_SHARE, KEPT = 0.034, 0.25, 1e9
+
+
+def keeps(flops: float) -> bool:
+    """Whether an unroll whose forward passes take so many operations may keep what its derivative reads, instead of
+    computing every step again. Follows from configuration and device alone."""
+    stats = None if jax.default_backend() == "cpu" else jax.local_devices()[0].memory_stats()
+    return flops * STEP_BYTES <= (KEPT_SHARE * stats["bytes_limit"] if stats else KEPT)
+
 
 def work_per_call() -> float:
     """Floating-point operations of one device call here."""

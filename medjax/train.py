@@ -28,6 +28,9 @@ CPU_PIECE = 16
 #: Networks that a CPU trains at a time, at most.
 CORES = 8
 
+#: Name of the axis of a CPU's devices, one a core.
+LANES = "lanes"
+
 
 def each(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` over a leading axis, inside a step: side by side, or on a CPU one after the other. There a single
@@ -44,25 +47,48 @@ def populate(function: Callable[..., Any]) -> Callable[..., Any]:
 
     What comes back lies on several devices: `settle` it before it goes into such a program again.
     """
-    if jax.default_backend() != "cpu" or jax.local_device_count() == 1:
+    if lanes() == 1:
         return each(function)
 
     def dealt(*args: Any) -> Any:
-        lanes = jax.tree.leaves(args)[0].shape[0]
-        if lanes > jax.local_device_count():
-            raise ValueError(
-                f"{lanes} networks for {jax.local_device_count()} devices: use in_groups"
-            )
-        mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:lanes]), ("lanes",))
+        networks = jax.tree.leaves(args)[0].shape[0]
+        if networks > lanes():
+            raise ValueError(f"{networks} networks for {lanes()} devices: use in_groups")
 
         def own(*mine: Any) -> Any:
             out = function(*jax.tree.map(lambda a: a[0], mine))
             return jax.tree.map(lambda a: a[None], out)
 
-        spec = jax.P("lanes")
+        spec, mesh = jax.P(LANES), _mesh(networks)
         return jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(*args)
 
     return dealt
+
+
+def lanes() -> int:
+    """Devices among which one network's batch is dealt out: on a CPU all of them."""
+    return jax.local_device_count() if jax.default_backend() == "cpu" else 1
+
+
+def spread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, the same on each of the `lanes`, whose index ``lax.axis_index(LANES)`` tells it. Arguments and
+    result are whole on all of them; what a lane adds to a gradient is summed over the lanes. One student's images on
+    two cores: 1.2 times as fast as one program on both, for nothing waits but the sum."""
+    if lanes() == 1:
+        return function
+    return jax.shard_map(function, mesh=_mesh(lanes()), in_specs=jax.P(), out_specs=jax.P())
+
+
+def everywhere(tree: PyTree) -> PyTree:
+    """Inside a program: the tree on all lanes, where `spread` leaves what depends on it, so that a program that is
+    called again with what it gave back need not be compiled again."""
+    if lanes() == 1:
+        return tree
+    return lax.with_sharding_constraint(tree, jax.sharding.NamedSharding(_mesh(lanes()), jax.P()))
+
+
+def _mesh(lanes: int) -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.array(jax.local_devices()[:lanes]), (LANES,))
 
 
 def in_groups(program: Callable[..., PyTree], *networks: PyTree) -> PyTree:
@@ -149,9 +175,14 @@ def resume(trainer: Trainer, params: PyTree, model_state: PyTree) -> FitState:
     return FitState(params, model_state, trainer.tx.init(params), jnp.float32(jnp.nan))
 
 
+def cross_entropies(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
+    """Cross-entropy of each image; integer labels."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
 def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, ""]:
-    """Mean cross-entropy of integer labels."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    """Their mean."""
+    return cross_entropies(logits, labels).mean()
 
 
 def epoch_order(trainer: Trainer, key: Array, labels: Int[Array, " n"]) -> Int[Array, " n"]:

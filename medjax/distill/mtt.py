@@ -6,8 +6,9 @@ expert's later snapshot theta*_{t+M}:
     theta_{i+1} = theta_i - alpha * grad CE(A(S); theta_i)                                          (eq. 4)
     L = |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2                                    (eq. 5)
 
-The gradient of L goes through all N steps to the images S and the step size alpha. It is exact: `jax.checkpoint`
-recomputes each inner step on the way back, so memory is that of one step and N parameter vectors.
+The gradient of L goes through all N steps to the images S and the step size alpha. It is exact. What it reads of each
+step is kept where there is room (`cost.keeps`); else `jax.checkpoint` computes the step again on the way back, and
+memory is that of one step and N parameter vectors.
 
 Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (``raw`` is
 theirs), an iteration gone wrong is skipped, a start of the step size can be searched, and pairs are drawn
@@ -32,7 +33,7 @@ from medjax.distill.selection import select_real
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.train import Augment, each
+from medjax.train import Augment, each, everywhere
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: Losses whose median says what is normal, and how many of them it takes to say so.
@@ -115,7 +116,7 @@ def mtt(
         images, labels = select_real(key, data, ipc, classes)
         if config.init_images == "noise":
             images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        return State(
+        state = State(
             images,
             labels,
             jnp.float32(config.lr_init or 0.01),
@@ -124,6 +125,7 @@ def mtt(
             jnp.full(RECENT, jnp.nan),
             jnp.int32(0),
         )
+        return everywhere(state)
 
     def feed(key: Array, iterations: Int[Array, " K"]) -> Segments:
         return read_segments(trajectories, draws(config), key, iterations)
@@ -171,8 +173,14 @@ def mtt(
 
 def iteration_flops(config: MTTConfig, model: Model, images: int) -> float:
     """Floating-point operations of one iteration on ``images`` synthetic images."""
+    forward = unrolled_flops(config, model, images)
+    return (cost.SECOND_GRADIENT if cost.keeps(forward) else cost.META_STEP) * forward
+
+
+def unrolled_flops(config: MTTConfig, model: Model, images: int) -> float:
+    """Floating-point operations of the forward passes of an iteration's inner steps."""
     batch = config.batch_syn or images
-    return cost.META_STEP * model.flops * batch * config.inner_steps * config.meta_batch
+    return model.flops * batch * config.inner_steps * config.meta_batch
 
 
 def draws(config: MTTConfig) -> Draws:
@@ -211,7 +219,8 @@ def match(
     table_key, student_key = jax.random.split(key)
     table = minibatches(table_key, images.shape[0], config.batch_syn, config.inner_steps)
     synthetic = Synthetic(images, labels, step_size)
-    end = student(model, augment, student_key, synthetic, segment.start, table)
+    keep = cost.keeps(unrolled_flops(config, model, images.shape[0]))
+    end = student(model, augment, student_key, synthetic, segment.start, table, keep)
     return parameter_distance(end, segment.start, segment.target)
 
 

@@ -1,6 +1,6 @@
 """A student's SGD steps on a synthetic set, differentiable through all of them (the study's equation 4)."""
 
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,10 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
+from medjax import train
 from medjax.models.base import Model, flattening
-from medjax.train import Augment, batch_gradient
-from medjax.types import Dataset, Synthetic
+from medjax.train import Augment
+from medjax.types import PyTree, Synthetic
 
 
 def minibatches(key: Array, images: int, batch: int, steps: int) -> Int[Array, "N batch"]:
@@ -33,22 +34,42 @@ def student(
     synthetic: Synthetic,
     start: Float[Array, " p"],
     table: Int[Array, "N batch"],
+    keep: bool = False,
 ) -> Float[Array, " p"]:
-    """Where eq. 4 leads from ``start``, one step on each row of ``table``; differentiable to any order."""
+    """Where eq. 4 leads from ``start``, one step on each row of ``table``; differentiable to any order. keep: hold what
+    the derivative reads of every step in memory; else each step is computed again on the way back."""
     unravel = flattening(model)
-    whole = table.shape[1] == synthetic.labels.shape[0]
+    steps, batch = table.shape
+    whole = batch == synthetic.labels.shape[0]
+    lanes = train.lanes()
+    share = -(-batch // lanes)
 
-    @jax.checkpoint
-    def inner(theta: Any, xs: tuple[Array, Array]) -> tuple[Any, None]:
+    def loss(params: PyTree, images: Array, labels: Array, weights: Array) -> Array:
+        logits, _ = model.apply(params, {}, images, True)
+        return weights @ train.cross_entropies(logits, labels)
+
+    def inner(synthetic: Synthetic, theta: PyTree, xs: tuple[Array, Array]) -> tuple[PyTree, None]:
         key, chosen = xs
         images, labels = synthetic.images, synthetic.labels
         if not whole:
             images, labels = images[chosen], labels[chosen]
         if augment is not None:
             images = augment(key, images)
-        _, _, grads = batch_gradient(model, theta, {}, Dataset(images, labels))
+        weights = jnp.full(batch, 1 / batch)
+        if lanes > 1:
+            # This lane's images; what it lacks at the end is filled up with one that counts nothing.
+            mine = lax.axis_index(train.LANES) * share + jnp.arange(share)
+            weights = jnp.where(mine < batch, 1 / batch, 0.0)
+            mine = jnp.minimum(mine, batch - 1)
+            images, labels = images[mine], labels[mine]
+        # Under `spread` the sum over the lanes is part of a gradient to what all lanes share.
+        grads = jax.grad(loss)(theta, images, labels, weights)
         return jax.tree.map(lambda p, g: p - synthetic.step_size * g, theta, grads), None
 
-    keys = jax.random.split(key, table.shape[0])
-    theta, _ = lax.scan(inner, unravel(start), (keys, table))
-    return ravel_pytree(theta)[0]
+    def walk(synthetic: Synthetic, start: Array, keys: Array, table: Array) -> Array:
+        step = functools.partial(inner, synthetic)
+        step = step if keep else jax.checkpoint(step)
+        return ravel_pytree(lax.scan(step, unravel(start), (keys, table))[0])[0]
+
+    keys = jax.random.split(key, steps)
+    return train.spread(walk)(synthetic, start, keys, table)

@@ -54,9 +54,17 @@ def conv2d(
     if lowering != "im2col":
         raise ValueError(f"lowering {lowering!r} is not one of {LOWERINGS}")
     a, b, c, d = kernel.shape
+    patches = patches_of(x, (a, b), padding, stride)
+    rows = patches.reshape(-1, a * b * c) @ kernel.reshape(a * b * c, d)
+    return rows.reshape(*patches.shape[:3], d)
+
+
+def patches_of(
+    x: Float[Array, "h w n c"], window: tuple[int, int], padding: int, stride: int = 1
+) -> Float[Array, "h2 w2 n q"]:
+    """What a kernel of ``window`` a x b sees at each place, side by side: q = a * b * c."""
+    a, b = window
     padded = jnp.pad(x, ((padding, padding), (padding, padding), (0, 0), (0, 0)))
     h, w = padded.shape[0] - a + 1, padded.shape[1] - b + 1
     columns = [padded[i : i + h : stride, j : j + w : stride] for i in range(a) for j in range(b)]
-    patches = columns[0] if len(columns) == 1 else jnp.concatenate(columns, axis=-1)
-    rows = patches.reshape(-1, a * b * c) @ kernel.reshape(a * b * c, d)
-    return rows.reshape(*patches.shape[:3], d)
+    return columns[0] if len(columns) == 1 else jnp.concatenate(columns, axis=-1)

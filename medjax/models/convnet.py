@@ -10,13 +10,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.models.base import Model, stateless
-from medjax.models.conv import LOWERINGS, conv2d, lowering
+from medjax.models.conv import LOWERINGS, conv2d, lowering, patches_of
+from medjax.models.norm import Affine, instance_norm, norm_of_product
+
+#: Values a patch has at most where the norm goes into the kernel: of a first layer, 9 or 27.
+FEW = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,20 +53,6 @@ def dense(x: Float[Array, "*m f"], width: int, name: str) -> Float[Array, "*m d"
     return nn.Dense(width, kernel_init=init, bias_init=init, name=name)(x)
 
 
-class InstanceNorm(nn.Module):
-    """Per image and channel over h w, biased variance, eps 1e-5, affine."""
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "h w n c"]) -> Float[Array, "h w n c"]:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        shift = self.param("shift", nn.initializers.zeros, (x.shape[-1],))
-        mean = x.mean((0, 1), keepdims=True)
-        # One pass over memory rather than two; rounding may leave it a hair below zero.
-        variance = jnp.maximum((x * x).mean((0, 1), keepdims=True) - mean * mean, 0.0)
-        gain = lax.rsqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1)
-        return x * gain + (shift.reshape(1, 1, 1, -1) - mean * gain)
-
-
 def average_pool(x: Float[Array, "h w n c"]) -> Float[Array, "h2 w2 n c"]:
     """Mean of 2x2 squares; an odd last row or column is dropped."""
     h, w = x.shape[0] // 2, x.shape[1] // 2
@@ -83,12 +72,18 @@ class ConvNet(nn.Module):
             channels = x.shape[-1]
             init = uniform_fan_in(9 * channels)
             kernel = self.param(f"conv{block}_kernel", init, (3, 3, channels, self.config.width))
-            bias = self.param(f"conv{block}_bias", init, (self.config.width,))
+            # Part of the network's size and of its trajectories, but the norm takes any constant away.
+            self.param(f"conv{block}_bias", init, (self.config.width,))
             # The public MTT code pads the first convolution of one-channel images by 3 (28 px MNIST became 32).
             padding = 3 if block == 0 and channels == 1 else 1
-            x = conv2d(x, kernel, padding, lowering(self.config.conv, kernel.shape, len(x)))
-            x = nn.relu(InstanceNorm(name=f"norm{block}")(x + bias.reshape(1, 1, 1, -1)))
-            x = average_pool(x)
+            norm = Affine(name=f"norm{block}")(self.config.width)
+            how = lowering(self.config.conv, kernel.shape, len(x))
+            if how == "im2col" and 9 * channels <= FEW:
+                patches = patches_of(x, (3, 3), padding)
+                x = norm_of_product(patches, kernel.reshape(9 * channels, -1), *norm)
+            else:
+                x = instance_norm(conv2d(x, kernel, padding, how), *norm)
+            x = average_pool(nn.relu(x))
         x = x.transpose(2, 0, 1, 3).reshape(x.shape[2], -1)
         if features:
             return x

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float
 from medjax.config import option
 from medjax.models.base import Model
 from medjax.models.conv import conv2d, lowering
-from medjax.models.convnet import InstanceNorm, uniform_fan_in
+from medjax.models.convnet import uniform_fan_in
+from medjax.models.norm import Affine, instance_norm
 
 BLOCKS = (2, 2, 2, 2)
 MOMENTUM = 0.1
@@ -92,7 +93,7 @@ class ResNet(nn.Module):
         how = lowering(self.conv, shape, len(x), stride)
         x = conv2d(x, kernel, taps // 2, how, stride)
         if self.config.resnet_norm == "instance":
-            return InstanceNorm(name=f"{name}_norm")(x)
+            return instance_norm(x, *Affine(name=f"{name}_norm")(width))
         return BatchNorm(name=f"{name}_norm")(x, train)
 
 
