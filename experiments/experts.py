@@ -6,26 +6,15 @@ python -m experiments.experts --dataset=phantom --preset=quick
 from configs.mtt import PRESETS
 from experiments.display import make_console, make_progress
 from experiments.expert_stage import experts_folder, experts_seconds, train_experts
-from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch, names_of, resolve
+from experiments.flags import RunConfig, launch, names_of, resolve
+from experiments.forecast import forecast
+from experiments.mtt import GROUPS, costs
 from experiments.session import load, open_session
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.mtt import MTTConfig
-from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig
 from medjax.models import ConvNetConfig
 
-#: Those of `experiments.mtt`, so that the same words name the same experts.
-GROUPS = (
-    RunConfig,
-    IpcConfig,
-    PreprocessConfig,
-    ConvNetConfig,
-    ExpertsConfig,
-    MTTConfig,
-    EvalConfig,
-    InterimConfig,
-    OthersConfig,
-)
+#: All of `experiments.mtt`'s words are taken, so that the same ones name the same experts.
 SHOWN = names_of(RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
 SHOWN |= {
     "expert_span",
@@ -38,6 +27,7 @@ def main() -> None:
     raw = load(settings, console)
     with make_progress(console) as progress:
         session = open_session(settings, raw, console, progress)
+        forecast(session, costs(session))
         trajectories = train_experts(session)
     console.print(
         f"{trajectories.experts} experts, epochs 0 to {trajectories.epochs}, trained in "

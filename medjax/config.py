@@ -8,12 +8,17 @@ from medjax.errors import UserError
 
 
 def option(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float | None = None
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    below: float | None = None,
 ) -> Any:
-    """A dataclass field. help: one line, also shown by ``--help``. low: the smallest value allowed."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "low": low}
-    )
+    """A dataclass field. help: one line, also shown by ``--help``. low: the smallest value allowed. below: what values
+    must stay below."""
+    about = {"help": help, "choices": choices, "low": low, "below": below}
+    return dataclasses.field(default=default, metadata=about)
 
 
 def validate(config: Any) -> None:
@@ -34,3 +39,5 @@ def validate(config: Any) -> None:
             raise UserError(f"--{field.name}={value} is too large: the most is {2**32 - 1}")
         if low is not None and value < low:
             raise UserError(f"--{field.name}={value} is too small: the least is {low}")
+        if (below := field.metadata["below"]) is not None and value >= below:
+            raise UserError(f"--{field.name}={value} is too large: it must be below {below}")

@@ -222,6 +222,11 @@ def paper_rgb_lax() -> Run:
     return finished("rgb", "one", *PAPER, "--conv=lax", "--select=test")
 
 
+def paper_grey() -> Run:
+    """The same on two classes of grey images; the last iteration counts."""
+    return finished("grey", "one", *PAPER, "--conv=im2col", "--select=last")
+
+
 def other_grey() -> Run:
     """Everything set otherwise, on two classes of grey images; the last iteration counts."""
     return finished("grey", "one", *GREY)
@@ -232,7 +237,7 @@ def other_grey_lax() -> Run:
     return finished("grey", "one", *OTHER, "--conv=lax", "--select=val")
 
 
-RUNS = (paper_rgb, paper_rgb_lax, other_grey, other_grey_lax)
+RUNS = (paper_rgb, paper_rgb_lax, paper_grey, other_grey, other_grey_lax)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:

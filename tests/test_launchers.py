@@ -281,6 +281,7 @@ UNFIT = {
     "pooled away": (["--depth=4"], "depth"),
     "experts too short": (["--expert_epochs=1"], "epoch"),
     "ZCA too large": (["--size=128", "--whiten=zca"], "--whiten=normalise"),
+    "average of nothing": (["--average=1"], "--average=1"),
     "seed too large": ([f"--seed={2**70}"], "seed"),
 }
 

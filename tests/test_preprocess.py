@@ -135,3 +135,13 @@ def test_too_large_for_zca():
     message = str(caught.value)
     assert "\n" not in message and "--whiten=normalise" in message and "63" in message
     preprocess.fit(PreprocessConfig(size=64, whiten="normalise"), images)
+
+
+def test_normalise_a_block_at_a_time(monkeypatch):
+    """The same statistics from blocks, the last of them smaller, as from all images at once."""
+    images = np.random.default_rng(0).integers(0, 256, (11, 9, 9, 3), np.uint8)
+    config = PreprocessConfig(size=6, whiten="normalise")
+    whole = preprocess.fit(config, images)
+    monkeypatch.setattr(preprocess, "BLOCK", 4)
+    for a, b in zip(preprocess.fit(config, images)[2:], whole[2:], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)

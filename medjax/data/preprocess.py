@@ -47,13 +47,12 @@ class Preprocessor(NamedTuple):
 def resize(images: UInt8[np.ndarray, "n h w c"], size: int) -> Float[np.ndarray, "n s s c"]:
     """uint8 -> float32 in [0, 1], bilinear with half-pixel centres; antialiased only where an image shrinks."""
     n, h, w, c = images.shape
-    scaled = images.astype(np.float32) / np.float32(255)
     if (h, w) == (size, size):
-        return scaled
-    blocks = [
-        np.asarray(jax.image.resize(block, (len(block), size, size, c), "bilinear"))
-        for block in np.split(scaled, range(BLOCK, n, BLOCK))
-    ]
+        return images.astype(np.float32) / np.float32(255)
+    blocks = []
+    for block in np.split(images, range(BLOCK, n, BLOCK)):
+        scaled = block.astype(np.float32) / np.float32(255)
+        blocks.append(np.asarray(jax.image.resize(scaled, (len(block), size, size, c), "bilinear")))
     return np.concatenate(blocks)
 
 
@@ -65,16 +64,23 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
     """
     c, size = images.shape[-1], config.size
     d = size * size * c
+    # A block at a time: resized floats of all images would be many times what a run needs.
+    blocks = np.split(images, range(BLOCK, len(images), BLOCK))
     if config.whiten == "normalise":
-        values = resize(images, size).astype(np.float64)
-        mean, std = values.mean((0, 1, 2)), np.maximum(values.std((0, 1, 2)), 1e-3)
+        places = len(images) * size * size
+        total, squares = np.zeros(c), np.zeros(c)
+        for block in blocks:
+            total += resize(block, size).sum((0, 1, 2), dtype=np.float64)
+        mean = total / places
+        for block in blocks:
+            squares += ((resize(block, size) - mean) ** 2).sum((0, 1, 2))
+        std = np.maximum(np.sqrt(squares / places), 1e-3)
         return Preprocessor("normalise", size, *(_f32(a) for a in (mean, 1 / std, std)))
     if d > ZCA_LIMIT:
         raise UserError(
             f"ZCA of {size} px images with {c} channels needs {d} x {d} matrices (limit {ZCA_LIMIT}): "
             f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / c) ** 0.5)}"
         )
-    blocks = np.split(images, range(BLOCK, len(images), BLOCK))
     total, scatter = np.zeros(d), np.zeros((d, d))
     for block in blocks:
         total += resize(block, size).reshape(len(block), d).sum(0, dtype=np.float64)

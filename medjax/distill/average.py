@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from medjax.config import option
+from medjax.config import option, validate
 from medjax.distill.base import Distiller
-from medjax.errors import UserError
 from medjax.types import Dataset, PyTree, Synthetic
 
 
@@ -20,7 +19,7 @@ class AverageConfig:
     """What is kept of the sets on the way."""
 
     average: float = option(
-        0.0, "decay of the running average that is kept; 0: the last set", low=0
+        0.0, "decay of the running average that is kept; 0: the last set", low=0, below=1
     )
 
 
@@ -42,8 +41,7 @@ def begin(distiller: Distiller, inner: Any) -> State:
 def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
     """The method with the average in its state and as its result. The first iterations use a smaller decay, so that the
     start is soon forgotten. Raises UserError for a decay that forgets nothing."""
-    if config.average >= 1:
-        raise UserError(f"--average={config.average} must be below 1, like 0.97")
+    validate(config)
     if not config.average:
         return distiller
 
