@@ -1,8 +1,8 @@
 """The stage that trains expert trajectories and keeps them: one checkpoint an expert, shared by all runs."""
 
+import contextlib
 import dataclasses
 import functools
-import os
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.display import track
 from experiments.session import Session, hold
-from medjax import checkpoints, experts, runs, train
+from medjax import checkpoints, experts, memory, runs, train
 from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
 from medjax.errors import UserError
@@ -92,8 +92,10 @@ def _check_maps(folder: Path, maps: dict) -> None:
 
 def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectories:
     """Trajectories from a folder; whole experts are cached in at most half of the memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    room = max(1, int(memory / 2 / ((epochs + 1) * parameters * 4)))
+    longest = max(
+        (_length(path) for path in folder.glob("expert-*-e" + "[0-9]" * 4)), default=epochs + 1
+    )
+    room = max(1, int(memory.total() / 2 / (longest * parameters * 4)))
 
     @functools.lru_cache(maxsize=room)
     def expert(index: int) -> np.ndarray:
@@ -121,9 +123,13 @@ def _newest(folder: Path, index: int) -> Path | None:
     return max(folder.glob(f"expert-{index:04d}-e" + "[0-9]" * 4), default=None)
 
 
+def _length(path: Path) -> int:
+    """Snapshots of a trajectory, by its name."""
+    return int(path.name[-4:]) + 1
+
+
 def _read(path: Path, parameters: int) -> np.ndarray:
-    rows = int(path.name[-4:]) + 1
-    return checkpoints.load(path, np.empty((rows, parameters), np.float32))
+    return checkpoints.load(path, np.empty((_length(path), parameters), np.float32))
 
 
 def _stored(folder: Path, index: int, session: Session) -> int:
@@ -142,8 +148,8 @@ def _stored(folder: Path, index: int, session: Session) -> int:
 def _train_group(session, folder, group, members, missing, epochs, update) -> None:
     """Train one fixed group and keep its missing experts. Every finished epoch is on disk until the group is whole."""
     count = parameter_count(session.model)
-    partial = folder / f"group-{group:04d}"
-    rows = _rows(folder, partial, members, missing, count)
+    partial = folder / ("group-" + "-".join(f"{i:04d}" for i in members))
+    rows = _rows(folder, members, missing, count)
     keys = jax.vmap(lambda i: jax.random.fold_in(session.key("experts"), i))(jnp.array(members))
     config, begin = session.settings.groups[experts.ExpertsConfig], time.monotonic()
     position = update_base = None
@@ -175,10 +181,18 @@ def _train_group(session, folder, group, members, missing, epochs, update) -> No
         checkpoints.save(path, stacked[: epochs + 1, members.index(index)])
         if old is not None and old != path:
             shutil.rmtree(old)
-    shutil.rmtree(partial, ignore_errors=True)
+    for path, others in _partials(folder):
+        if set(others) <= set(members):
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def _rows(folder, partial, members, missing, parameters) -> list[np.ndarray]:
+def _partials(folder: Path) -> list[tuple[Path, list[int]]]:
+    """What killed runs left of unfinished groups: folders of epochs, each with the experts whose snapshots it holds."""
+    found = sorted(folder.glob("group-*"))
+    return [(path, [int(i) for i in path.name.split("-")[1:]]) for path in found]
+
+
+def _rows(folder, members, missing, parameters) -> list[np.ndarray]:
     """Snapshots [g, p] that a group can go on from: shorter trajectories of its members, then a killed run's epochs."""
     rows: list[np.ndarray] = []
     shorter = [_newest(folder, i) for i in missing]
@@ -187,10 +201,19 @@ def _rows(folder, partial, members, missing, parameters) -> list[np.ndarray]:
         # The other members of the group only fill their place in the vmap.
         lanes = [loaded[missing.index(i)] if i in missing else loaded[0] for i in members]
         rows = list(np.stack([lane[: min(map(len, loaded))] for lane in lanes], axis=1))
-    like = np.empty((len(members), parameters), np.float32)
-    while (path := partial / f"{len(rows):08d}").is_dir():
-        try:
-            rows.append(checkpoints.load(path, like))
-        except checkpoints.Damaged:
-            break
+    # Not only of this very group: a run that was killed while it stored its experts has some of them less to train now,
+    # and another machine may group them otherwise.
+    partials = [(path, there) for path, there in _partials(folder) if set(members) <= set(there)]
+    while (row := _row(partials, len(rows), members, parameters)) is not None:
+        rows.append(row)
     return rows
+
+
+def _row(partials, epoch: int, members: list[int], parameters: int) -> np.ndarray | None:
+    """The members' snapshots [g, p] after an epoch, from the first folder that has them whole."""
+    for folder, there in partials:
+        if (path := folder / f"{epoch:08d}").is_dir():
+            with contextlib.suppress(checkpoints.Damaged):
+                kept = checkpoints.load(path, np.empty((len(there), parameters), np.float32))
+                return kept[[there.index(i) for i in members]]
+    return None

@@ -51,6 +51,10 @@ def load(path: Path, like: PyTree) -> Any:
         written = metadata["sha256"] if isinstance(metadata, dict) else None
     except Exception as error:  # orbax raises many kinds for a folder cut short
         raise Damaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    # orbax gives back what is there, whatever was asked for: another number of networks, say.
+    shapes = [[(a.shape, a.dtype) for a in jax.tree.leaves(t)] for t in (tree, shape)]
+    if shapes[0] != shapes[1]:
+        raise Damaged(f"{path} holds arrays of other shapes")
     if digest(tree) != written:
         raise Damaged(f"{path} does not match its checksum")
     return tree

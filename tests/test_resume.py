@@ -1,7 +1,6 @@
 """Runs that are killed, damaged or extended end as if nothing had happened, bit for bit."""
 
 import os
-import re
 import signal
 import time
 from collections import Counter
@@ -117,7 +116,7 @@ def test_finished_run_leaves_no_litter(killed):
     """Nothing but results: no networks in training, no temporary files, no half checkpoints."""
     left = {p.name for p in killed[0].folder.parent.rglob("*")}
     assert not [name for name in left if "tmp" in name]
-    assert not [name for name in left if re.fullmatch(r"group-\d{4}", name)]
+    assert not [name for name in left if name.startswith("group-")]
     folder = killed[0].folder / "evaluations"
     assert all(p.suffix == ".json" for p in folder.iterdir())
 
