@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -12,7 +11,6 @@ from experiments.eval_stage import choose_step_size, confused, final_scores
 from experiments.others import score_others
 from experiments.session import Session
 from medjax import evaluate, runs, share
-from medjax.data import preprocess
 from medjax.report.figures import curves
 from medjax.report.gallery import gallery, strip
 from medjax.report.table import print_result
@@ -43,8 +41,6 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     """
     raw, select = session.raw, session.settings.groups[evaluate.InterimConfig].select
     iteration, synthetic = selected(folder, select)
-    in_range = preprocess.into_range(session.pre, synthetic.images)
-    synthetic = synthetic._replace(images=jnp.asarray(in_range))
     share.save(
         folder / "synthetic.npz",
         synthetic,
@@ -63,7 +59,8 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         choose_step_size(session, folder, "chosen-on-val", synthetic) if collapsed else None
     )
     test = session.test()
-    shared = share.as_shared(share.load(folder / "synthetic.npz"))
+    written = share.load(folder / "synthetic.npz")
+    shared = share.as_shared(written)
     sets = {"test": synthetic, "test_uint8": shared, "start": start}
     result = {
         **describe(session, method, session.ipc),
@@ -90,7 +87,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     result["warnings"] = warnings
     rows = runs.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
-    draw(session, folder, synthetic, rows, f"{method}, {raw.name}, ipc {session.ipc}")
+    draw(session, folder, written, rows, f"{method}, {raw.name}, ipc {session.ipc}")
     runs.write_json(folder / "result.json", result)
 
 
@@ -155,14 +152,14 @@ def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str]
 
 
 def draw(
-    session: Session, folder: Path, synthetic: Synthetic, rows: list[dict], title: str
+    session: Session, folder: Path, made: share.SharedSet, rows: list[dict], title: str
 ) -> None:
     """gallery.png, strip.png and curves.png."""
     raw, k = session.raw, session.classes
-    images = preprocess.to_uint8(session.pre, synthetic.images)
     shown = min(5, *(int((raw.train.labels == c).sum()) for c in range(k)))
     real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
-    mine = np.stack([images[np.asarray(synthetic.labels) == c] for c in range(k)])
+    labels = np.asarray(made.synthetic.labels)
+    mine = np.stack([made.images_uint8[labels == c] for c in range(k)])
     gallery(folder / "gallery.png", real, mine, raw.class_names, title)
     snapshots = []
     for path in sorted((folder / "snapshots").glob("*.npz")):

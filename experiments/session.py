@@ -185,13 +185,14 @@ def fitted(
 ) -> preprocess.Preprocessor:
     """The fitted preprocessing, from its file if an earlier command left one (ZCA takes some seconds to fit)."""
     names = ("mean", "forward", "inverse")
-    if path.is_file():
-        with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
-            kept = read_arrays(path, names)
-            return preprocess.Preprocessor(config.whiten, config.size, *(kept[n] for n in names))
-    pre = preprocess.fit(config, raw.train.images)
-    runs.write_arrays(path, **{n: getattr(pre, n) for n in names})
-    return pre
+    with runs.locked(path.parent, wait=True):  # several runs on one set may begin at once
+        if path.is_file():
+            with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
+                kept = [read_arrays(path, names)[n] for n in names]
+                return preprocess.Preprocessor(config.whiten, config.size, *kept)
+        pre = preprocess.fit(config, raw.train.images)
+        runs.write_arrays(path, **{n: getattr(pre, n) for n in names})
+        return pre
 
 
 def random_start(session: Session) -> Synthetic:

@@ -102,15 +102,15 @@ def environment() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold a folder against a second process. The system drops the lock when its process ends, however it ends.
 
-    Raises UserError if another process holds it.
+    wait: for another process that holds it; else that is a UserError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             handle.seek(0)
             owner = handle.read().strip() or "unknown"

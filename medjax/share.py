@@ -1,8 +1,8 @@
 """A distilled set as one .npz file with everything its user needs: images, labels, step size, preprocessing, names.
 
-Keys: ``images`` float32 [m, s, s, c] in model space; ``images_uint8`` the same inverted, clipped and rounded, for the
-eye and for sharing (a run brings images into range first, `medjax.data.preprocess.into_range`); ``labels`` int32 [m];
-``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean``,
+Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
+can hold (`medjax.data.preprocess.into_range`), inverted and rounded, for the eye and for sharing; ``labels`` int32
+[m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean``,
 ``preprocess_forward``, ``preprocess_inverse`` (see `medjax.data.preprocess.Preprocessor`); and the strings ``method``,
 ``model``, ``dataset``, ``fingerprint``. No pickled objects.
 """
@@ -46,7 +46,7 @@ def save(
     write_arrays(
         path,
         images=synthetic.images,
-        images_uint8=preprocess.to_uint8(pre, synthetic.images),
+        images_uint8=preprocess.to_uint8(pre, preprocess.into_range(pre, synthetic.images)),
         labels=synthetic.labels,
         step_size=synthetic.step_size,
         class_names=np.array(class_names),
