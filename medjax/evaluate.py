@@ -125,6 +125,7 @@ def train_networks(
     first: int = 0,
 ) -> Iterator[tuple[int, train.FitState]]:
     """Train from epoch ``first`` to the end; yields (epochs done, state) every some seconds of work."""
+    data = train.settle(data)  # what a distillation leaves lies on several devices of a CPU
     count, epochs = people.rates.shape
     epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
