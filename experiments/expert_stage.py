@@ -134,7 +134,7 @@ def _stored(folder: Path, index: int, session: Session) -> int:
     try:
         return len(_read(path, parameter_count(session.model))) - 1
     except checkpoints.Damaged as error:
-        session.console.print(f"note: {error}; this expert is trained again")
+        session.note(f"{error}; this expert is trained again")
         shutil.rmtree(path)
         return 0
 
@@ -143,7 +143,8 @@ def _train_group(session, folder, group, members, missing, epochs, update) -> No
     """Train one fixed group and keep its missing experts. Every finished epoch is on disk until the group is whole."""
     count = parameter_count(session.model)
     partial = folder / f"group-{group:04d}"
-    rows = _rows(folder, partial, members, missing, count)
+    rows = _rows(folder, partial, members, missing, count, session.note)
+    runs.write_json(partial / "members.json", members)
     keys = jax.vmap(lambda i: jax.random.fold_in(session.key("experts"), i))(jnp.array(members))
     config, begin = session.settings.groups[experts.ExpertsConfig], time.monotonic()
     position = update_base = None
@@ -178,7 +179,7 @@ def _train_group(session, folder, group, members, missing, epochs, update) -> No
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _rows(folder, partial, members, missing, parameters) -> list[np.ndarray]:
+def _rows(folder, partial, members, missing, parameters, tell) -> list[np.ndarray]:
     """Snapshots [g, p] that a group can go on from: shorter trajectories of its members, then a killed run's epochs."""
     rows: list[np.ndarray] = []
     shorter = [_newest(folder, i) for i in missing]
@@ -187,10 +188,19 @@ def _rows(folder, partial, members, missing, parameters) -> list[np.ndarray]:
         # The other members of the group only fill their place in the vmap.
         lanes = [loaded[missing.index(i)] if i in missing else loaded[0] for i in members]
         rows = list(np.stack([lane[: min(map(len, loaded))] for lane in lanes], axis=1))
-    like = np.empty((len(members), parameters), np.float32)
-    while (path := partial / f"{len(rows):08d}").is_dir():
+    first, before = len(rows), runs.read_json(partial / "members.json")
+    known = before if isinstance(before, list) and all(i in before for i in members) else []
+    like = np.empty((len(known), parameters), np.float32)
+    while known and (path := partial / f"{len(rows):08d}").is_dir():
         try:
-            rows.append(checkpoints.load(path, like))
-        except checkpoints.Damaged:
+            rows.append(checkpoints.load(path, like)[[known.index(i) for i in members]])
+        except checkpoints.Damaged as error:
+            tell(f"{error}; the experts go on from the epoch before it")
             break
+    if (
+        known != members
+    ):  # some were already kept when the run was killed, or nobody knows whose rows these are
+        shutil.rmtree(partial, ignore_errors=True)
+        for epoch in range(first, len(rows)):
+            checkpoints.save(partial / f"{epoch:08d}", rows[epoch])
     return rows

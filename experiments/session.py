@@ -63,6 +63,17 @@ class Session(NamedTuple):
     def ipc(self) -> int:
         return self.settings.groups[IpcConfig].ipc
 
+    def note(self, text: str) -> None:
+        """Say what a user should know, on one line however long it is."""
+        self.console.print(f"note: {text}", soft_wrap=True)
+
+    def resumed(self, what: str, done: int, total: int, logged: int) -> None:
+        """Say where something goes on. logged: how far the log says that it had come before."""
+        text = f"{what} goes on after {done} of {total}"
+        if logged > done:  # killed before it could save, or the save is missing or damaged
+            text += f"; the log reaches {logged}, and what lies between is done again"
+        self.note(text)
+
     def test(self) -> Dataset:
         return preprocess.to_device(self.pre, self.raw.test)
 
