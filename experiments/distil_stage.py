@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.display import track
-from experiments.eval_stage import evaluate_set
+from experiments.eval_stage import evaluate_set, read_table
 from experiments.session import Session
 from medjax import checkpoints, cost, evaluate, metrics, runs
 from medjax.data import preprocess
+from medjax.data.npz import read_arrays
 from medjax.distill import Distiller, run
+from medjax.errors import UserError
 from medjax.types import Synthetic
 
 #: The score that chooses an iteration on each split; the public codes take the best test accuracy.
@@ -33,17 +35,27 @@ def distil(
     flops: of one iteration, for the size of a device call. prepare: (state) -> state, once, before the first
     iteration. Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/.
     """
-    every = session.settings.groups[evaluate.InterimConfig].eval_every
+    config = session.settings.groups[evaluate.InterimConfig]
+    every = config.eval_every
     chunk = cost.divisor(every, cost.work_per_call() / flops)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
-    found = checkpoints.load_latest(folder / "checkpoints", fresh)
+    found = checkpoints.load_latest(folder / "checkpoints", fresh, session.note)
+    if found and (gone := _lost(folder, config, found[0])):
+        session.note(f"{gone} is missing or damaged; the distillation is done again to get it back")
+        found = None
     if found is None:
         found = 0, prepare(fresh) if prepare else fresh
         _snapshot(session, folder, 0, distiller.extract(found[1]))
         checkpoints.save_step(folder / "checkpoints", *found)
-    first, held = found
+    # Onto the devices on which a step leaves its state, or the second device call would be compiled anew.
+    first, held = (
+        found[0],
+        jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), found[1], fresh),
+    )
     rows = [r for r in runs.read_log(folder / "log.jsonl") if r["phase"] == "distill"]
-    skipped = max((r["skipped"] for r in rows if r["iteration"] <= first), default=0)
+    skipped = max((r.get("skipped", 0) for r in rows if r["iteration"] <= first), default=0)
+    if rows and first < iterations:
+        session.resumed("distillation", first, iterations, max(r["iteration"] for r in rows))
     accuracy = ""
     if first and (first % every == 0 or first == iterations):
         accuracy = _interim(session, folder, first, distiller.extract(held))
@@ -78,8 +90,7 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. One line for the bar."""
     config = session.settings.groups[evaluate.InterimConfig]
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
-    path = folder / "candidates" / f"{iteration:08d}.npz"
-    runs.write_arrays(path, **synthetic._asdict())
+    runs.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
     _snapshot(session, folder, iteration, synthetic)
     split = "test" if config.select == "test" else "val"
     begin = time.monotonic()
@@ -100,7 +111,7 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     rows = runs.read_log(folder / "log.jsonl")
     if not any(r["phase"] == "interim" and r["iteration"] == iteration for r in rows):
         runs.append_log(folder / "log.jsonl", phase="interim", **log)
-    best = selected(folder, config.select)[0]
+    best = _best(folder, config.select)
     for old in (folder / "candidates").glob("*.npz"):
         if int(old.stem) not in (best, iteration):
             old.unlink()
@@ -115,13 +126,36 @@ def _snapshot(session: Session, folder: Path, iteration: int, synthetic: Synthet
 
 
 def selected(folder: Path, select: str) -> tuple[int, Synthetic]:
-    """The iteration that ``select`` names among the interim evaluations, and its set. The first of equals wins."""
+    """The iteration that ``select`` names among the interim evaluations, and its set."""
+    best = _best(folder, select)
+    kept = read_arrays(_candidate(folder, best), Synthetic._fields)
+    return best, Synthetic(*(jnp.asarray(kept[name]) for name in Synthetic._fields))
+
+
+def _best(folder: Path, select: str) -> int:
+    """The iteration that ``select`` names among the interim evaluations. The first of equals wins."""
     scored = []
     for path in sorted((folder / "evaluations").glob("interim-*.json")):
-        table = runs.read_json(path)
-        rows = [metrics.Scores(*(np.nan if v is None else v for v in r)) for r in table["scores"]]
-        mean = metrics.summary(rows)[CRITERION[select]]["mean"]
-        scored.append((int(path.stem.split("-")[1]), mean))
-    best = scored[-1][0] if select == "last" else max(scored, key=lambda pair: pair[1])[0]
-    with np.load(folder / "candidates" / f"{best:08d}.npz", allow_pickle=False) as z:
-        return best, Synthetic(*(jnp.asarray(z[name]) for name in Synthetic._fields))
+        if table := read_table(path):
+            mean = metrics.summary(table["scores"])[CRITERION[select]]["mean"]
+            scored.append((int(path.stem.split("-")[1]), mean))
+    return scored[-1][0] if select == "last" else max(scored, key=lambda pair: pair[1])[0]
+
+
+def _candidate(folder: Path, iteration: int) -> Path:
+    return folder / "candidates" / f"{iteration:08d}.npz"
+
+
+def _lost(folder: Path, config: evaluate.InterimConfig, first: int) -> Path | None:
+    """A file of an iteration before ``first`` that the end of the run needs, and that nobody can read any more."""
+    done = range(config.eval_every, first, config.eval_every)
+    for iteration in done:
+        path = folder / "evaluations" / f"interim-{iteration:08d}.json"
+        if read_table(path) is None:
+            return path
+    if done and (best := _best(folder, config.select)) in done:
+        try:
+            read_arrays(_candidate(folder, best))
+        except UserError:
+            return _candidate(folder, best)
+    return None

@@ -3,6 +3,7 @@
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,13 +56,19 @@ def train_and_score(
     about: what evaluations/NAME.json says beside the scores.
     """
     work, path = (folder / "evaluations" / n for n in (name, f"{name}.json"))
-    if (known := runs.read_json(path)) is not None:
-        scores = [metrics.Scores(*(_number(v) for v in row)) for row in known["scores"]]
+    if path.exists() and read_table(path) is None:
+        session.note(f"{path} cannot be read; this evaluation is done again")
+    if (known := read_table(path)) is not None:
+        scores = known["scores"]
     else:
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
-        first, held = checkpoints.load_latest(work, fresh) or (0, fresh)
+        first, held = checkpoints.load_latest(work, fresh, session.note) or (0, fresh)
         total = people.rates.shape[1]
+        if first:
+            rows = runs.read_log(folder / "log.jsonl")
+            logged = [r.get("epoch", 0) for r in rows if r.get("name") == name]
+            session.resumed(f"evaluation {name}", first, total, max(logged, default=0))
         update = track(session.progress, f"evaluate {name}", total, first)
         for done, state in evaluate.train_networks(trainer, people, data, held, first):
             now = time.monotonic()
@@ -124,18 +131,28 @@ def final_scores(
 
 def gathered(folder: Path, names: list[str]) -> dict:
     """The scores of several finished evaluations as one: {score: {mean, std, n}}."""
-    tables = [runs.read_json(folder / "evaluations" / f"{name}.json") for name in names]
-    rows = [metrics.Scores(*map(_number, row)) for table in tables for row in table["scores"]]
-    return metrics.summary(rows)
+    tables = [read_table(folder / "evaluations" / f"{name}.json") for name in names]
+    return metrics.summary([row for table in tables if table for row in table["scores"]])
 
 
 def confused(folder: Path, names: list[str]) -> list[list[int]]:
     """Counts [true class][predicted class] over all networks of several finished evaluations."""
-    tables = [runs.read_json(folder / "evaluations" / f"{name}.json") for name in names]
-    counts = [np.sum(table["confusion"], axis=0) for table in tables if "confusion" in table]
+    tables = [read_table(folder / "evaluations" / f"{name}.json") for name in names]
+    counts = [table["confusion"].sum(axis=0) for table in tables if table and "confusion" in table]
     return np.sum(counts, axis=0).tolist() if counts else []
 
 
-def _number(value: float | None) -> float:
-    """JSON has no NaN: null stands for it."""
-    return float("nan") if value is None else value
+def read_table(path: Path) -> dict[str, Any] | None:
+    """A finished evaluation: ``scores``, one `Scores` a network, and ``confusion`` [network, true, predicted] where it
+    was counted. None where there is no such file, or one that cannot be read."""
+    found = runs.read_json(path)
+    try:
+        # JSON has no NaN: null stands for it.
+        rows = np.array(found["scores"], float).reshape(-1, len(metrics.Scores._fields))
+        table: dict[str, Any] = {"scores": [metrics.Scores(*row) for row in rows.tolist()]}
+        if "confusion" in found:
+            counts = np.array(found["confusion"], np.int64)
+            table["confusion"] = counts.reshape(len(rows), *counts.shape[-1:] * 2)
+    except (TypeError, KeyError, ValueError, IndexError, OverflowError):
+        return None
+    return table if len(rows) else None

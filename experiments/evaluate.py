@@ -11,7 +11,7 @@ import numpy as np
 from configs.mtt import PRESETS
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
-from experiments.final_stage import describe, phase_seconds
+from experiments.final_stage import describe, is_finished, phase_seconds
 from experiments.flags import PLACES, OthersConfig, RunConfig, launch, names_of, resolve
 from experiments.others import score_others, step_size_for
 from experiments.session import Session, hold, load, open_shared
@@ -48,7 +48,7 @@ def main() -> None:
     values = {k: v for k, v in settings.values().items() if k not in PLACES}
     values |= {"set": checkpoints.digest(shared.synthetic), "data": raw.fingerprint}
     folder = Path(settings.groups[RunConfig].out) / f"evaluate-{runs.config_hash(values)}"
-    if not (folder / "result.json").exists():
+    if not is_finished(folder, console):
         with hold(folder), make_progress(console) as progress:
             session = open_shared(settings, raw, shared, console, progress)
             evaluate_both(session, folder, shared, asked.step_size)

@@ -1,6 +1,5 @@
 """The stage that trains expert trajectories and keeps them: one checkpoint an expert, shared by all runs."""
 
-import contextlib
 import dataclasses
 import functools
 import shutil
@@ -140,7 +139,7 @@ def _stored(folder: Path, index: int, session: Session) -> int:
     try:
         return len(_read(path, parameter_count(session.model))) - 1
     except checkpoints.Damaged as error:
-        session.console.print(f"note: {error}; this expert is trained again")
+        session.note(f"{error}; this expert is trained again")
         shutil.rmtree(path)
         return 0
 
@@ -149,7 +148,7 @@ def _train_group(session, folder, group, members, missing, epochs, update) -> No
     """Train one fixed group and keep its missing experts. Every finished epoch is on disk until the group is whole."""
     count = parameter_count(session.model)
     partial = folder / ("group-" + "-".join(f"{i:04d}" for i in members))
-    rows = _rows(folder, members, missing, count)
+    rows = _rows(folder, members, missing, count, session.note)
     keys = jax.vmap(lambda i: jax.random.fold_in(session.key("experts"), i))(jnp.array(members))
     config, begin = session.settings.groups[experts.ExpertsConfig], time.monotonic()
     position = update_base = None
@@ -192,7 +191,7 @@ def _partials(folder: Path) -> list[tuple[Path, list[int]]]:
     return [(path, [int(i) for i in path.name.split("-")[1:]]) for path in found]
 
 
-def _rows(folder, members, missing, parameters) -> list[np.ndarray]:
+def _rows(folder, members, missing, parameters, tell) -> list[np.ndarray]:
     """Snapshots [g, p] that a group can go on from: shorter trajectories of its members, then a killed run's epochs."""
     rows: list[np.ndarray] = []
     shorter = [_newest(folder, i) for i in missing]
@@ -204,16 +203,18 @@ def _rows(folder, members, missing, parameters) -> list[np.ndarray]:
     # Not only of this very group: a run that was killed while it stored its experts has some of them less to train now,
     # and another machine may group them otherwise.
     partials = [(path, there) for path, there in _partials(folder) if set(members) <= set(there)]
-    while (row := _row(partials, len(rows), members, parameters)) is not None:
+    while (row := _row(partials, len(rows), members, parameters, tell)) is not None:
         rows.append(row)
     return rows
 
 
-def _row(partials, epoch: int, members: list[int], parameters: int) -> np.ndarray | None:
+def _row(partials, epoch: int, members: list[int], parameters: int, tell) -> np.ndarray | None:
     """The members' snapshots [g, p] after an epoch, from the first folder that has them whole."""
     for folder, there in partials:
         if (path := folder / f"{epoch:08d}").is_dir():
-            with contextlib.suppress(checkpoints.Damaged):
+            try:
                 kept = checkpoints.load(path, np.empty((len(there), parameters), np.float32))
                 return kept[[there.index(i) for i in members]]
+            except checkpoints.Damaged as error:
+                tell(f"{error}; the experts go on from the epoch before it")
     return None

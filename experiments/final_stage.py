@@ -1,5 +1,6 @@
 """The end of a run: the test split is read, once, and everything that is shared or looked at is written."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from experiments.eval_stage import choose_step_size, confused, final_scores
 from experiments.others import score_others
 from experiments.session import Session
 from medjax import evaluate, runs, share
-from medjax.report.figures import curves
+from medjax.data.npz import read_arrays
+from medjax.errors import UserError
+from medjax.report import results
+from medjax.report.figures import column, curves
 from medjax.report.gallery import gallery, strip
 from medjax.report.table import print_result
 from medjax.types import Synthetic
@@ -115,8 +119,12 @@ def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str
     steps = {
         r["iteration"]: r for r in rows if r["phase"] == "distill" and r["iteration"] <= iteration
     }
+    if not steps:
+        return [
+            "log.jsonl was lost on the way: whether the distillation was sound is not known"
+        ], False
     warnings, collapsed = matching_health(steps, step_size) if _learned(steps) else ([], False)
-    skipped = steps[max(steps)]["skipped"]
+    skipped = steps[max(steps)].get("skipped", 0)
     if skipped > len(steps) / 10:
         warnings.append(
             f"{skipped} of {len(steps)} iterations were skipped (not finite, or a loss far above the median): "
@@ -132,9 +140,9 @@ def _learned(steps: dict[int, dict]) -> bool:
 
 def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str], bool]:
     """Whether students still move, and with a step size that is still one."""
-    begin = steps[min(steps)]["step_size"]
-    tail = [steps[i]["displacement"] for i in sorted(steps)[-TAIL:]]
-    way = float(np.mean([np.nan if v is None else v for v in tail]))
+    rows = [steps[i] for i in sorted(steps)]
+    begin = float(column(rows, "step_size")[0])
+    way = float(np.mean(column(rows[-TAIL:], "displacement")))
     warnings = []
     fell = not (np.isfinite(step_size) and step_size > begin / FALL)
     if fell:
@@ -163,11 +171,22 @@ def draw(
     gallery(folder / "gallery.png", real, mine, raw.class_names, title)
     snapshots = []
     for path in sorted((folder / "snapshots").glob("*.npz")):
-        with np.load(path, allow_pickle=False) as z:
-            snapshots.append((int(path.stem), z["images"]))
+        with contextlib.suppress(UserError, KeyError):  # one picture of many is no loss
+            snapshots.append((int(path.stem), read_arrays(path)["images"]))
     if snapshots:  # a run that began before there were any may end now
         strip(folder / "strip.png", snapshots, raw.class_names)
     curves(folder / "curves.png", rows)
+
+
+def is_finished(folder: Path, console: Console) -> bool:
+    """Whether a folder holds a sound result. One that is damaged is said aloud, and written again by the caller."""
+    path = folder / "result.json"
+    if not path.exists():
+        return False
+    found = results.read(path)
+    if isinstance(found, str):
+        console.print(f"note: {path}: {found}; it is written again", soft_wrap=True)
+    return not isinstance(found, str)
 
 
 def show(folder: Path, console: Console) -> None:

@@ -6,7 +6,6 @@ A value's order: the dataclass's default < the preset's table for (dataset, ipc)
 import dataclasses
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
+from experiments.signals import Terminated, listening
 from medjax import train
 from medjax.config import option, validate
 from medjax.data.preprocess import PreprocessConfig
@@ -183,10 +183,12 @@ def launch(
     folder, so that a second start skips compilation.
     """
     define(*groups)
-    signal.signal(signal.SIGTERM, _terminate)
     asked = {"-h", "--help", "--helpshort", "--helpfull"} & set(sys.argv)
     try:
-        words = FLAGS([w for w in sys.argv if w not in asked])
+        try:
+            words = FLAGS([w for w in sys.argv if w not in asked])
+        except UnicodeDecodeError as error:
+            raise UserError("a --flagfile holds what is no text") from error
         if asked:
             print(help_text(title, groups, shown))
             return
@@ -197,7 +199,8 @@ def launch(
             cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
             jax.config.update("jax_compilation_cache_dir", str(cache / "medjax" / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-        main()
+        with listening():
+            main()
     except (UserError, flags.Error) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
@@ -210,17 +213,9 @@ def launch(
         what = f"{' '.join(str(error).split())[:200]}: memory or disk is full; free some"
         print(f"error: {what}, and the same command goes on", file=sys.stderr)
         sys.exit(2)
+    except Terminated:
+        print("\nstopped (SIGTERM); the same command goes on from here", file=sys.stderr)
+        sys.exit(143)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except _Terminated:
-        print("\nstopped (SIGTERM); the same command goes on from here", file=sys.stderr)
-        sys.exit(143)
-
-
-class _Terminated(BaseException):
-    """SIGTERM: a scheduler takes the machine back."""
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise _Terminated

@@ -39,7 +39,7 @@ def run_method(
     raw = load(settings, console)
     folder = run_folder(settings, raw, name)
     check_folder(settings, raw, folder)
-    if not (folder / "result.json").exists():
+    if not final_stage.is_finished(folder, console):
         with hold(folder), make_progress(console) as progress:
             session = open_session(settings, raw, console, progress)
             final_stage.write_config(session, folder)

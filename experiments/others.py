@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from experiments.eval_stage import choose_step_size, final_scores
 from experiments.session import Session
 from medjax.types import Dataset, Synthetic
@@ -45,8 +47,10 @@ def step_size_for(
 ) -> tuple[float, str]:
     """The step size at which network ``name`` (the session's) trains on a set, and where it is from.
 
-    A set's own belongs to the network that it was made with ("set"); any other gets one chosen on val ("val").
+    A set's own belongs to the network that it was made with ("set"); any other gets one chosen on val ("val"), and so
+    does a set whose own is no step size: networks would stay as they were drawn.
     """
-    if name == made_with:
-        return float(synthetic.step_size), "set"
+    own = float(synthetic.step_size)
+    if name == made_with and np.isfinite(own) and own > 0:
+        return own, "set"
     return choose_step_size(session, folder, f"{name}-chosen-on-val", synthetic), "val"

@@ -32,11 +32,11 @@ def start_step_size(
         segments = Segments(drawn.start[:, 0], drawn.target[:, 0])
 
         @jax.jit
-        def search(state: Any, segments: Segments, grid: Any) -> Any:
+        def search(key: Any, state: Any, segments: Segments, grid: Any) -> Any:
             parts = {"model": session.model, "augment": augment}
-            return search_step_size(config, search_key, state, segments, grid, **parts)
+            return search_step_size(config, key, state, segments, grid, **parts)
 
-        best, losses = search(state, segments, jnp.asarray(GRID))
+        best, losses = search(search_key, state, segments, jnp.asarray(GRID))
         row = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
         runs.append_log(folder / "log.jsonl", phase="search", **row)
         session.console.print(f"step size starts at {float(best):.2g}")

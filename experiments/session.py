@@ -63,6 +63,17 @@ class Session(NamedTuple):
     def ipc(self) -> int:
         return self.settings.groups[IpcConfig].ipc
 
+    def note(self, text: str) -> None:
+        """Say what a user should know, on one line however long it is."""
+        self.console.print(f"note: {text}", soft_wrap=True)
+
+    def resumed(self, what: str, done: int, total: int, logged: int) -> None:
+        """Say where something goes on. logged: how far the log says that it had come before."""
+        text = f"{what} goes on after {done} of {total}"
+        if logged > done:  # killed before it could save, or the save is missing or damaged
+            text += f"; the log reaches {logged}, and what lies between is done again"
+        self.note(text)
+
     def test(self) -> Dataset:
         return preprocess.to_device(self.pre, self.raw.test)
 
@@ -155,6 +166,17 @@ def open_shared(
         raise UserError(
             f"the set has {len(shared.class_names)} classes and {channels} channels, {raw.name} has {k} and {have}: "
             "give the --dataset it was distilled from"
+        )
+    if shared.origin.get("fingerprint", raw.fingerprint) != raw.fingerprint:
+        console.print(
+            f"note: the set was distilled from {shared.origin.get('dataset', 'other images')}, not from these images",
+            soft_wrap=True,
+        )
+    if tuple(shared.class_names) != tuple(raw.class_names):
+        console.print(
+            f"note: the set calls its classes {', '.join(shared.class_names)}; {raw.name} calls them "
+            f"{', '.join(raw.class_names)}, and they are compared in this order",
+            soft_wrap=True,
         )
     groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
     settings = follow_size(settings._replace(groups=groups))

@@ -23,6 +23,9 @@ import numpy as np
 
 from medjax.errors import UserError
 
+#: Numbers that readers of a log count on, by the phase of a row.
+LOGGED = {"distill": ("iteration",), "interim": ("iteration",), "experts": ("seconds",)}
+LOGGED |= {"evaluate": ("seconds",)}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -76,12 +79,20 @@ def append_log(path: Path, **row: Any) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log.jsonl, without lines cut short by a kill."""
+    """The rows of a log.jsonl, without lines cut short by a kill or made unreadable since."""
     rows = []
     for line in path.read_bytes().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError, RecursionError):
             rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict)]
+    return [row for row in rows if _whole(row)]
+
+
+def _whole(row: Any) -> bool:
+    """Whether a row of a log has its phase, and as numbers what is counted on."""
+    if not isinstance(row, dict) or not isinstance(row.get("phase"), str):
+        return False
+    numbers = [row.get(key) for key in LOGGED.get(row["phase"], ())]
+    return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
 
 
 def environment() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs that are killed, damaged or extended end as if nothing had happened, bit for bit."""
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -122,7 +123,7 @@ def test_finished_run_leaves_no_litter(killed):
 
 
 def test_damaged_checkpoint_of_a_distillation_is_passed_over():
-    """The one before it takes its place, and the result stays the same."""
+    """The one before it takes its place, that is said, and the result stays the same."""
     words = (*place("grey", "damaged"), *launching.GREY)
     assert mtt(*words, kill=r'"distill", "iteration": 5,').status == -signal.SIGKILL
     (folder,) = (workplace() / "damaged").glob("*/mtt-*/checkpoints")
@@ -135,6 +136,34 @@ def test_damaged_checkpoint_of_a_distillation_is_passed_over():
     assert mine.read_bytes() == theirs.read_bytes()
     iterations = [row["iteration"] for row in run.rows("distill")]
     assert iterations == [1, 2, 3, 4, 5, 3, 4, 5]
+    said = run.ended.stdout
+    assert re.search(
+        r"^note: .*/00000004 (cannot be read|does not match).* passed over", said, re.M
+    )
+    assert "goes on after 2 of 5; the log reaches 5, and what lies between is done again" in said
+
+
+def test_what_a_run_needs_in_the_end_and_has_lost_is_made_again():
+    """An interim evaluation, a picture's source and half of the log; and in the end the result itself."""
+    words, whole = (*place("grey", "lost"), *launching.GREY), other_grey()
+    assert mtt(*words, kill=DEATHS["final"].replace("11", "9")).status == -signal.SIGKILL
+    (folder,) = (workplace() / "lost").glob("*/mtt-*")
+    (folder / "evaluations" / "interim-00000002.json").write_text('{"scores": [')
+    (folder / "snapshots" / "00000004.npz").write_bytes(b"PK")
+    log = (folder / "log.jsonl").read_bytes()
+    (folder / "log.jsonl").write_bytes(log[: log.index(b"\n", len(log) // 2) + 1])
+    run = launching.finished("grey", "lost", *launching.GREY)
+    assert launching.scores(run) == launching.scores(whole)
+    assert (
+        "interim-00000002.json is missing or damaged; the distillation is done" in run.ended.stdout
+    )
+    for junk in ("", '{"method": "mtt"}'):
+        (folder / "result.json").write_text(junk)
+        again = launching.read_run(mtt(*words))
+        assert launching.scores(again) == launching.scores(whole)
+        assert re.search(
+            r"^note: .*/result.json: .* it is written again$", again.ended.stdout, re.M
+        )
 
 
 @pytest.fixture
@@ -175,6 +204,23 @@ def test_experts_grow_in_number_and_length_and_heal(grown):
     assert trajectories(folder) == whole
 
 
+def test_expert_that_was_not_kept_yet_is_not_taken_for_its_neighbour():
+    """Killed after the first of a pair was kept: the epochs of both are still there, and the second is the second."""
+    words = (*place("grey", "pair"), *launching.GREY)
+    launched = SERVER.run("experiments.experts", *words, kill=r'"group": 0, "epoch": 2,')
+    assert launched.status == -signal.SIGKILL
+    (folder,) = (workplace() / "pair").glob("*/experts-*")
+    whole = other_grey().experts()
+    assert folder.name == whole.name and (folder / "group-0000-0001" / f"{2:08d}").is_dir()
+    kept = "expert-0000-e0002"
+    shutil.copytree(whole / kept, folder / kept)
+    assert SERVER.run("experiments.experts", *words).status == 0
+    assert trajectories(folder) == trajectories(whole)
+    assert [(r["group"], r["epoch"]) for r in read_log(folder)] == [
+        (g, e) for g in (0, 1) for e in (0, 1, 2)
+    ], "nothing was trained twice"
+
+
 def plain(row):
     """A row without what depends on the clock."""
     return {k: v for k, v in row.items() if k not in ("time", "seconds", "wall")}
@@ -188,7 +234,8 @@ def trajectories(folder: Path):
 
 def flip(path: Path):
     """Turn over some bytes in the largest file below a folder."""
-    largest = max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    files = [p for p in path.rglob("*") if p.is_file() and p.name != "sums.json"]
+    largest = max(files, key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())
     middle = len(content) // 2
     for i in range(middle, middle + 8):

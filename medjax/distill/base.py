@@ -57,10 +57,13 @@ def run(
     """
     feed_key, step_key = jax.random.split(key)
 
-    def call(state: Any, data: Dataset, numbers: Array, items: PyTree) -> tuple[Any, Any]:
+    # The key is an argument: one that is closed over would be a constant, and every seed a program of its own.
+    def call(
+        state: Any, key: Array, data: Dataset, numbers: Array, items: PyTree
+    ) -> tuple[Any, Any]:
         def one(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
             number, item = xs
-            return distiller.step(jax.random.fold_in(step_key, number), state, data, item)
+            return distiller.step(jax.random.fold_in(key, number), state, data, item)
 
         return lax.scan(one, state, (numbers, items))
 
@@ -74,7 +77,7 @@ def run(
     following = read(first) if first < iterations else None
     while following is not None:
         numbers, items = following
-        state, infos = call(state, data, numbers, items)
+        state, infos = call(state, step_key, data, numbers, items)
         done = first + len(numbers)
         following = read(done) if done < iterations else None
         yield Chunk(done, state, jax.device_get(infos))

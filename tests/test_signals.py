@@ -1,0 +1,85 @@
+"""A launcher that is stopped ends soon and with the status that shells expect, whatever it is at."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import launching
+import pytest
+
+
+def stopped(code, number, after=0.0):
+    """(status, standard error, seconds) of a process that gets a signal once it has said that it is ready."""
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=launching.environment(), **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(after)
+        begin = time.monotonic()
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+        return process.returncode, said, time.monotonic() - begin
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_while_modules_are_imported_is_one_line(number, status):
+    code = (
+        "import sys, time; sys.argv = ['-m']; import experiments\n"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    found, said, _ = stopped(code, number)
+    assert found == status and said == "\nstopped\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_long_call_outside_python_does_not_hold_up_the_end(number, status):
+    """As a compilation would: for minutes Python does not come round to the signal."""
+    code = (
+        "import hashlib; from experiments import signals; signals.GRACE = 0.5\n"
+        "with signals.listening():\n"
+        "    print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 2_000_000_000)"
+    )
+    found, said, seconds = stopped(code, number, after=0.5)
+    assert found == status and "goes on from what is on disk" in said
+    assert seconds < 10
+
+
+def test_a_stop_that_a_callback_of_asyncio_swallows_is_none():
+    """orbax saves in event loops, and those keep what is raised in a callback, unless it is a KeyboardInterrupt."""
+    code = (
+        "import asyncio, time; from experiments import signals\n"
+        "def callback(): print('ready', flush=True); time.sleep(60)\n"
+        "async def main(): asyncio.get_running_loop().call_soon(callback); await asyncio.sleep(60)\n"
+        "try:\n"
+        "    with signals.listening(): asyncio.run(main())\n"
+        "except signals.Terminated: raise SystemExit(143)"
+    )
+    found, said, seconds = stopped(code, signal.SIGTERM)
+    assert found == 143 and seconds < 5, said
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_in_a_callback_of_the_garbage_collector_comes_again(number, status):
+    """What is raised in there Python only prints; jax has such a callback."""
+    code = (
+        "import gc, time; from experiments import signals\n"
+        "def callback(*_): print('ready', flush=True); time.sleep(1)\n"
+        "try:\n"
+        "    with signals.listening():\n"
+        "        gc.callbacks.append(callback); gc.collect(); gc.callbacks.clear(); time.sleep(60)\n"
+        "except signals.Terminated: raise SystemExit(143)\n"
+        "except KeyboardInterrupt: raise SystemExit(130)"
+    )
+    found, said, seconds = stopped(code, number)
+    assert (found, said) == (status, "") and seconds < 5
+
+
+def test_what_ends_by_itself_leaves_the_process_as_it_was():
+    from experiments import signals
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with signals.listening():
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert signal.set_wakeup_fd(-1) == -1
