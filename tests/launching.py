@@ -102,9 +102,11 @@ class Run(NamedTuple):
 
     def experts(self) -> Path:
         """The folder of the experts it was distilled from: the one beside it with the same network."""
-        conv = self.config["values"]["conv"]["value"]
-        folders = self.folder.parent.glob("experts-*")
-        kept = [f for f in folders if read_json(f / "config.json")["values"]["conv"] == conv]
+        mine = [self.config["values"][name]["value"] for name in ("conv", "width")]
+        kept = []
+        for folder in self.folder.parent.glob("experts-*"):
+            values = read_json(folder / "config.json")["values"]
+            kept += [folder] if [values["conv"], values["width"]] == mine else []
         assert len(kept) == 1
         return kept[0]
 

@@ -629,7 +629,8 @@ def test_flags_make_other_runs_and_no_flag_the_same():
         value = settings().values()[name]
         choices = [c for c in field.metadata["choices"] if c != value]
         new = choices[0] if choices else {"preset": "cpu", "eval_models": "mlp"}.get(name)
-        new = new or (not value if field.type is bool else value + 4)
+        below = field.metadata["below"]
+        new = new or (not value if field.type is bool else below / 2 if below else value + 4)
         assert run_folder(settings(f"--{name}={new}"), raw, "mtt") != base, name
 
 

@@ -13,7 +13,7 @@ from launching import RUNS, contents, finished, mtt, other_grey, paper_rgb, pape
 from PIL import Image
 
 from experiments.mtt import GROUPS
-from medjax import runs
+from medjax import runs, share
 
 METRICS = {"accuracy", "balanced_accuracy", "auc"}
 PHASES = {"data", "experts", "distill", "evaluate"}
@@ -133,8 +133,14 @@ def test_synthetic_npz_is_whole_and_inverts(run):
     else:
         np.testing.assert_allclose(z["preprocess_forward"] * z["preprocess_inverse"], 1, rtol=1e-5)
         pixels = z["images"] * z["preprocess_inverse"] + z["preprocess_mean"]
-    exact = 255 * np.clip(pixels, 0, 1)
-    assert np.abs(z["images_uint8"] - exact).max() <= 0.51
+    # An image whose pixels leave their range has less contrast as 8 bits: the same times a factor, in model space.
+    inside = (np.abs(pixels - 0.5) <= 0.5).all((1, 2, 3))
+    error = np.abs(z["images_uint8"] - 255 * pixels).max((1, 2, 3))
+    assert (error[inside] <= 0.51).all()
+    kept = share.load(run.folder / "synthetic.npz")
+    shown = np.asarray(share.as_shared(kept).images).reshape(flat.shape)
+    cosine = (shown * flat).sum(1) / np.linalg.norm(shown, axis=1) / np.linalg.norm(flat, axis=1)
+    assert cosine.min() > 0.9
 
 
 @pytest.mark.parametrize("name", ["gallery.png", "strip.png", "curves.png"])

@@ -1,6 +1,7 @@
 """Runs that are killed, damaged or extended end as if nothing had happened, bit for bit."""
 
 import os
+import re
 import shutil
 import signal
 import time
