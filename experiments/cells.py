@@ -76,9 +76,11 @@ def state(out: Path, cell: Cell) -> dict[str, Any] | None:
     known = runs.read_json(out / "cells" / f"{cell.name}.json")
     if not isinstance(known, dict):
         return None
-    if known.get("status") == "done" and not (out / str(known.get("result"))).is_file():
-        return None
-    return known
+    if known.get("status") == "failed":
+        return known | {"reason": str(known.get("reason"))}
+    path = known.get("result")
+    done = known.get("status") == "done" and isinstance(path, str) and (out / path).is_file()
+    return known if done else None
 
 
 def take(out: Path, cell: Cell) -> Path | None:

@@ -53,7 +53,7 @@ def distil(
         jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), found[1], fresh),
     )
     rows = [r for r in runs.read_log(folder / "log.jsonl") if r["phase"] == "distill"]
-    skipped = max((r.get("skipped", 0) for r in rows if r["iteration"] <= first), default=0)
+    skipped = max((r.get("skipped") or 0 for r in rows if r["iteration"] <= first), default=0)
     if rows and first < iterations:
         session.resumed("distillation", first, iterations, max(r["iteration"] for r in rows))
     accuracy = ""

@@ -67,7 +67,7 @@ def train_and_score(
         total = people.rates.shape[1]
         if first:
             rows = runs.read_log(folder / "log.jsonl")
-            logged = [r.get("epoch", 0) for r in rows if r.get("name") == name]
+            logged = [r.get("epoch") or 0 for r in rows if r.get("name") == name]
             session.resumed(f"evaluation {name}", first, total, max(logged, default=0))
         update = track(session.progress, f"evaluate {name}", total, first)
         for done, state in evaluate.train_networks(trainer, people, data, held, first):

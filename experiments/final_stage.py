@@ -124,7 +124,7 @@ def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str
             "log.jsonl was lost on the way: whether the distillation was sound is not known"
         ], False
     warnings, collapsed = matching_health(steps, step_size) if _learned(steps) else ([], False)
-    skipped = steps[max(steps)].get("skipped", 0)
+    skipped = steps[max(steps)].get("skipped") or 0
     if skipped > len(steps) / 10:
         warnings.append(
             f"{skipped} of {len(steps)} iterations were skipped (not finite, or a loss far above the median): "
@@ -206,4 +206,4 @@ def show(folder: Path, console: Console) -> None:
 
 def phase_seconds(rows: list[dict], phase: str) -> float:
     """Time spent in a phase, over all sessions of a run."""
-    return round(sum(r.get("seconds", 0.0) for r in rows if r["phase"] == phase), 1)
+    return round(sum(r.get("seconds") or 0.0 for r in rows if r["phase"] == phase), 1)

@@ -6,18 +6,18 @@ python -m experiments.tabulate runs/*/*/result.json
 import sys
 from pathlib import Path
 
-from medjax import runs
 from medjax.report.markdown import markdown
+from medjax.report.results import Entry, read
 
 
 def main(paths: list[str]) -> int:
-    results = [(path, runs.read_json(Path(path))) for path in paths]
-    broken = [path for path, result in results if not isinstance(result, dict)]
+    entries = [read(Path(path)) for path in paths]
+    broken = [f"{p}: {e}" for p, e in zip(paths, entries, strict=True) if isinstance(e, str)]
     if broken or not paths:
-        what = f"{broken[0]} is not a result.json" if broken else "which results?"
+        what = " ".join(broken[0].split()) if broken else "which results?"
         print(f"error: {what}: give the paths of result.json files", file=sys.stderr)
         return 2
-    print(markdown([result for _, result in results]))
+    print(markdown([entry.result for entry in entries if isinstance(entry, Entry)]))
     return 0
 
 

@@ -26,6 +26,10 @@ from medjax.errors import UserError
 #: Numbers that readers of a log count on, by the phase of a row.
 LOGGED = {"distill": ("iteration",), "interim": ("iteration",), "experts": ("seconds",)}
 LOGGED |= {"evaluate": ("seconds",)}
+#: What must be a number or null, and what a text, wherever a row has it.
+NUMBERS = ("epoch", "seconds", "loss", "step_size", "displacement", "skipped")
+NUMBERS += ("accuracy", "balanced_accuracy")
+TEXTS = ("name", "split")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -91,8 +95,12 @@ def _whole(row: Any) -> bool:
     """Whether a row of a log has its phase, and as numbers what is counted on."""
     if not isinstance(row, dict) or not isinstance(row.get("phase"), str):
         return False
-    numbers = [row.get(key) for key in LOGGED.get(row["phase"], ())]
-    return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+    needed = [row.get(key) for key in LOGGED.get(row["phase"], ())]
+    return (
+        all(isinstance(n, int | float) and abs(n) < 2**53 for n in needed)
+        and all(isinstance(row.get(key), int | float | None) for key in NUMBERS)
+        and all(isinstance(row.get(key, ""), str) for key in TEXTS)
+    )
 
 
 def environment() -> dict[str, Any]:

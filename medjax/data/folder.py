@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from medjax import memory
 from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, read
 from medjax.errors import UserError
 
@@ -44,6 +45,12 @@ def read_folder(
     tell: hears (files read, of how many). Raises UserError for a folder that holds no such images of two classes.
     """
     files, names, given = _scan(folder)
+    needed = 5 * len(files) * side * side  # of one channel: floats at first, and bytes made of them
+    if needed > memory.total():
+        raise UserError(
+            f"{len(files)} images of {side} px need {memory.words(needed)} at least, and this machine has"
+            f" {memory.words(memory.total())}: lower --size"
+        )
     lines, pictures, kept = [], [], []
     unread: list[str] = []
     for number, (path, label, split) in enumerate(files):

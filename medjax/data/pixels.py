@@ -1,6 +1,7 @@
 """One image file -> square grey or RGB intensities of one size. PNG, JPEG, TIFF, BMP by Pillow; DICOM by the extra."""
 
 import hashlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 
 from medjax.errors import UserError
+
+# What Pillow cannot read is said once, by us.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 PILLOW = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SUFFIXES = (*PILLOW, ".dcm")

@@ -52,4 +52,4 @@ def score(table: dict | None, name: str) -> str:
     """'75.1 ± 1.3', or a dash where there is none."""
     if not table or table[name]["mean"] is None:
         return "–"
-    return f"{100 * table[name]['mean']:.1f} ± {100 * table[name]['std']:.1f}"
+    return f"{100 * table[name]['mean']:.1f} ± {100 * (table[name]['std'] or 0):.1f}"

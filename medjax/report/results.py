@@ -29,6 +29,15 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "seconds": dict,
     "test": dict,
 }
+#: What a key must be where a result has it.
+ALSO: dict[str, type | tuple[type, ...]] = {
+    "select": str,
+    "selected_iteration": int,
+    "step_size": (int, float, type(None)),
+    "start_step_size": (int, float, type(None)),
+    "step_size_from": str,
+}
+SELECT = ("val", "last", "test")
 #: Flags that say which run it was, not how it was done.
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
 NAMES |= {"eval_models", "data_dir", "fresh"}
@@ -144,10 +153,18 @@ def check(result: Any) -> str | None:
             return f"{key!r} is {type(result[key]).__name__}"
     if not all(_fraction(result[key]) for key in ("majority_share", "chance")):
         return "'majority_share' or 'chance' is no fraction in [0, 1]"
+    counts = [result["evaluation"].get(key) for key in ("networks", "epochs")]
+    if not all(isinstance(n, int) for n in counts):
+        return "'evaluation' does not say how many networks and epochs"
+    if "selected_iteration" in result and result.get("select") not in SELECT:
+        return f"'select' is none of {', '.join(SELECT)}"
     others = result.get("eval_models") or {}
     if not isinstance(others, dict) or not all(isinstance(t, dict) for t in others.values()):
         return "'eval_models' is no table"
     for table in (result, *others.values()):
+        for key, kind in ALSO.items():
+            if key in table and not isinstance(table[key], kind):
+                return f"{key!r} is {type(table[key]).__name__}"
         for row in ROWS:
             if complaint := _check_row(row, table.get(row)):
                 return complaint
@@ -171,7 +188,9 @@ def _check_row(name: str, row: Any) -> str | None:
         score = row.get(metric)
         if not isinstance(score, dict):
             return f"{name!r} has no {metric!r}"
-        if not all(score.get(k) is None or _fraction(score[k]) for k in ("mean", "std")):
+        if not all(
+            k in score and (score[k] is None or _fraction(score[k])) for k in ("mean", "std")
+        ):
             return f"{metric!r} of {name!r} is no fraction in [0, 1]"
         if not isinstance(score.get("n"), int) or score["n"] < 1:
             return f"{metric!r} of {name!r} does not say of how many networks"

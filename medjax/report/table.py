@@ -80,7 +80,8 @@ def _step_size(result: dict) -> str:
     where = {"val": " (chosen on val)", "flag": " (given)"}.get(
         result.get("step_size_from", ""), ""
     )
-    return f"step size {result['step_size']:.4g}{where}"
+    size = result.get("step_size")
+    return f"step size {'not known' if size is None else format(size, '.4g')}{where}"
 
 
 def _score(score: dict) -> str:
@@ -110,7 +111,7 @@ def _caption(result: dict) -> list[str]:
         lines.append("select=test: the public codes' optimistic protocol")
     if result.get("step_size") is not None:
         steps = _step_size(result)
-        if "start_step_size" in result:
+        if result.get("start_step_size") is not None:
             steps += f", for random real images {result['start_step_size']:.4g}"
         lines.append(steps)
     lines.append(
