@@ -13,12 +13,17 @@ def stopped(code, number, after=0.0):
     """(status, standard error, seconds) of a process that gets a signal once it has said that it is ready."""
     command = [sys.executable, "-c", code]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Who runs the tests in the background of a shell ignores Ctrl-C, and his children do.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, env=launching.environment(), **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         time.sleep(after)
         begin = time.monotonic()
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+        try:
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
         return process.returncode, said, time.monotonic() - begin
 
 
