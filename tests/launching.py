@@ -273,10 +273,11 @@ def tiny(name: str) -> Path:
 def serve() -> None:
     """Run the commands that come in as lines of JSON; answer each with a line of JSON."""
     import jax
-    from absl import flags
+    from absl import flags, logging
 
     from medjax import cost, runs
 
+    logging.set_verbosity(logging.ERROR)  # has flags of its own, which must not go with a command's
     cost.WORK_PER_CALL["cpu"] = WORK
     update, append = jax.config.update, runs.append_log
     known = set(flags.FLAGS)

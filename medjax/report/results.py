@@ -156,7 +156,7 @@ def check(result: Any) -> str | None:
     counts = [result["evaluation"].get(key) for key in ("networks", "epochs")]
     if not all(isinstance(n, int) for n in counts):
         return "'evaluation' does not say how many networks and epochs"
-    if "selected_iteration" in result and result.get("select") not in SELECT:
+    if result.get("select", SELECT[0]) not in SELECT:
         return f"'select' is none of {', '.join(SELECT)}"
     others = result.get("eval_models") or {}
     if not isinstance(others, dict) or not all(isinstance(t, dict) for t in others.values()):

@@ -100,14 +100,14 @@ def _caption(result: dict) -> list[str]:
     trained = f"{evaluation['networks']} networks x {evaluation['epochs']} epochs (mean ± std)"
     if iteration is not None:
         how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
-        trained += f"; iteration {iteration}, {how[result['select']]}"
+        trained += f"; iteration {iteration}, {how.get(result.get('select', ''), 'chosen')}"
     ipc = result["ipc"]
     size = "all images" if ipc is None else f"{ipc} image{'s' * (ipc > 1)} per class"
     lines = [
         f"{size}, {result['model']}, preset {result['preset']}, seed {result['seed']}",
         trained,
     ]
-    if iteration is not None and result["select"] == "test":
+    if iteration is not None and result.get("select") == "test":
         lines.append("select=test: the public codes' optimistic protocol")
     if result.get("step_size") is not None:
         steps = _step_size(result)

@@ -67,7 +67,10 @@ def told(said: str) -> bool:
 def outcome(out: Path) -> tuple:
     """Scores, images and single evaluations of the finished run in a folder."""
     (path,) = out.glob("runs/*/mtt-*/result.json")
-    scores = {k: v for k, v in json.loads(path.read_text()).items() if k != "seconds"}
+    result = json.loads(path.read_text())
+    # A log that was deleted does not come back, and is warned of.
+    warnings = [line for line in result["warnings"] if not line.startswith("log.jsonl was lost")]
+    scores = {k: v for k, v in result.items() if k != "seconds"} | {"warnings": warnings}
     names = ["synthetic.npz", "gallery.png"]
     evaluated = {p.name: p.read_bytes() for p in path.parent.glob("evaluations/*.json")}
     files = [path.with_name(name).read_bytes() for name in names]
