@@ -11,10 +11,10 @@ import pytest
 
 def stopped(code, number, after=0.0):
     """(status, standard error, seconds) of a process that gets a signal once it has said that it is ready."""
-    command = [sys.executable, "-c", code]
+    # Who runs the tests in the background of a shell ignores Ctrl-C, and so would this process.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", heard + code]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # Who runs the tests in the background of a shell ignores Ctrl-C, and his children do.
-    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, env=launching.environment(), **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         time.sleep(after)
