@@ -49,7 +49,7 @@ def result_table(result: dict) -> Table:
         if result.get(key):
             shared = key == "test_uint8" or (result["method"] in REAL and key == "test")
             table.add_row(label, *_scores(result[key]), style="bold" if shared else None)
-    for name, entry in result.get("eval_models", {}).items():
+    for name, entry in (result.get("eval_models") or {}).items():
         table.add_section()
         table.add_row(f"by {name}, {_step_size(entry)}")
         for key, label in ROWS:
