@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from medjax import cost, evaluate, experts, train
+from medjax import cost, devices, evaluate, experts
 from medjax import distill as methods
 from medjax.augment import augment
 from medjax.distill.dc import DCConfig
@@ -19,7 +19,7 @@ from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
 
-train.use_cores()
+devices.use_cores()
 
 Case = tuple[Callable[[], Any], dict[str, Any]]
 CLASSES, SIZE = 8, 32

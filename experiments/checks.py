@@ -24,17 +24,22 @@ def check_ipc(settings: Settings, raw: RawDataset) -> None:
         )
 
 
+def begin_anew(settings: Settings, folder: Path) -> None:
+    """With --fresh: empty a folder, its result first: one emptied half way must not pass for a finished run."""
+    if not (settings.groups[RunConfig].fresh and folder.exists()):
+        return
+    with runs.locked(folder):
+        for path in sorted(folder.iterdir(), key=lambda path: path.name != "result.json"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()
+
+
 def check_folder(settings: Settings, raw: RawDataset, folder: Path) -> None:
     """Before a run goes on in its folder: with --fresh it is emptied, else it must be of the same configuration."""
+    begin_anew(settings, folder)
     if not (folder / "config.json").exists():
-        return
-    if settings.groups[RunConfig].fresh:
-        with runs.locked(folder):
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != "lock":
-                    path.unlink()
         return
     kept = runs.read_json(folder / "config.json")
     try:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from configs.mtt import PRESETS
+from experiments.checks import begin_anew
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, is_finished, phase_seconds
-from experiments.flags import PLACES, OthersConfig, RunConfig, launch, names_of, resolve
+from experiments.flags import PLACES, OthersConfig, RunConfig, Settings, launch, names_of, resolve
 from experiments.others import score_others, step_size_for
 from experiments.session import Session, hold, load, open_shared
 from medjax import checkpoints, runs, share
@@ -45,15 +46,28 @@ def main() -> None:
         raise UserError("which set? give --synthetic=PATH, the synthetic.npz of a run")
     path = Path(asked.synthetic)
     shared, raw = share.load(path), load(settings, console)
+    settings = as_distilled(settings, shared)
     values = {k: v for k, v in settings.values().items() if k not in PLACES}
     values |= {"set": checkpoints.digest(shared.synthetic), "data": raw.fingerprint}
     folder = Path(settings.groups[RunConfig].out) / f"evaluate-{runs.config_hash(values)}"
+    begin_anew(settings, folder)
     if not is_finished(folder, console):
         with hold(folder), make_progress(console) as progress:
             session = open_shared(settings, raw, shared, console, progress)
             evaluate_both(session, folder, shared, asked.step_size)
     result = runs.read_json(folder / "result.json")
     print_result(result, {"result": str(folder / "result.json"), "set": str(path)}, console)
+
+
+def as_distilled(settings: Settings, shared: share.SharedSet) -> Settings:
+    """The ConvNet as wide and deep as the one that the set was distilled with, where no flag says otherwise."""
+    groups, origin = settings
+    names = {n for n in ("width", "depth") if n in shared.origin and origin[n] != "flag"}
+    if not names:
+        return settings
+    changed = {n: int(shared.origin[n]) for n in names}
+    network = dataclasses.replace(groups[ConvNetConfig], **changed)
+    return Settings(groups | {ConvNetConfig: network}, origin | dict.fromkeys(names, "set"))
 
 
 def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate: float) -> None:

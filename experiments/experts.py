@@ -4,6 +4,7 @@ python -m experiments.experts --dataset=phantom --preset=quick
 """
 
 from configs.mtt import PRESETS
+from experiments.checks import begin_anew
 from experiments.display import make_console, make_progress
 from experiments.expert_stage import experts_folder, experts_seconds, train_experts
 from experiments.flags import RunConfig, launch, names_of, resolve
@@ -27,6 +28,7 @@ def main() -> None:
     raw = load(settings, console)
     with make_progress(console) as progress:
         session = open_session(settings, raw, console, progress)
+        begin_anew(settings, experts_folder(session))
         forecast(session, costs(session))
         trajectories = train_experts(session)
     console.print(

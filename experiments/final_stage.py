@@ -14,6 +14,7 @@ from experiments.session import Session
 from medjax import evaluate, runs, share
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
+from medjax.models import ConvNetConfig
 from medjax.report import results
 from medjax.report.figures import column, curves
 from medjax.report.gallery import gallery, strip
@@ -38,6 +39,14 @@ def write_config(session: Session, folder: Path) -> None:
     runs.write_json(folder / "config.json", config)
 
 
+def convnet_of(session: Session) -> dict[str, str]:
+    """How wide and deep the ConvNet was that a set was distilled with."""
+    config = session.settings.groups.get(ConvNetConfig)
+    if session.run.model != "convnet" or config is None:
+        return {}
+    return {"width": str(config.width), "depth": str(config.depth)}
+
+
 def finish(session: Session, folder: Path, method: str, start: Synthetic, extra: dict) -> None:
     """Choose, evaluate on the test split, write synthetic.npz, gallery.png, curves.png and result.json.
 
@@ -54,6 +63,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         fingerprint=raw.fingerprint,
         method=method,
         model=session.run.model,
+        **convnet_of(session),
     )
     rows = runs.read_log(folder / "log.jsonl")
     warnings, collapsed = health(rows, iteration, float(synthetic.step_size))

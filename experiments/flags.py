@@ -4,18 +4,17 @@ A value's order: the dataclass's default < the preset's table for (dataset, ipc)
 """
 
 import dataclasses
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from absl import flags
 
+from experiments.programs import keep_programs
 from experiments.signals import Terminated, listening
-from medjax import train
+from medjax import devices
 from medjax.config import option, validate
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
@@ -125,6 +124,7 @@ def combine(
     ipc = given.get("ipc", IpcConfig.ipc)
     for key in (("*", "*"), ("*", ipc), (stem, "*"), (stem, ipc)):
         chosen |= presets[run.preset].get(key, {})
+    _check_networks(groups, given, run)
     built, origin = {}, {}
     for group in groups:
         names = [f.name for f in dataclasses.fields(group)]
@@ -135,6 +135,15 @@ def combine(
             preset = f"preset {run.preset}" if name in chosen else "default"
             origin[name] = "flag" if name in given else preset
     return follow_size(Settings(built, origin))
+
+
+def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
+    """UserError for a flag of a network that is not asked for: it would change nothing."""
+    others = OthersConfig(given.get("eval_models") or "").names
+    for name, (group, _) in MODELS.items():
+        idle = [n for n in sorted(names_of(group)) if n in given]
+        if idle and group in groups and name not in (run.model, *others):
+            raise UserError(f"--{idle[0]} is for --model={name}, not for {run.model}: leave it out")
 
 
 def follow_size(settings: Settings) -> Settings:
@@ -194,11 +203,8 @@ def launch(
             return
         if len(words) > 1:
             raise UserError(f"{words[1]!r} is not a flag: flags look like --ipc=10 (see --help)")
-        train.use_cores()
-        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-            cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-            jax.config.update("jax_compilation_cache_dir", str(cache / "medjax" / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        devices.use_cores()
+        keep_programs()
         with listening():
             main()
     except (UserError, flags.Error) as error:

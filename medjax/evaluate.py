@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, metrics, train
+from medjax import cost, devices, metrics, train
 from medjax.config import option
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree, Synthetic
@@ -91,7 +91,7 @@ def population(
 
 def start_networks(trainer: train.Trainer, people: Population) -> train.FitState:
     """Fresh networks, leading axis e."""
-    return train.in_groups(lambda _, keys: _start(trainer, keys), people.keys)
+    return devices.in_groups(lambda _, keys: _start(trainer, keys), people.keys)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -114,7 +114,7 @@ def advance(
         run_key = jax.random.fold_in(key, 1)
         return train.fit(trainer, run_key, state, data, rates, people.forget, first, last)
 
-    return train.populate(one)(people.keys, people.rates, state, last)
+    return devices.populate(one)(people.keys, people.rates, state, last)
 
 
 def train_networks(
@@ -125,7 +125,7 @@ def train_networks(
     first: int = 0,
 ) -> Iterator[tuple[int, train.FitState]]:
     """Train from epoch ``first`` to the end; yields (epochs done, state) every some seconds of work."""
-    data = train.settle(data)  # what a distillation leaves lies on several devices of a CPU
+    data = devices.settle(data)  # what a distillation leaves lies on several devices of a CPU
     count, epochs = people.rates.shape
     epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
@@ -145,7 +145,7 @@ def train_networks(
             group, last = Population(keys, rates, forget), np.where(at_work, end, begin)
             return advance(trainer, group, data, state, jnp.int32(begin), jnp.int32(last))
 
-        state = train.in_groups(call, people.keys, rates, state)
+        state = devices.in_groups(call, people.keys, rates, state)
         yield end, jax.block_until_ready(state)
 
 
@@ -158,7 +158,7 @@ def probabilities(
     def one(params: PyTree, model_state: PyTree) -> Array:
         return jax.nn.softmax(model.apply(params, model_state, images, False)[0])
 
-    return train.populate(one)(params, model_state)
+    return devices.populate(one)(params, model_state)
 
 
 def predict(
@@ -174,7 +174,7 @@ def predict(
             parts.append(np.asarray(probabilities(model, params, model_state, images[chosen])))
         return np.concatenate(parts, axis=1)[:, :count]
 
-    return train.in_groups(group, state.params, state.model_state)
+    return devices.in_groups(group, state.params, state.model_state)
 
 
 def score(

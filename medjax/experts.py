@@ -15,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, train
+from medjax import cost, devices, train
 from medjax.config import option
 from medjax.models.base import Model, flattening
 from medjax.types import Dataset, PyTree, Trajectories
@@ -104,7 +104,7 @@ def full_batches(
     def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_steps(trainer, key, state, data, order, rate, first, last)
 
-    return train.populate(one)(keys, state, orders)
+    return devices.populate(one)(keys, state, orders)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -121,7 +121,7 @@ def last_batch(
     def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_tail(trainer, key, state, data, order, rate)
 
-    return train.populate(one)(keys, state, orders)
+    return devices.populate(one)(keys, state, orders)
 
 
 @jax.jit
@@ -154,17 +154,17 @@ def train_group(
         yield Progress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
     else:
         done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
-    state = train.settle(state)
+    state = devices.settle(state)
     for epoch in range(done, epochs):
         orders, step_keys = begin_epoch(trainer, keys, jnp.int32(epoch), data.labels)
         for first in range(0, full, per_call):
             bounds = jnp.int32(first), jnp.int32(min(first + per_call, full))
             state = full_batches(trainer, step_keys, state, data, orders, step_size, *bounds)
-            state = train.settle(state)
+            state = devices.settle(state)
             yield Progress(epoch, int(bounds[1]), steps, float(state.loss.mean()), None)
         if full < steps:
             state = last_batch(trainer, step_keys, state, data, orders, step_size)
-            state = train.settle(state)
+            state = devices.settle(state)
         snapshot = np.asarray(flatten(state.params))
         yield Progress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
 

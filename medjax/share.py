@@ -4,7 +4,7 @@ Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uin
 can hold (`medjax.data.preprocess.into_range`), inverted and rounded, for the eye and for sharing; ``labels`` int32
 [m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean``,
 ``preprocess_forward``, ``preprocess_inverse`` (see `medjax.data.preprocess.Preprocessor`); and the strings ``method``,
-``model``, ``dataset``, ``fingerprint``. No pickled objects.
+``model``, ``dataset``, ``fingerprint``, and ``width`` and ``depth`` of a ConvNet. No pickled objects.
 """
 
 from pathlib import Path
@@ -20,13 +20,16 @@ from medjax.errors import UserError
 from medjax.runs import write_arrays
 from medjax.types import Synthetic
 
+#: Where a set is from; of a ConvNet also its size, and how much a file may ask for.
+ORIGIN = ("method", "model", "dataset", "fingerprint", "width", "depth")
+LARGEST = {"width": 4096, "depth": 16}
 #: What arrays of another kind raise on the way.
 BROKEN = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 class SharedSet(NamedTuple):
     """What `load` gives back: the set, its 8-bit images, the fitted preprocessing, class names, and where it is from
-    (method, model, dataset, fingerprint)."""
+    (`ORIGIN`)."""
 
     synthetic: Synthetic
     images_uint8: UInt8[np.ndarray, "m s s c"]
@@ -80,7 +83,9 @@ def load(path: Path) -> SharedSet:
         synthetic = Synthetic(
             jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.float32(step_size)
         )
-        origin = {n: str(z[n]) for n in ("method", "model", "dataset", "fingerprint") if n in z}
+        origin = {n: str(z[n]) for n in ORIGIN if n in z}
+        if any(not 1 <= int(origin.get(n, "1")) <= most for n, most in LARGEST.items()):
+            raise ValueError("a ConvNet of this width or depth cannot be")
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
     except BROKEN as error:
         reason = " ".join(str(error).split())

@@ -5,18 +5,16 @@ Every draw comes from ``fold_in(key, index)`` and the loops' bounds are argument
 goes on with the same numbers and without a new compilation.
 """
 
-import contextlib
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from medjax import devices
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
 
@@ -25,108 +23,12 @@ Augment = Callable[[Array, Array], Array]
 #: Images whose activations of one layer stay in a CPU's cache (ConvNet-3-128, 32 px).
 CPU_PIECE = 16
 
-#: Networks that a CPU trains at a time, at most.
-CORES = 8
-
-#: Name of the axis of a CPU's devices, one a core.
-LANES = "lanes"
-
-
-def each(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` over a leading axis, inside a step: side by side, or on a CPU one after the other. There a single
-    network keeps both cores busy and its activations in cache (five at once took 1.4 times as long)."""
-    if jax.default_backend() != "cpu":
-        return jax.vmap(function)
-    return lambda *args: lax.map(lambda xs: function(*xs), args)
-
-
-def populate(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` over a leading axis of networks that a whole program trains: side by side on an accelerator; on a
-    CPU each on a device of its own (`use_cores`), of which there must be enough. A network with a core to itself waits
-    for nobody: 5 networks of 8 images took 1.25 times as long one after the other on two cores.
-
-    What comes back lies on several devices: `settle` it before it goes into such a program again.
-    """
-    if lanes() == 1:
-        return each(function)
-
-    def dealt(*args: Any) -> Any:
-        networks = jax.tree.leaves(args)[0].shape[0]
-        if networks > lanes():
-            raise ValueError(f"{networks} networks for {lanes()} devices: use in_groups")
-
-        def own(*mine: Any) -> Any:
-            out = function(*jax.tree.map(lambda a: a[0], mine))
-            return jax.tree.map(lambda a: a[None], out)
-
-        spec, mesh = jax.P(LANES), _mesh(networks)
-        return jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(*args)
-
-    return dealt
-
-
-def lanes() -> int:
-    """Devices among which one network's batch is dealt out: on a CPU all of them."""
-    return jax.local_device_count() if jax.default_backend() == "cpu" else 1
-
-
-def spread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, the same on each of the `lanes`, whose index ``lax.axis_index(LANES)`` tells it. Arguments and
-    result are whole on all of them; what a lane adds to a gradient is summed over the lanes. One student's images on
-    two cores: 1.2 times as fast as one program on both, for nothing waits but the sum."""
-    if lanes() == 1:
-        return function
-    return jax.shard_map(function, mesh=_mesh(lanes()), in_specs=jax.P(), out_specs=jax.P())
-
-
-def everywhere(tree: PyTree) -> PyTree:
-    """Inside a program: the tree on all lanes, where `spread` leaves what depends on it, so that a program that is
-    called again with what it gave back need not be compiled again."""
-    if lanes() == 1:
-        return tree
-    return lax.with_sharding_constraint(tree, jax.sharding.NamedSharding(_mesh(lanes()), jax.P()))
-
-
-def _mesh(lanes: int) -> jax.sharding.Mesh:
-    return jax.sharding.Mesh(np.array(jax.local_devices()[:lanes]), (LANES,))
-
-
-def in_groups(program: Callable[..., PyTree], *networks: PyTree) -> PyTree:
-    """``program(at_work, *networks)`` over leading axes of any length: all at once on an accelerator, on a CPU as many
-    at a time as it has devices, so that one compiled program serves every number of networks. The last group is filled
-    up with copies that are not at work (a bool for each) and whose results are dropped."""
-    count = jax.tree.leaves(networks)[0].shape[0]
-    size = jax.local_device_count() if jax.default_backend() == "cpu" else count
-    if size == count:
-        return settle(program(np.ones(count, bool), *networks))
-    parts = []
-    for first in range(0, count, size):
-        lanes = np.arange(first, first + size)
-        chosen = np.minimum(lanes, count - 1)
-        group = jax.tree.map(lambda a, chosen=chosen: a[chosen], networks)
-        parts.append(settle(program(lanes < count, *group)))
-    return jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
-
 
 def alive(batch: int, networks: int) -> int:
     """Images whose activations are in memory at once while ``networks`` are trained on batches of so many."""
     if jax.default_backend() != "cpu":
         return batch * networks
     return min(batch, CPU_PIECE) * min(networks, jax.local_device_count())
-
-
-def settle(tree: PyTree) -> PyTree:
-    """What `populate` made, where every call finds it alike (on a CPU: the host), or the next would compile anew."""
-    return jax.device_get(tree) if jax.default_backend() == "cpu" else tree
-
-
-def use_cores() -> None:
-    """Make every core (up to ``CORES``) a device of JAX's CPU backend, unless JAX_NUM_CPU_DEVICES says how many.
-    Before JAX is used; later it has no effect."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
 
 
 class FitState(NamedTuple):
@@ -148,6 +50,7 @@ class Trainer(NamedTuple):
     classes: k.
     balanced: draw every image of an epoch by class first (each class equally often in expectation), with
         replacement, instead of going through a permutation.
+    dealt: the images of a batch are dealt out to a CPU's devices; for a network that trains alone in a program.
     """
 
     model: Model
@@ -156,6 +59,7 @@ class Trainer(NamedTuple):
     batch: int
     classes: int
     balanced: bool = False
+    dealt: bool = False
 
 
 def sgd(momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
@@ -231,6 +135,30 @@ def batch_gradient(
     return total[0], model_state, total[1]
 
 
+def dealt_gradient(model: Model, params: PyTree, batch: Dataset) -> tuple[Float[Array, ""], PyTree]:
+    """Mean loss of a batch and its gradient, as `batch_gradient` gives them, its images dealt out to the lanes."""
+    n = batch.labels.shape[0]
+    piece = min(CPU_PIECE, -(-n // devices.lanes()))
+
+    def loss(params: PyTree, part: Dataset, counts: Array) -> Array:
+        logits, _ = model.apply(params, {}, part.images, True)
+        return counts @ cross_entropies(logits, part.labels) / n
+
+    def own(params: PyTree, batch: Dataset) -> PyTree:
+        mine, counts = devices.share(n, piece)
+
+        def add(total: PyTree, xs: tuple[Array, Array]) -> tuple[PyTree, None]:
+            chosen, counts = xs
+            part = jax.tree.map(lambda a: a[chosen], batch)
+            added = jax.value_and_grad(loss)(params, part, counts)
+            return jax.tree.map(jnp.add, total, added), None
+
+        nothing = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
+        return lax.scan(add, nothing, (mine.reshape(-1, piece), counts.reshape(-1, piece)))[0]
+
+    return devices.total(own)(params, batch)
+
+
 def train_batch(
     trainer: Trainer,
     key: Array,
@@ -243,7 +171,11 @@ def train_batch(
     batch = Dataset(data.images[chosen], data.labels[chosen])
     if trainer.augment is not None:
         batch = batch._replace(images=trainer.augment(key, batch.images))
-    loss, model_state, grads = batch_gradient(trainer.model, state.params, state.model_state, batch)
+    params, model_state = state.params, state.model_state
+    if trainer.dealt and trainer.model.separable and devices.lanes() > 1:
+        loss, grads = dealt_gradient(trainer.model, params, batch)
+    else:
+        loss, model_state, grads = batch_gradient(trainer.model, params, model_state, batch)
     direction, opt_state = trainer.tx.update(grads, state.opt_state, state.params)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
     return FitState(params, model_state, opt_state, loss)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import launching
@@ -32,8 +33,8 @@ def launched(monkeypatch, capsys, main, *words):
     """(status, standard error) of a launcher with this main."""
     known = set(absl_flags.FLAGS)
     monkeypatch.setattr(sys, "argv", ["launcher", *words])
-    monkeypatch.setattr(flags.jax.config, "update", lambda *_: None)
-    monkeypatch.setattr(flags.train, "use_cores", lambda: None)
+    monkeypatch.setattr(flags, "keep_programs", lambda: None)
+    monkeypatch.setattr(flags.devices, "use_cores", lambda: None)
     before, status = signal.getsignal(signal.SIGTERM), 0
     try:
         flags.launch("Title.", (RunConfig, IpcConfig), main)
@@ -126,6 +127,25 @@ def test_folder_of_another_configuration_names_the_fields(tmp_path, raw):
 def test_config_that_is_none_is_written_again(tmp_path, raw, junk):
     (tmp_path / "config.json").write_text(junk)
     checks.check_folder(settings(), raw, tmp_path)
+
+
+@pytest.mark.parametrize("left", ["config.json", "log.jsonl", "result.json"])
+def test_fresh_empties_what_is_left(tmp_path, raw, left):
+    """Also where an earlier emptying was cut short and took config.json with it."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / left).write_text("{}")
+    checks.check_folder(settings(fresh=True), raw, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+
+
+def test_fresh_removes_the_result_first(tmp_path, raw, monkeypatch):
+    """A folder emptied half way must not look finished."""
+    for name in ("config.json", "a.png", "result.json", "z.png"):
+        (tmp_path / name).write_text("{}")
+    gone = []
+    monkeypatch.setattr(Path, "unlink", lambda path: gone.append(path.name))
+    checks.check_folder(settings(fresh=True), raw, tmp_path)
+    assert gone[0] == "result.json" and len(gone) == 4
 
 
 def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):

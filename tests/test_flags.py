@@ -609,6 +609,13 @@ def test_origin_and_precedence():
     assert settings("--lr_update=multiplicative").groups[MTTConfig].lr_update == "multiplicative"
 
 
+def test_flag_of_a_network_that_is_not_asked_for_is_refused():
+    """It would change nothing; where the network is one of those that evaluate, it does."""
+    with pytest.raises(UserError, match="--width is for --model=convnet, not for mlp"):
+        settings("--model=mlp", "--width=8")
+    assert settings("--model=mlp", "--eval_models=convnet", "--width=8").values()["width"] == 8
+
+
 def test_seed_beyond_32_bits_is_refused():
     """JAX keeps the low 32 bits: 2**32 would silently be seed 0 under another name."""
     low = jax.random.key_data(jax.random.key(2**32 - 1))

@@ -368,8 +368,8 @@ def test_locked_folder_is_one_line_and_status_2(tmp_path):
 
 
 def evaluate(*words):
-    """``python -m experiments.evaluate`` for the grey run's network."""
-    few = ("--width=8", "--depth=1", "--networks=3", "--eval_epochs=9", "--conv=im2col")
+    """``python -m experiments.evaluate`` for the grey run; its network's width and depth come with the set."""
+    few = ("--networks=3", "--eval_epochs=9", "--conv=im2col")
     return launching.SERVER.run("experiments.evaluate", *few, "--preset=quick", *words)
 
 
@@ -388,6 +388,11 @@ def test_saved_set_evaluated_alone_scores_as_in_its_run(tmp_path):
     before = contents(tmp_path)
     assert evaluate(*words, f"--out={tmp_path}").stdout.endswith(ended.stdout[-200:])
     assert contents(tmp_path) == before
+    (folder / "left.txt").touch()
+    assert evaluate(*words, f"--out={tmp_path}", "--fresh").status == 0
+    assert not (folder / "left.txt").exists()
+    again = json.loads((folder / "result.json").read_text())
+    assert again["test"] == result["test"] and again["seconds"] != result["seconds"]
 
 
 def test_evaluate_refuses_what_it_cannot_use(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from medjax import train
+from medjax import devices, train
 from medjax.augment import augment
 from medjax.distill import mtt, segments
 from medjax.distill.matching import parameter_distance
@@ -39,7 +39,7 @@ def flat(tree):
 def test_the_same_however_it_is_worked_out(monkeypatch, images):
     """One student's images dealt out to two devices (an odd one left over too) or on one, steps kept or computed again:
     the same end and the same gradients, float64."""
-    assert train.lanes() == 2
+    assert devices.lanes() == 2
     model = convnet(ConvNetConfig(width=4, depth=2), classes=3, size=8, channels=3)
     params, _ = model.init(jax.random.key(0))
     with jax.enable_x64(True):
@@ -63,7 +63,7 @@ def test_the_same_however_it_is_worked_out(monkeypatch, images):
             return theta, *gradients
 
         found = [worked_out(True), worked_out(False)]
-        monkeypatch.setattr(train, "lanes", lambda: 1)
+        monkeypatch.setattr(devices, "lanes", lambda: 1)
         found += [worked_out(True), worked_out(False)]
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):

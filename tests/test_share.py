@@ -17,6 +17,8 @@ ORIGIN = {
     "model": "convnet",
     "dataset": "cells",
     "fingerprint": "0123456789abcdef",
+    "width": "8",
+    "depth": "2",
 }
 
 
@@ -54,6 +56,15 @@ def test_everything_comes_back(saved):
     np.testing.assert_array_equal(
         back.images_uint8, preprocess.to_uint8(pre, np.asarray(synthetic.images))
     )
+
+
+@pytest.mark.parametrize("wrong", [{"width": "0"}, {"width": "999999"}, {"depth": "deep"}])
+def test_network_of_no_sensible_size_is_refused(saved, wrong):
+    """Before anybody builds it."""
+    path, synthetic, pre = saved
+    share.save(path, synthetic, pre, NAMES, **ORIGIN | wrong)
+    with pytest.raises(UserError, match="not a whole distilled set"):
+        share.load(path)
 
 
 def test_receiver_sees_the_rounded_images(saved):

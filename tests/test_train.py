@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medjax import train
+from medjax import devices, train
 from medjax.types import Dataset
 
 
@@ -25,18 +25,27 @@ def assert_same_bits(a, b):
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize("n", [37, 16, 8])
-def test_gradient_in_pieces(net, tiny, n):
-    """A batch in pieces of 16, with a rest or without, has the gradient of the batch; 1e-5 of the largest."""
+@pytest.mark.parametrize("dealt", [False, True])
+@pytest.mark.parametrize("n", [37, 16, 7, 1])
+def test_gradient_in_pieces(net, tiny, n, dealt):
+    """A batch in pieces of 16, with a rest or without, has the gradient of the batch; so has one whose images are dealt
+    out to two devices, be they odd in number; 1e-5 of the largest."""
+    assert devices.lanes() == 2
     batch = Dataset(tiny.images[:n], tiny.labels[:n])
     params, _ = jax.jit(net.init)(jax.random.key(0))
 
     def loss(params):
         return train.cross_entropy(net.apply(params, {}, batch.images, True)[0], batch.labels)
 
+    def pieces(params):
+        if dealt:
+            return train.dealt_gradient(net, params, batch)
+        value, model_state, gradients = train.batch_gradient(net, params, {}, batch)
+        assert model_state == {}
+        return value, gradients
+
     expected_value, expected = jax.jit(jax.value_and_grad(loss))(params)
-    value, model_state, got = jax.jit(lambda p: train.batch_gradient(net, p, {}, batch))(params)
-    assert model_state == {}
+    value, got = jax.jit(pieces)(params)
     np.testing.assert_allclose(value, expected_value, rtol=1e-5)
     scale = max(jnp.abs(g).max() for g in jax.tree.leaves(expected))
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
@@ -167,9 +176,23 @@ def test_learns(net, tiny):
 
 def test_more_networks_than_devices_are_refused():
     """A CPU's program has a device for each; more of them would silently be dropped."""
-    function = train.populate(lambda x: x + 1)
+    function = devices.populate(lambda x: x + 1)
     np.testing.assert_array_equal(function(jnp.arange(2)), [1, 2])
     with pytest.raises(ValueError, match="in_groups"):
         function(jnp.arange(4))
-    done = train.in_groups(lambda at_work, x: jnp.where(at_work, function(x), -1), jnp.arange(5))
+    done = devices.in_groups(lambda at_work, x: jnp.where(at_work, function(x), -1), jnp.arange(5))
     np.testing.assert_array_equal(done, [1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_dealt_entries(count):
+    """Entries dealt out to two devices come back in their order, however many, with what the function closes over."""
+    base = jnp.arange(3.0)
+    x = jnp.arange(2.0 * count).reshape(count, 2)
+
+    def outer(base, x):
+        return devices.deal(lambda row: (row.sum() * base, row[0]))(x)
+
+    products, firsts = jax.jit(outer)(base, x)
+    np.testing.assert_array_equal(products, np.outer(x.sum(1), base))
+    np.testing.assert_array_equal(firsts, x[:, 0])

@@ -22,7 +22,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, train
+from medjax import cost, devices, train
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.matching import gradient_distance
@@ -76,13 +76,13 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
     outer, inner = loops(config, ipc)
     augment = augment if config.method == "dsa" else None
-    trainer = train.Trainer(model, train.sgd(), augment, config.batch_train, classes)
+    trainer = train.Trainer(model, train.sgd(), augment, config.batch_train, classes, dealt=True)
 
     def init(key: Array, data: Dataset) -> State:
         images, labels = select_real(key, data, ipc, classes)
         if config.init_images == "noise":
             images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        return State(images, labels, tx.init(images))
+        return devices.everywhere(State(images, labels, tx.init(images)))
 
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
         network_key, loop_key = jax.random.split(key)
@@ -93,7 +93,7 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
             network = set_statistics(model, keys[0], network, data, classes)
             real, _ = select_real(keys[1], data, config.batch_real, classes)
             match = functools.partial(match_class, model, augment, network)
-            losses, gradients = train.each(match)(
+            losses, gradients = devices.deal(match)(
                 jax.random.split(keys[2], classes),
                 real.reshape(classes, -1, *real.shape[1:]),
                 state.images.reshape(classes, -1, *real.shape[1:]),

@@ -18,7 +18,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from medjax import train
+from medjax import devices
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.dc import STEP_SIZE
@@ -68,7 +68,7 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         images, labels = select_real(key, data, ipc, classes)
         if config.init_images == "noise":
             images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        return State(images, labels, tx.init(images))
+        return devices.everywhere(State(images, labels, tx.init(images)))
 
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
         network_key, real_key, augment_key = jax.random.split(key, 3)
@@ -77,7 +77,7 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         by_class = (classes, -1, *real.shape[1:])
         embed = functools.partial(features, params, model_state)
         match = functools.partial(match_class, embed, augment)
-        losses, gradients = train.each(match)(
+        losses, gradients = devices.deal(match)(
             jax.random.split(augment_key, classes),
             real.reshape(by_class),
             state.images.reshape(by_class),

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 
 from medjax import cost
 from medjax.config import option
+from medjax.devices import each, everywhere
 from medjax.distill.base import Distiller
 from medjax.distill.matching import parameter_distance
 from medjax.distill.segments import Draws, Segments, read_segments
@@ -33,7 +34,7 @@ from medjax.distill.selection import select_real
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.train import Augment, each, everywhere
+from medjax.train import Augment
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: Losses whose median says what is normal, and how many of them it takes to say so.

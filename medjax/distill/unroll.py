@@ -8,7 +8,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from medjax import train
+from medjax import devices, train
 from medjax.models.base import Model, flattening
 from medjax.train import Augment
 from medjax.types import PyTree, Synthetic
@@ -41,8 +41,6 @@ def student(
     unravel = flattening(model)
     steps, batch = table.shape
     whole = batch == synthetic.labels.shape[0]
-    lanes = train.lanes()
-    share = -(-batch // lanes)
 
     def loss(params: PyTree, images: Array, labels: Array, weights: Array) -> Array:
         logits, _ = model.apply(params, {}, images, True)
@@ -56,12 +54,9 @@ def student(
         if augment is not None:
             images = augment(key, images)
         weights = jnp.full(batch, 1 / batch)
-        if lanes > 1:
-            # This lane's images; what it lacks at the end is filled up with one that counts nothing.
-            mine = lax.axis_index(train.LANES) * share + jnp.arange(share)
-            weights = jnp.where(mine < batch, 1 / batch, 0.0)
-            mine = jnp.minimum(mine, batch - 1)
-            images, labels = images[mine], labels[mine]
+        if devices.lanes() > 1:
+            mine, counts = devices.share(batch)
+            images, labels, weights = images[mine], labels[mine], counts / batch
         # Under `spread` the sum over the lanes is part of a gradient to what all lanes share.
         grads = jax.grad(loss)(theta, images, labels, weights)
         return jax.tree.map(lambda p, g: p - synthetic.step_size * g, theta, grads), None
@@ -72,4 +67,4 @@ def student(
         return ravel_pytree(lax.scan(step, unravel(start), (keys, table))[0])[0]
 
     keys = jax.random.split(key, steps)
-    return train.spread(walk)(synthetic, start, keys, table)
+    return devices.spread(walk)(synthetic, start, keys, table)

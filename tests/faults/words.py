@@ -128,8 +128,8 @@ def no_work() -> Iterator[None]:
         "medjax.cost.matrix_rate": lambda: 1e10,
         "medjax.data.sources.download": offline,
         "medjax.data.sources.read_tfds": offline_tfds,
-        "experiments.flags.train.use_cores": lambda: None,
-        "experiments.flags.jax.config.update": lambda *_: None,
+        "experiments.flags.devices.use_cores": lambda: None,
+        "experiments.flags.keep_programs": lambda: None,
     }
     with contextlib.ExitStack() as stack:
         for place, replacement in places.items():
