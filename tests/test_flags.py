@@ -238,7 +238,7 @@ def test_preprocessing_and_network(tmp_path):
     with pytest.raises(UserError, match="vgg"):
         settings("--model=vgg")
     with pytest.raises(UserError, match="batch statistics"):
-        asked = settings(*words, "--size=8", "--model=resnet18")
+        asked = settings(*words[:2], "--size=8", "--model=resnet18")
         session = open_session(asked, load(asked, console), console, make_progress(console))
         mtt.check(MTTConfig(), session.model, 30, 3)
 
