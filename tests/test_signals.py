@@ -1,5 +1,6 @@
 """A launcher that is stopped ends soon and with the status that shells expect, whatever it is at."""
 
+# Sleep is in short pieces: a signal that comes just before a sleep is seen only after it.
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def stopped(code, number, after=0.0):
 def test_a_stop_while_modules_are_imported_is_one_line(number, status):
     code = (
         "import sys, time; sys.argv = ['-m']; import experiments\n"
-        "print('ready', flush=True); time.sleep(60)"
+        "print('ready', flush=True); [time.sleep(0.1) for _ in range(600)]"
     )
     found, said, _ = stopped(code, number)
     assert found == status and said == "\nstopped\n"
@@ -54,7 +55,7 @@ def test_a_stop_that_a_callback_of_asyncio_swallows_is_none():
     """orbax saves in event loops, and those keep what is raised in a callback, unless it is a KeyboardInterrupt."""
     code = (
         "import asyncio, time; from experiments import signals\n"
-        "def callback(): print('ready', flush=True); time.sleep(60)\n"
+        "def callback(): print('ready', flush=True); [time.sleep(0.1) for _ in range(600)]\n"
         "async def main(): asyncio.get_running_loop().call_soon(callback); await asyncio.sleep(60)\n"
         "try:\n"
         "    with signals.listening(): asyncio.run(main())\n"
@@ -72,7 +73,8 @@ def test_a_stop_in_a_callback_of_the_garbage_collector_comes_again(number, statu
         "def callback(*_): print('ready', flush=True); time.sleep(1)\n"
         "try:\n"
         "    with signals.listening():\n"
-        "        gc.callbacks.append(callback); gc.collect(); gc.callbacks.clear(); time.sleep(60)\n"
+        "        gc.callbacks.append(callback); gc.collect(); gc.callbacks.clear()\n"
+        "        [time.sleep(0.1) for _ in range(600)]\n"
         "except signals.Terminated: raise SystemExit(143)\n"
         "except KeyboardInterrupt: raise SystemExit(130)"
     )
