@@ -12,7 +12,7 @@ from experiments.flags import FLAGS, IpcConfig, OthersConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
-from medjax import train
+from medjax import devices, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
@@ -39,7 +39,8 @@ def costs(session: Session) -> Costs:
     config = session.settings.groups[DCConfig]
     flops = iteration_flops(config, session.model, session.ipc, session.classes)
     real = train.alive(config.batch_real, session.classes)
-    made = session.ipc * (1 if jax.default_backend() == "cpu" else session.classes)
+    at_once = devices.lanes() if jax.default_backend() == "cpu" else session.classes
+    made = session.ipc * min(session.classes, at_once)
     return Costs({"distillation": config.iterations * flops}, config.iterations, made, real)
 
 
