@@ -211,13 +211,14 @@ def test_two_runs_side_by_side(tmp_path):
     assert len([a for a in found.addresses if "gallery" in a]) == 4
 
 
+@pytest.mark.slow
 def test_hundred_results_in_time(tmp_path):
-    """The issue's bound, in time of this process: other work on the machine must not fail it."""
+    """Twenty seconds, in time of this process: other work on the machine must not fail it."""
     count = made.hundred(tmp_path / "runs")
     begin = time.process_time()
     _, shown, _ = write_report(tmp_path / "runs", tmp_path / "out")
     assert shown == count > 100
-    assert time.process_time() - begin < 40
+    assert time.process_time() - begin < 20
 
 
 def test_strip_shows_ends_and_at_most_ten(tmp_path):
