@@ -42,6 +42,12 @@ TOGETHER = ("test_launchers", "test_resume", "test_flags")
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than cores: a process often waits, for a disk, a clock, or the server of its commands."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """A file's tests share what they compile, and stay in one process. (Not --dist=loadgroup: xdist 3.8 marks groups in
     a way that pytest 9.2 does not see.)"""
