@@ -58,12 +58,13 @@ def expert_cases(quick: bool) -> list[dict[str, int]]:
 def evaluation_cases(quick: bool) -> list[dict[str, int]]:
     if quick:
         return [{"networks": 5, "images": 8, "epochs": 10}]
+    # On a CPU, networks go through in fixed groups: 25 of them say nothing new beyond the first size.
     epochs = 20 if CPU else 200
     return [
         {"networks": n, "images": m, "epochs": epochs if m < 400 else epochs // 10}
         for n in (5, 25)
         for m in (8, 80, 400)
-        if not (CPU and n == 25 and m == 400)
+        if not (CPU and n == 25 and m > 8)
     ]
 
 
