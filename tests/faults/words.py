@@ -65,10 +65,13 @@ def made_up(rng: random.Random) -> tuple[str, list[str]]:
         pool = {bool: BOOLS, str: TEXTS}.get(field.type, NUMBERS)
         pool = rng.choice((pool, field.metadata["choices"] or pool, pool, TEXTS))
         value = rng.choice(pool)
-        if field.name == "out":  # Root may write anywhere: what was asked for is no fault.
-            value = value.lstrip("/")
         words += rng.choice(([f"--{field.name}={value}"], [f"--{field.name}", value]))
     rng.shuffle(words)
+    for i, word in enumerate(words):  # Root may write anywhere: what was asked for is no fault.
+        if i and words[i - 1] == "--out":
+            words[i] = word.lstrip("/")
+        elif word.startswith("--out=/"):
+            words[i] = "--out=" + word.removeprefix("--out=").lstrip("/")
     # No process is told a NUL, and what is in an argument is bytes.
     return launcher, [w.replace("\0", "") for w in words]
 
