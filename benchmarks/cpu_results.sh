@@ -17,6 +17,11 @@ run() {
     cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/result.json "$kept/$name-$method-seed$seed.json"
 }
 
+# On a tenth of each of the three sets, labelled by the set: run_integrated LAUNCHER METHOD
+run_integrated() {
+    run "$1" "$2" integrated 0 --integrate="$blood,$chest,$pneumonia"
+}
+
 blood=$data/pbc_blood8.npz chest=$data/chest_xray3.npz pneumonia=$data/pneumonia2.npz
 # The longest wait is for MTT, and it is what the rest is read against: first.
 for seed in 0 1; do
@@ -29,3 +34,6 @@ for set in "$blood" "$chest" "$pneumonia"; do
     run full full "$set" 0
     for ipc in 1 10 50; do run selection "random-ipc$ipc" "$set" 0 --ipc="$ipc"; done
 done
+run_integrated mtt mtt-ipc1
+run_integrated dc dc-ipc1
+run_integrated selection random-ipc1
