@@ -1,7 +1,9 @@
 """medjax and PyTorch side by side: the same shapes, in turns, in one run.
 
     python -m benchmarks.run --out=runs/benchmarks                     # every suite
-    python -m benchmarks.run --suite=mtt,experts --quick --out=...     # a few cases, under five minutes on 2 cores
+    python -m benchmarks.run --suite=mtt,experts --quick --out=...     # a few cases, five minutes
+
+`--quick` leaves out the second opponent, whose torch.compile alone takes minutes.
 
 Writes benchmarks.json (a list of rows) and benchmarks.md. Without PyTorch its columns stay empty.
 """
@@ -93,7 +95,7 @@ def compare(suite: str, quick: bool) -> list[dict[str, Any]]:
     for case in cases(quick):
         sides = ("medjax",)
         if importlib.util.find_spec("torch") and not too_large(suite, case):
-            sides = ("medjax", "torch", "fast")
+            sides = ("medjax", "torch") if quick else ("medjax", "torch", "fast")
         rows.append(row(suite, case, in_turns(name, case, sides)))
         print(json.dumps(rows[-1]), flush=True)
     return rows
