@@ -59,7 +59,9 @@ def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1) -> Case:
     begin = time.perf_counter()
     compiled = jax.jit(method.step).lower(key, state, data, item).compile()
     seconds = time.perf_counter() - begin
-    known = facts(iteration_flops(config, model, images), compiled) | {"compile_s": seconds}
+    known = facts(iteration_flops(config, model, state.images.shape), compiled) | {
+        "compile_s": seconds
+    }
     return lambda: jax.block_until_ready(compiled(key, state, data, item)), known
 
 

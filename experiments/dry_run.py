@@ -1,5 +1,6 @@
 """What a sweep would do: its cells, how far each is, and a forecast of time and memory; nothing is run."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,7 +69,8 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
     settings = combine(groups, presets, given | ({} if cell.ipc is None else {"ipc": cell.ipc}))
     side = settings.groups[PreprocessConfig].size
     model, others = build_models(settings, classes, channels)
-    images = SimpleNamespace(size=count * side * side * channels)
+    shape = (count, side, side, channels)
+    images = SimpleNamespace(shape=shape, size=math.prod(shape))
     session: Any = SimpleNamespace(
         settings=settings,
         model=model,

@@ -32,11 +32,14 @@ def estimate(session: Session, costs: Costs, rate: float) -> tuple[dict[str, flo
     """Seconds by phase of a whole run from nothing, and bytes of memory. rate: operations a second."""
     work = costs.work | {"evaluation": evaluation_flops(session, costs.iterations)}
     seconds = {name: flops / rate for name, flops in work.items()}
-    step = max(costs.made * cost.META_BYTES, costs.real * cost.GRADIENT_BYTES)
+    step = max(costs.made * cost.META_ALIVE, costs.real * cost.GRADIENT_ALIVE)
+    image = tuple(session.train.images.shape[1:])
     # float32 images on every device, and once more while they are made.
     copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
     data = 4 * copies * session.train.images.size
-    return seconds, cost.BASE_BYTES + data + costs.kept + step * session.model.flops
+    return seconds, cost.BASE_BYTES + data + costs.kept + step * cost.bytes_read(
+        session.model, image
+    )
 
 
 def forecast(session: Session, costs: Costs) -> None:

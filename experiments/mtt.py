@@ -16,7 +16,7 @@ from medjax import cost, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
-from medjax.distill.mtt import MTTConfig, check, iteration_flops, mtt, unrolled_flops
+from medjax.distill.mtt import MTTConfig, check, iteration_flops, kept_bytes, mtt
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig, group_size
 from medjax.models import ConvNetConfig
@@ -38,29 +38,32 @@ GROUPS = (
 def costs(session: Session) -> Costs:
     """What it will cost."""
     config, experts = (session.settings.groups[g] for g in (MTTConfig, ExpertsConfig))
-    model, epochs, made = session.model, epochs_needed(session), session.ipc * session.classes
+    model, epochs, shape = session.model, epochs_needed(session), synthetic_shape(session)
     images = experts.experts * epochs * len(session.train.labels)
     work = {
         "experts": cost.GRADIENT * model.flops * images,
-        "distillation": config.iterations * iteration_flops(config, model, made),
+        "distillation": config.iterations * iteration_flops(config, model, shape),
     }
-    batch = (config.batch_syn or made) * config.meta_batch
+    batch = (config.batch_syn or shape[0]) * config.meta_batch
     real = train.alive(experts.expert_batch, min(experts.experts, group_size()))
-    forward = unrolled_flops(config, model, made)
-    kept = cost.STEP_BYTES * forward if cost.keeps(forward) else 0.0
-    return Costs(work, config.iterations, batch, real, kept)
+    return Costs(work, config.iterations, batch, real, kept_bytes(config, model, shape))
+
+
+def synthetic_shape(session: Session) -> tuple[int, ...]:
+    """[m, h, w, c] of the synthetic images."""
+    return (session.ipc * session.classes, *session.train.images.shape[1:])
 
 
 def plan(session: Session, folder: Path) -> Plan:
     """Check the values, say what they will cost, train the experts."""
     config, model = session.settings.groups[MTTConfig], session.model
-    made = session.ipc * session.classes
-    check(config, model, epochs_needed(session), made)
+    shape = synthetic_shape(session)
+    check(config, model, epochs_needed(session), shape[0])
     forecast(session, costs(session))
     parts = {"model": model, "augment": augment, "trajectories": train_experts(session)}
     distiller = mtt(config, **parts, ipc=session.ipc, classes=session.classes)
     prepare = start_step_size(session, folder, distiller, config)
-    seconds, flops = {"experts": experts_seconds(session)}, iteration_flops(config, model, made)
+    seconds, flops = {"experts": experts_seconds(session)}, iteration_flops(config, model, shape)
     return Plan(distiller, config.iterations, flops, prepare, seconds)
 
 

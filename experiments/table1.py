@@ -11,7 +11,6 @@ from experiments.cells import LAUNCHERS, Cell, state
 from experiments.dry_run import dry_run
 from experiments.flags import RunConfig, launch, resolve
 from experiments.sweep import sweep
-from medjax import runs
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
@@ -104,16 +103,7 @@ def write_table(out: Path, wanted: list[Cell]) -> None:
             failures.append(f"{cell.name}: {found}")
         else:
             entries.append(found)
-    grouped, ipcs = cells(entries), sorted({c.ipc for c in wanted if c.ipc})
-    numbers, said = table1.rows(grouped), table1.header(grouped, failures)
-    texts = {
-        "md": table1.markdown(numbers, said, ipcs),
-        "csv": table1.as_csv(numbers, ipcs),
-        "tex": table1.latex(numbers, said, ipcs),
-    }
-    for kind, text in texts.items():
-        runs.write_bytes(out / f"table1.{kind}", text.encode())
-    print(texts["md"])
+    print(table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc})))
     print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
 
 

@@ -4,10 +4,15 @@ Chunk sizes follow from these constants, the configuration and the kind of devic
 two runs of one command are cut alike and agree bit for bit.
 """
 
+import functools
 import time
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
+
+from medjax.models.base import Model
+from medjax.types import PyTree
 
 #: Floating-point operations of a device call that keeps progress bars, Ctrl-C and checkpoints lively (some seconds).
 WORK_PER_CALL = {"cpu": 5e11, "gpu": 2e13}
@@ -20,20 +25,44 @@ GRADIENT, SECOND_GRADIENT, META_STEP = 3, 9, 12
 #: half (2 CPU cores with AVX2, ConvNet-3-128: 86 to 111 of 134 to 153 GFLOP/s in results/benchmarks-cpu).
 EFFICIENCY = 0.7
 
-#: Bytes alive per floating-point operation of the images in one step: of a gradient, and of one that is differentiated
-#: again (measured with ConvNet-3-128: 3.4 and 10 MB an image of 0.1 GFLOP). And of a process without data.
-GRADIENT_BYTES, META_BYTES, BASE_BYTES = 0.034, 0.1, 6e8
+#: Bytes alive in one step, as multiples of `bytes_read` of its images: of a gradient, and of one that is differentiated
+#: again (measured with ConvNet-3-128 on a CPU: 3.4 and 10 MB an image, of which 3.7 are read). And of a process without
+#: data.
+GRADIENT_ALIVE, META_ALIVE, BASE_BYTES = 1.0, 3.0, 6e8
 
-#: Bytes that an unrolled step keeps per floating-point operation of its images where nothing is computed again
-#: (measured: 3.3 MB an image), and what they may keep together: of an accelerator's memory, and on a CPU.
-STEP_BYTES, KEPT_SHARE, KEPT = 0.034, 0.25, 1e9
+#: What the steps of an unroll may keep together: a share of an accelerator's memory; bytes on a CPU.
+KEPT_SHARE, KEPT = 0.25, 1e9
 
 
-def keeps(flops: float) -> bool:
-    """Whether an unroll whose forward passes take so many operations may keep what its derivative reads, instead of
-    computing every step again. Follows from configuration and device alone."""
+@functools.lru_cache(maxsize=64)
+def bytes_read(model: Model, image: tuple[int, ...]) -> float:
+    """Bytes that the derivative of a training step reads of each ``image`` (h, w, c): what an unrolled step keeps where
+    nothing is computed again. Counted in the traced program; nothing is computed."""
+    params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+
+    def read(count: int) -> int:
+        def loss(params: PyTree, model_state: PyTree, images: Array) -> Array:
+            return jnp.sum(model.apply(params, model_state, images, True)[0] ** 2)
+
+        images = jax.ShapeDtypeStruct((count, *image), jnp.float32)
+        gradient = jax.grad(loss)
+        kept = jax.eval_shape(
+            lambda p, s, x: jax.vjp(lambda p, x: gradient(p, s, x), p, x)[1],
+            params,
+            model_state,
+            images,
+        )
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+
+    # Parameters are among it, whatever the number of images.
+    return (read(4) - read(2)) / 2
+
+
+def keeps(size: float) -> bool:
+    """Whether an unroll may keep so many bytes for its derivative to read, instead of computing every step again.
+    Follows from configuration and device alone."""
     stats = None if jax.default_backend() == "cpu" else jax.local_devices()[0].memory_stats()
-    return flops * STEP_BYTES <= (KEPT_SHARE * stats["bytes_limit"] if stats else KEPT)
+    return size <= (KEPT_SHARE * stats["bytes_limit"] if stats else KEPT)
 
 
 def work_per_call() -> float:

@@ -69,6 +69,7 @@ def evaluation():
 
 PROGRAMS = {
     "iteration": lambda: iteration(4),
+    "longer iteration": lambda: iteration(8),
     "frugal iteration": lambda: frugal_iteration(4),
     "longer frugal iteration": lambda: frugal_iteration(8),
     "experts": expert_epoch,
@@ -105,6 +106,25 @@ def test_memory_of_the_unroll():
     few, many = (measured(name)["temporaries"] for name in names)
     parameters = sum(p.size for p in jax.tree.leaves(MODEL.init(jax.random.key(0))[0]))
     assert many - few < 4 * 4 * 4 * parameters
+
+
+def test_what_a_step_keeps_is_counted_before_it_is_compiled():
+    """Four more steps that nothing computes again hold as much more as `cost.bytes_read` says, in each lane."""
+    few, many = (measured(name)["temporaries"] for name in ("iteration", "longer iteration"))
+    a_lane = 8 // jax.local_device_count()
+    counted = 4 * a_lane * cost.bytes_read(MODEL, (16, 16, 3))
+    assert many - few == pytest.approx(counted, rel=0.3)
+
+
+def test_what_a_step_keeps_grows_with_the_width_and_the_area():
+    """Not with the operations, which grow with the width's square."""
+
+    def read(width, size):
+        model = convnet(ConvNetConfig(width=width), classes=4, size=size, channels=3)
+        return cost.bytes_read(model, (size, size, 3))
+
+    assert read(128, 16) == pytest.approx(2 * read(64, 16), rel=0.15)
+    assert read(64, 32) == pytest.approx(4 * read(64, 16), rel=0.15)
 
 
 if __name__ == "__main__":

@@ -172,16 +172,21 @@ def mtt(
     return Distiller(init, feed, step, extract)
 
 
-def iteration_flops(config: MTTConfig, model: Model, images: int) -> float:
-    """Floating-point operations of one iteration on ``images`` synthetic images."""
-    forward = unrolled_flops(config, model, images)
-    return (cost.SECOND_GRADIENT if cost.keeps(forward) else cost.META_STEP) * forward
+def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
+    """Floating-point operations of one iteration on synthetic images of a shape (m, h, w, c)."""
+    a_pass = cost.SECOND_GRADIENT if kept_bytes(config, model, shape) else cost.META_STEP
+    return a_pass * model.flops * passes(config, shape[0])
 
 
-def unrolled_flops(config: MTTConfig, model: Model, images: int) -> float:
-    """Floating-point operations of the forward passes of an iteration's inner steps."""
-    batch = config.batch_syn or images
-    return model.flops * batch * config.inner_steps * config.meta_batch
+def kept_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
+    """Bytes that the inner steps of an iteration keep for the derivative; 0 where it computes them again."""
+    size = cost.bytes_read(model, shape[1:]) * passes(config, shape[0])
+    return size if cost.keeps(size) else 0.0
+
+
+def passes(config: MTTConfig, images: int) -> int:
+    """Images that an iteration's inner steps see, all together."""
+    return (config.batch_syn or images) * config.inner_steps * config.meta_batch
 
 
 def draws(config: MTTConfig) -> Draws:
@@ -220,7 +225,7 @@ def match(
     table_key, student_key = jax.random.split(key)
     table = minibatches(table_key, images.shape[0], config.batch_syn, config.inner_steps)
     synthetic = Synthetic(images, labels, step_size)
-    keep = cost.keeps(unrolled_flops(config, model, images.shape[0]))
+    keep = kept_bytes(config, model, images.shape) > 0
     end = student(model, augment, student_key, synthetic, segment.start, table, keep)
     return parameter_distance(end, segment.start, segment.target)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from medjax import runs
 from medjax.errors import UserError
-from medjax.report import charts, html
+from medjax.report import charts, html, table1
 from medjax.report.results import REAL, Cell, baseline, cells, collect
 from medjax.report.sections import (
     indicator_section,
@@ -40,7 +40,8 @@ LEGEND = (
 
 
 def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
-    """Write OUT/index.html and OUT/figures/ from the results below a folder: (the page, runs shown, complaints).
+    """Write OUT/index.html, OUT/figures/ and OUT/table1.* of the results below a folder: (the page, runs shown,
+    complaints).
 
     complaints: a line for every result file that is broken and left out. Raises UserError where there is no result.
     """
@@ -63,6 +64,10 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
         html.heading(2, "Results", "results"),
         html.paragraph(LEGEND, "note"),
         result_table(grouped),
+        html.paragraph(
+            "As Markdown, CSV and LaTeX: table1.md, table1.csv, table1.tex beside this page.",
+            "note",
+        ),
         *table1_section(grouped),
         html.heading(2, "Data sets", "sets"),
     ]
@@ -75,6 +80,7 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
         body += run_section(figures, entry)
     page = out / "index.html"
     runs.write_bytes(page, html.page("medjax report", body).encode())
+    table1.write(out, grouped, complaints, sorted({c.ipc for c in grouped if c.ipc}))
     return page, len(entries), complaints
 
 

@@ -7,8 +7,10 @@ under ConvNet): the first does as the study did, the others hold one network thr
 import csv
 import io
 import re
+from pathlib import Path
 from typing import NamedTuple
 
+from medjax import runs
 from medjax.data.catalog import find, md5
 from medjax.report.paper import NETWORK, Score, study_name, table1
 from medjax.report.results import METRICS, ORDER, Cell
@@ -168,6 +170,22 @@ def _origin(name: str, config: dict, fingerprint: str) -> str:
     if known:
         return f"{name} (fingerprint {fingerprint}), a stand-in: the images {known} was made from, split otherwise"
     return f"{name} (fingerprint {fingerprint}), not a set of the study"
+
+
+def write(out: Path, cells: list[Cell], failures: list[str], ipcs: list[int]) -> str:
+    """OUT/table1.md, .csv and .tex; the Markdown.
+
+    failures: what is missing, a line each. ipcs: the lines of each data set.
+    """
+    found, said = rows(cells), header(cells, failures)
+    texts = {
+        "md": markdown(found, said, ipcs),
+        "csv": as_csv(found, ipcs),
+        "tex": latex(found, said, ipcs),
+    }
+    for kind, text in texts.items():
+        runs.write_bytes(out / f"table1.{kind}", text.encode())
+    return texts["md"]
 
 
 def methods(found: list[Row]) -> list[str]:
