@@ -22,7 +22,7 @@ WORK_PER_CALL = {"cpu": 5e11, "gpu": 2e13}
 GRADIENT, SECOND_GRADIENT, META_STEP = 3, 9, 12
 
 #: Share of the matrix-product rate that training reaches, counted as direct convolutions, of which Winograd does about
-#: half (2 CPU cores with AVX2, ConvNet-3-128: 86 to 111 of 134 to 153 GFLOP/s in results/benchmarks-cpu).
+#: half (2 CPU cores, ConvNet-3-128, results/benchmarks-cpu: 0.7 on 8 images to 1.4). Forecasts take the low end.
 EFFICIENCY = 0.7
 
 #: Bytes alive in one step, as multiples of `bytes_read` of its images: of a gradient, and of one that is differentiated
