@@ -5,6 +5,7 @@ A value's order: the dataclass's default < the preset's table for (dataset, ipc)
 
 import dataclasses
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from experiments.programs import keep_programs
-from experiments.signals import Terminated, listening
+from experiments.signals import listening, stopped
 from medjax import devices
 from medjax.config import option, validate
 from medjax.data.preprocess import PreprocessConfig
@@ -207,21 +208,24 @@ def launch(
         keep_programs()
         with listening():
             main()
-    except (UserError, flags.Error) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except (OSError, MemoryError) as error:  # a folder that cannot be written, a full disk
-        print(f"error: {error}: put that right, and the same command goes on", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:  # what XLA and orbax say in kinds of their own
-        if not EXHAUSTED.search(str(error)):
+    except (Exception, KeyboardInterrupt) as error:
+        if number := stopped(error):
+            name = " (SIGTERM)" if number == signal.SIGTERM else ""
+            print(f"\nstopped{name}; the same command goes on from here", file=sys.stderr)
+            sys.exit(128 + number)
+        if (line := mistake(error)) is None:
             raise
-        what = f"{' '.join(str(error).split())[:200]}: memory or disk is full; free some"
-        print(f"error: {what}, and the same command goes on", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
-    except Terminated:
-        print("\nstopped (SIGTERM); the same command goes on from here", file=sys.stderr)
-        sys.exit(143)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+
+
+def mistake(error: BaseException) -> str | None:
+    """What is wrong and what to do, in one line; None for a fault of ours."""
+    if isinstance(error, (UserError, flags.Error)):
+        return " ".join(str(error).split())
+    if isinstance(error, (OSError, MemoryError)):  # a folder that cannot be written, a full disk
+        return f"{error}: put that right, and the same command goes on"
+    if EXHAUSTED.search(str(error)):  # what XLA and orbax say in kinds of their own
+        what = f"{' '.join(str(error).split())[:200]}: memory or disk is full"
+        return f"{what}; free some, and the same command goes on"
+    return None

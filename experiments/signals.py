@@ -16,6 +16,10 @@ from typing import Any
 GRACE = 7.0
 
 
+#: The signals that have raised a stop since `listening` began.
+_raised: list[int] = []
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: a scheduler takes the machine back. A KeyboardInterrupt, for asyncio (in orbax) lets nothing else out
     of its callbacks."""
@@ -25,10 +29,12 @@ class Terminated(KeyboardInterrupt):
 def listening() -> Iterator[None]:
     """Within it SIGTERM raises `Terminated` and Ctrl-C KeyboardInterrupt; if either is without effect for ``GRACE``
     seconds, the process ends all the same."""
-    handlers = {signal.SIGTERM: _terminate}
+    heard = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is below nohup
-        handlers[signal.SIGINT] = signal.default_int_handler
-    earlier = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        heard.append(signal.SIGINT)
+    # Not Python's own handler for Ctrl-C, which asyncio (in orbax) would take for a wish to have its own.
+    earlier = {number: signal.signal(number, _stop) for number in heard}
+    _raised.clear()
     left, (read, write) = threading.Event(), os.pipe()
     os.set_blocking(write, False)
     before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -65,8 +71,19 @@ def _again(unraisable: Any) -> None:
     threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+def stopped(error: BaseException) -> int | None:
+    """The signal that an error came of, or None. What is stopped while it cleans up may fail in its own way: orbax was
+    seen to end in a bad file descriptor."""
+    number = _raised.pop() if _raised else None
+    _raised.clear()
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    return number
+
+
+def _stop(number: int, frame: object) -> None:
+    _raised.append(number)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def _leave(number: int, frame: object) -> None:

@@ -40,22 +40,18 @@ def bytes_read(model: Model, image: tuple[int, ...]) -> float:
     nothing is computed again. Counted in the traced program; nothing is computed."""
     params, model_state = jax.eval_shape(model.init, jax.random.key(0))
 
-    def read(count: int) -> int:
-        def loss(params: PyTree, model_state: PyTree, images: Array) -> Array:
-            return jnp.sum(model.apply(params, model_state, images, True)[0] ** 2)
+    def loss(params: PyTree, model_state: PyTree, images: Array) -> Array:
+        return jnp.sum(model.apply(params, model_state, images, True)[0] ** 2)
 
-        images = jax.ShapeDtypeStruct((count, *image), jnp.float32)
+    def reads(params: PyTree, model_state: PyTree, images: Array) -> PyTree:
         gradient = jax.grad(loss)
-        kept = jax.eval_shape(
-            lambda p, s, x: jax.vjp(lambda p, x: gradient(p, s, x), p, x)[1],
-            params,
-            model_state,
-            images,
-        )
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+        return jax.vjp(lambda p, x: gradient(p, model_state, x), params, images)[1]
 
-    # Parameters are among it, whatever the number of images.
-    return (read(4) - read(2)) / 2
+    # So many that the parameters, which are among it once, do not count.
+    many = 4096
+    images = jax.ShapeDtypeStruct((many, *image), jnp.float32)
+    kept = jax.eval_shape(reads, params, model_state, images)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept)) / many
 
 
 def keeps(size: float) -> bool:

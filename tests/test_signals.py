@@ -82,6 +82,22 @@ def test_a_stop_in_a_callback_of_the_garbage_collector_comes_again(number, statu
     assert (found, said) == (status, "") and seconds < 5
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_fails_because_it_was_stopped_is_a_stop(number, status):
+    """A clean-up that was interrupted ends in an error of its own kind, later and elsewhere."""
+    code = (
+        "import sys, time; sys.argv = ['-m']; from experiments.flags import launch\n"
+        "def main():\n"
+        "    try: print('ready', flush=True); [time.sleep(0.1) for _ in range(600)]\n"
+        "    except KeyboardInterrupt: pass\n"
+        "    raise OSError(9, 'Bad file descriptor')\n"
+        "launch('', (), main)"
+    )
+    found, said, seconds = stopped(code, number)
+    assert found == status and said.count("\n") == 2 and "goes on from here" in said, said
+    assert seconds < 5
+
+
 def test_what_ends_by_itself_leaves_the_process_as_it_was():
     from experiments import signals
 
