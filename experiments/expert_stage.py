@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import shutil
 import time
 from pathlib import Path
@@ -165,7 +166,8 @@ def _train_group(session, folder, group, members, missing, epochs, update) -> No
             update_base = missing[0] * epochs * item.steps
         position = update_base + place * len(missing)
         names = f"{missing[0]}" if len(missing) == 1 else f"{missing[0]}-{missing[-1]}"
-        update(position, f"expert {names} epoch {item.epoch}/{epochs} loss {item.loss:.3f}")
+        loss = "" if math.isnan(item.loss) else f" loss {item.loss:.3f}"  # none before a step
+        update(position, f"expert {names} epoch {item.epoch}/{epochs}{loss}")
         if item.snapshot is not None:
             rows.append(item.snapshot)
             checkpoints.save(partial / f"{item.epoch:08d}", item.snapshot)

@@ -12,6 +12,11 @@ from medjax.evaluate import EvalConfig, InterimConfig
 
 #: On a CPU a forecast past this many seconds comes with a hint.
 LONG = 3600.0
+#: By preset; "" is for all others.
+HINTS = {
+    "": "on a CPU, --preset=cpu is made for this: minutes, not days",
+    "cpu": "more images per class want a GPU, or patience: it can be stopped and goes on",
+}
 
 
 class Costs(NamedTuple):
@@ -58,7 +63,7 @@ def forecast(session: Session, costs: Costs) -> None:
             " --width, the batches or --ipc"
         )
     if total > LONG and jax.default_backend() == "cpu":
-        session.console.print("hint: on a CPU, --preset=cpu is made for this: minutes, not days")
+        session.console.print(f"hint: {HINTS.get(session.run.preset, HINTS[''])}")
 
 
 def evaluation_flops(session: Session, iterations: int) -> float:
