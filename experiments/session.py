@@ -1,10 +1,11 @@
 """What every launcher starts from: data on the device, network, folders, keys."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -193,13 +194,17 @@ def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model
     size = settings.groups[PreprocessConfig].size
 
     def build(name: str) -> Model:
-        group, factory = MODELS[name]
-        config = settings.groups.get(group) or group()
-        return factory(config, classes=classes, size=size, channels=channels)
+        group, _ = MODELS[name]
+        return built(name, settings.groups.get(group) or group(), classes, size, channels)
 
     asked = settings.groups.get(OthersConfig) or OthersConfig()
     others = {name: build(name) for name in asked.names}
     return build(settings.groups[RunConfig].model), others
+
+
+@functools.cache  # one object for equal arguments: what is counted of a network is counted once for a whole sweep
+def built(name: str, config: Any, classes: int, size: int, channels: int) -> Model:
+    return MODELS[name][1](config, classes=classes, size=size, channels=channels)
 
 
 def fitted(
