@@ -9,7 +9,7 @@ from pathlib import Path
 import launching
 import numpy as np
 import pytest
-from launching import SERVER, mtt, other_grey, paper_rgb_lax, read_log, tiny, workplace
+from launching import SERVER, mtt, other_grey, paper_grey, read_log, tiny, workplace
 from orbax.checkpoint import v1 as ocp
 
 #: Where a run dies: a log row, and after it nothing is done any more.
@@ -37,14 +37,14 @@ def logs(out):
 
 @pytest.fixture(scope="module")
 def killed():
-    """The run of `paper_rgb_lax` in another folder, killed in every phase, and the statuses of all its commands."""
-    words, statuses, locks = (*place("rgb", "killed"), *launching.LAX), [], []
+    """The run of `paper_grey` in another folder, killed in every phase, and the statuses of all its commands."""
+    words, statuses, locks = (*place("grey", "killed"), *launching.LAX), [], []
     for death in DEATHS.values():
         pid = SERVER.start().pid
         statuses.append(mtt(*words, kill=death).status)
         (lock,) = (workplace() / "killed").glob("*/mtt-*/lock")
         locks.append(lock.read_text() == str(pid))
-    return launching.finished("rgb", "killed", *launching.LAX), statuses, locks
+    return launching.finished("grey", "killed", *launching.LAX), statuses, locks
 
 
 def test_every_phase_was_killed_and_no_lock_was_in_the_way(killed):
@@ -57,7 +57,7 @@ def test_every_phase_was_killed_and_no_lock_was_in_the_way(killed):
 
 def test_killed_run_equals_the_run_in_one_go(killed):
     """Distilled set, scores, evaluations, experts: the same bytes."""
-    run, whole = killed[0], paper_rgb_lax()
+    run, whole = killed[0], paper_grey()
     assert run.folder != whole.folder
     assert run.folder.name == whole.folder.name
     assert launching.scores(run) == launching.scores(whole)
@@ -72,7 +72,7 @@ def test_killed_run_equals_the_run_in_one_go(killed):
 
 def test_log_shows_at_most_one_chunk_twice(killed):
     """An epoch of an expert, two iterations, one call of an evaluation; and every row that a whole run has."""
-    whole = paper_rgb_lax()
+    whole = paper_grey()
     one, two = logs("killed")
     keys = ("phase", "group", "epoch", "iteration", "name")
 
@@ -96,7 +96,7 @@ def test_log_shows_at_most_one_chunk_twice(killed):
 
 def test_killed_run_tells_the_same_story(killed):
     """Losses, step sizes and interim scores, row by row, those done twice included."""
-    run, whole = killed[0], paper_rgb_lax()
+    run, whole = killed[0], paper_grey()
     for phase in ("distill", "interim"):
         told = {row["iteration"]: plain(row) for row in whole.rows(phase)}
         assert told.keys() == {row["iteration"] for row in run.rows(phase)}
