@@ -23,6 +23,7 @@ import jax
 from benchmarks import growth, start
 from benchmarks.measure import Side, in_turns
 from benchmarks.table import markdown
+from medjax import runs
 
 #: Memory of the eager twin per image and inner step (3.4 MB measured), for cases that this machine cannot hold.
 TORCH_BYTES = 3.5e6
@@ -141,19 +142,10 @@ def surroundings() -> dict[str, Any]:
     device = jax.devices()[0].device_kind
     return {
         "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
-        "device": device if not CPU else f"{os.cpu_count()} cores, {processor()}",
+        "device": device if not CPU else f"{os.cpu_count()} cores, {runs.processor()}",
         "python": platform.python_version(),
         **versions,
     }
-
-
-def processor() -> str:
-    """The CPU's name, and its widest vector instructions, which decide its matrix rate."""
-    path = Path("/proc/cpuinfo")
-    text = path.read_text() if path.exists() else ""
-    lines = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
-    vectors = "AVX-512" if "avx512f" in text else "AVX2" if "avx2" in text else ""
-    return f"{lines[0] if lines else platform.processor()} {vectors}".strip()
 
 
 def main() -> None:

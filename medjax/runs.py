@@ -116,8 +116,18 @@ def environment() -> dict[str, Any]:
             "count": jax.device_count(),
             "cpus": os.cpu_count(),
             "machine": platform.machine(),
+            "processor": processor(),
         },
     }
+
+
+def processor() -> str:
+    """The CPU's name, and its widest vector instructions, which decide its matrix rate."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text() if path.exists() else ""
+    lines = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    vectors = "AVX-512" if "avx512f" in text else "AVX2" if "avx2" in text else ""
+    return f"{lines[0] if lines else platform.processor()} {vectors}".strip()
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def write(root: Path, made: dict[str, Any], iterations: int = 0, pictures: bool 
         "lr_img": {"value": 50, "origin": "default"},
         "width": {"value": 32, "origin": "flag"},
     }
-    device = {"kind": "cpu", "cpus": 2, "backend": "cpu"}
+    device = {"kind": "cpu", "cpus": 2, "backend": "cpu", "processor": "a chip"}
     config = {
         "values": values,
         "data": {"classes": names},

@@ -72,6 +72,15 @@ class Entry(NamedTuple):
         return " ".join(f"{name}={value}" for name, value in sorted(given.items()))
 
     @property
+    def device(self) -> str:
+        """What it was made on: "cpu (2 cores, AMD EPYC AVX-512)", or nothing where no config.json says so."""
+        device = self.config.get("device")
+        if not isinstance(device, dict):
+            return ""
+        processor = f", {device['processor']}" if device.get("processor") else ""
+        return f"{device.get('kind')} ({device.get('cpus')} cores{processor})"
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """What a repetition with another seed shares."""
         r = self.result

@@ -222,9 +222,9 @@ def provenance(entry: Entry) -> str:
         words.append(f"iteration {r['selected_iteration']} (select={r.get('select')})")
     if entry.changed:
         words.append(f"flags {entry.changed}")
-    device, versions = config.get("device"), config.get("versions")
-    if isinstance(device, dict):
-        words.append(f"{device.get('kind')} ({device.get('cpus')} cores)")
+    versions = config.get("versions")
+    if entry.device:
+        words.append(entry.device)
     if isinstance(versions, dict):
         words.append(f"jax {versions.get('jax')}")
     if config.get("git"):

@@ -139,12 +139,14 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
         )
     said.append(f"Presets: {', '.join(sorted({e.result['preset'] for e in entries}))}.")
     devices, versions = set(), set()
-    for config in (e.config for e in entries):
-        device, packages = config.get("device"), config.get("versions")
-        if isinstance(device, dict) and isinstance(packages, dict):
-            devices.add(f"{device.get('kind')} ({device.get('cpus')} cores)")
-            versions.add(f"jax {packages.get('jax')}, commit {str(config.get('git'))[:12]}")
-    said.append(f"Device: {', '.join(sorted(devices)) or 'not recorded'}.")
+    for entry in entries:
+        packages, git = entry.config.get("versions"), entry.config.get("git")
+        devices.add(entry.device or "not recorded")
+        known = isinstance(packages, dict)
+        versions.add(
+            f"jax {packages.get('jax')}, commit {str(git)[:12]}" if known else "not recorded"
+        )
+    said.append(f"Device: {'; '.join(sorted(devices)) or 'not recorded'}.")
     said.append(f"Versions: {'; '.join(sorted(versions)) or 'not recorded'}.")
     minutes = [sum(e.result["seconds"].values()) / 60 for e in entries]
     if minutes:
