@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The `cpu` presets of all methods on the three shared sets and a thinned one; results/cpu/ gets the result files.
+# The `cpu` presets of all methods on the three shared sets and a thinned one; results/cpu/ gets a folder for each run:
+# its scores, what it was made with, and its pictures.
 # Usage, from the repository's root with medjax installed: bash benchmarks/cpu_results.sh DATA_FOLDER [OUT]
 # Stopped and started again, it goes on where it was.
 set -euo pipefail
 data=$1 out=${2:-runs} kept=results/cpu
-mkdir -p "$kept"
+mkdir -p "$out"
 thinned=$out/pbc_blood8_thinned.npz
 [[ -e $thinned ]] || python -m benchmarks.thinned "$data/pbc_blood8.npz" neutrophil "$thinned"
 
@@ -14,7 +15,12 @@ run() {
     shift 4
     name=$(basename "$file" .npz)
     python -m "experiments.$launcher" --dataset="$file" --preset=cpu --seed="$seed" --out="$out" "$@"
-    cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/result.json "$kept/$name-$method-seed$seed.json"
+    mkdir -p "$kept/$name-$method-seed$seed"
+    for part in result.json config.json gallery.png curves.png; do
+        # Random images and all images are nothing to look at.
+        [[ $launcher =~ ^(full|selection)$ && $part == *.png ]] && continue
+        cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/"$part" "$kept/$name-$method-seed$seed/"
+    done
 }
 
 # On a tenth of each of the three sets, labelled by the set: run_integrated LAUNCHER METHOD

@@ -67,16 +67,16 @@ def forecast(session: Session, costs: Costs) -> None:
 
 
 def evaluation_flops(session: Session, iterations: int) -> float:
-    """Floating-point operations of the interim evaluations and of the three final ones; for each further network, of
-    three final ones and of two searches for a step size."""
+    """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
+    three final evaluations; for each further network, of three final ones and of two searches."""
     interim, final = (session.settings.groups[g] for g in (InterimConfig, EvalConfig))
     rounds = -(-iterations // interim.eval_every)
     once = interim.interim_networks * interim.interim_epochs
-    last = 3 * final.networks * final.eval_epochs
-    flops = session.model.flops * (rounds * once + last)
+    search, last = len(GRID) * once, 3 * final.networks * final.eval_epochs
+    flops = session.model.flops * (rounds * once + search + last)
     for name, model in session.others.items():
         if name != session.run.model:
-            flops += model.flops * (2 * len(GRID) * once + last)
+            flops += model.flops * (2 * search + last)
     return cost.GRADIENT * flops * session.ipc * session.classes
 
 

@@ -10,13 +10,13 @@ from experiments.expert_stage import epochs_needed, experts_seconds, train_exper
 from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
-from experiments.search import start_step_size
+from experiments.search import GRID, SEGMENTS, start_step_size
 from experiments.session import Session
 from medjax import cost, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
-from medjax.distill.mtt import MTTConfig, check, iteration_flops, kept_bytes, mtt
+from medjax.distill.mtt import MTTConfig, check, iteration_flops, kept_bytes, mtt, passes
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig, group_size
 from medjax.models import ConvNetConfig
@@ -44,6 +44,9 @@ def costs(session: Session) -> Costs:
         "experts": cost.GRADIENT * model.flops * images,
         "distillation": config.iterations * iteration_flops(config, model, shape),
     }
+    if config.lr_init == 0:
+        tried = len(GRID) * SEGMENTS * passes(config, shape[0]) / config.meta_batch
+        work["distillation"] += cost.GRADIENT * model.flops * tried
     batch = (config.batch_syn or shape[0]) * config.meta_batch
     real = train.alive(experts.expert_batch, min(experts.experts, group_size()))
     return Costs(work, config.iterations, batch, real, kept_bytes(config, model, shape))
