@@ -19,7 +19,7 @@ from experiments.session import Session, hold, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig
 from medjax.report.table import print_result
 
@@ -60,14 +60,18 @@ def main() -> None:
 
 
 def as_distilled(settings: Settings, shared: share.SharedSet) -> Settings:
-    """The ConvNet as wide and deep as the one that the set was distilled with, where no flag says otherwise."""
+    """The ConvNet as wide and deep as the one that the set was distilled with, and networks trained as in its run;
+    where no flag says otherwise, nor a preset that was asked for."""
     groups, origin = settings
-    names = {n for n in ("width", "depth") if n in shared.origin and origin[n] != "flag"}
-    if not names:
-        return settings
-    changed = {n: int(shared.origin[n]) for n in names}
-    network = dataclasses.replace(groups[ConvNetConfig], **changed)
-    return Settings(groups | {ConvNetConfig: network}, origin | dict.fromkeys(names, "set"))
+    asked = (
+        {"flag", f"preset {groups[RunConfig].preset}"} if origin["preset"] == "flag" else {"flag"}
+    )
+    for group, names in ((ConvNetConfig, ("width", "depth")), (EvalConfig, TRAINING)):
+        kept = {n: shared.origin[n] for n in names if n in shared.origin and origin[n] not in asked}
+        values = {n: v == "True" if v in ("True", "False") else int(v) for n, v in kept.items()}
+        groups = groups | {group: dataclasses.replace(groups[group], **values)}
+        origin = origin | dict.fromkeys(kept, "set")
+    return Settings(groups, origin)
 
 
 def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate: float) -> None:

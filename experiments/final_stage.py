@@ -39,12 +39,14 @@ def write_config(session: Session, folder: Path) -> None:
     runs.write_json(folder / "config.json", config)
 
 
-def convnet_of(session: Session) -> dict[str, str]:
-    """How wide and deep the ConvNet was that a set was distilled with."""
-    config = session.settings.groups.get(ConvNetConfig)
-    if session.run.model != "convnet" or config is None:
-        return {}
-    return {"width": str(config.width), "depth": str(config.depth)}
+def circumstances(session: Session) -> dict[str, str]:
+    """What `experiments.evaluate` repeats: how wide and deep the ConvNet was that a set was distilled with, and how
+    networks are trained on it."""
+    groups = session.settings.groups
+    networks, training = groups[ConvNetConfig], groups[evaluate.EvalConfig]
+    names = ("width", "depth") if session.run.model == "convnet" else ()
+    found = {name: str(getattr(networks, name)) for name in names}
+    return found | {name: str(getattr(training, name)) for name in evaluate.TRAINING}
 
 
 def finish(session: Session, folder: Path, method: str, start: Synthetic, extra: dict) -> None:
@@ -63,7 +65,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         fingerprint=raw.fingerprint,
         method=method,
         model=session.run.model,
-        **convnet_of(session),
+        **circumstances(session),
     )
     rows = runs.read_log(folder / "log.jsonl")
     warnings, collapsed = health(rows, iteration, float(synthetic.step_size))

@@ -16,7 +16,15 @@ from medjax import cost, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
-from medjax.distill.mtt import MTTConfig, check, iteration_flops, kept_bytes, mtt, passes
+from medjax.distill.mtt import (
+    MTTConfig,
+    batch_size,
+    check,
+    iteration_flops,
+    kept_bytes,
+    mtt,
+    passes,
+)
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.experts import ExpertsConfig, group_size
 from medjax.models import ConvNetConfig
@@ -47,7 +55,7 @@ def costs(session: Session) -> Costs:
     if config.lr_init == 0:
         tried = len(GRID) * SEGMENTS * passes(config, shape[0]) / config.meta_batch
         work["distillation"] += cost.GRADIENT * model.flops * tried
-    batch = (config.batch_syn or shape[0]) * config.meta_batch
+    batch = batch_size(config, shape[0]) * config.meta_batch
     real = train.alive(experts.expert_batch, min(experts.experts, group_size()))
     return Costs(work, config.iterations, batch, real, kept_bytes(config, model, shape))
 
@@ -61,7 +69,7 @@ def plan(session: Session, folder: Path) -> Plan:
     """Check the values, say what they will cost, train the experts."""
     config, model = session.settings.groups[MTTConfig], session.model
     shape = synthetic_shape(session)
-    check(config, model, epochs_needed(session), shape[0])
+    check(config, model, epochs_needed(session))
     forecast(session, costs(session))
     parts = {"model": model, "augment": augment, "trajectories": train_experts(session)}
     distiller = mtt(config, **parts, ipc=session.ipc, classes=session.classes)

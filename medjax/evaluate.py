@@ -26,6 +26,10 @@ TEST_CHUNK = 64
 SCHEDULE = 1024
 
 
+#: The fields of `EvalConfig` that say how a network is trained.
+TRAINING = ("eval_epochs", "eval_batch", "eval_augment", "decay_parity")
+
+
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
     """Networks trained on a synthetic set."""

@@ -2,9 +2,11 @@
 
 Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
 can hold (`medjax.data.preprocess.into_range`), inverted and rounded, for the eye and for sharing; ``labels`` int32
-[m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean``,
-``preprocess_forward``, ``preprocess_inverse`` (see `medjax.data.preprocess.Preprocessor`); and the strings ``method``,
-``model``, ``dataset``, ``fingerprint``, and ``width`` and ``depth`` of a ConvNet. No pickled objects.
+[m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean`` and
+``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row by
+row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); and strings: ``method``, ``model``,
+``dataset``, ``fingerprint``, ``width`` and ``depth`` of a ConvNet, and how its run trained networks on it
+(``eval_epochs``, ``eval_batch``, ``eval_augment``, ``decay_parity``). No pickled objects.
 """
 
 from pathlib import Path
@@ -17,12 +19,14 @@ from jaxtyping import UInt8
 from medjax.data import preprocess
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
+from medjax.evaluate import TRAINING
 from medjax.runs import write_arrays
 from medjax.types import Synthetic
 
-#: Where a set is from; of a ConvNet also its size, and how much a file may ask for.
-ORIGIN = ("method", "model", "dataset", "fingerprint", "width", "depth")
-LARGEST = {"width": 4096, "depth": 16}
+#: Where a set is from; of a ConvNet also its size; how networks were trained on it.
+ORIGIN = ("method", "model", "dataset", "fingerprint", "width", "depth", *TRAINING)
+#: How much a file may ask for.
+LARGEST = {"width": 4096, "depth": 16, "eval_epochs": 10**6, "eval_batch": 10**6}
 #: What arrays of another kind raise on the way.
 BROKEN = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
@@ -55,8 +59,7 @@ def save(
         class_names=np.array(class_names),
         preprocess=np.array(pre.kind),
         preprocess_mean=pre.mean,
-        preprocess_forward=pre.forward,
-        preprocess_inverse=pre.inverse,
+        preprocess_forward=_packed(pre.forward),
         **{name: np.array(value) for name, value in origin.items()},
     )
 
@@ -68,24 +71,22 @@ def load(path: Path) -> SharedSet:
     try:
         z: dict[str, Any] = read_arrays(path)
         images = np.asarray(z["images"], np.float32)
-        pre = preprocess.Preprocessor(
-            str(z["preprocess"]),
-            images.shape[1],
-            z["preprocess_mean"],
-            z["preprocess_forward"],
-            z["preprocess_inverse"],
-        )
+        kind, mean, forward = str(z["preprocess"]), z["preprocess_mean"], z["preprocess_forward"]
         labels, step_size = z["labels"], np.float32(z["step_size"])
         names = tuple(str(n) for n in z["class_names"])
-        _check(images, z["images_uint8"], labels, pre, names)
+        _check(images, z["images_uint8"], labels, (kind, mean, forward), names)
+        pre = preprocess.Preprocessor(kind, images.shape[1], mean, *_maps(kind, forward, len(mean)))
         if step_size.shape:
             raise ValueError("step_size is no number")
         synthetic = Synthetic(
             jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.float32(step_size)
         )
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
+        switches = {origin.get(name, "True") for name in ("eval_augment", "decay_parity")}
+        if not switches <= {"True", "False"}:
+            raise ValueError("eval_augment and decay_parity are True or False")
         if any(not 1 <= int(origin.get(n, "1")) <= most for n, most in LARGEST.items()):
-            raise ValueError("a ConvNet of this width or depth cannot be")
+            raise ValueError("a network of this size, or so long a training, cannot be")
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
     except BROKEN as error:
         reason = " ".join(str(error).split())
@@ -94,24 +95,44 @@ def load(path: Path) -> SharedSet:
         ) from error
 
 
+def _packed(forward: np.ndarray) -> np.ndarray:
+    """The lower triangle of a (symmetric) matrix, row by row; a vector as it is."""
+    return forward[np.tril_indices(len(forward))] if forward.ndim == 2 else forward
+
+
+def _maps(kind: str, forward: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Forward and inverse map from what `_packed` left of the forward one."""
+    if kind == "zca":
+        whole = np.zeros((d, d), np.float32)
+        whole[np.tril_indices(d)] = forward
+        forward = whole + np.tril(whole, -1).T
+        inverse = np.linalg.inv(forward.astype(np.float64)).astype(np.float32)
+    else:
+        with np.errstate(divide="ignore"):
+            inverse = 1 / forward
+    if not np.isfinite(inverse).all():
+        raise ValueError("preprocess cannot be undone")
+    return forward, inverse
+
+
 def _check(
     images: np.ndarray,
     pixels: np.ndarray,
     labels: np.ndarray,
-    pre: preprocess.Preprocessor,
+    pre: tuple[str, np.ndarray, np.ndarray],
     names: tuple[str, ...],
 ) -> None:
-    """ValueError where the parts of a file do not fit each other."""
+    """ValueError where the parts of a file do not fit each other. pre: kind, mean, packed forward map."""
     m, s, _, c = images.shape
     d = s * s * c
-    shapes = {"zca": ((d,), (d, d), (d, d)), "normalise": ((c,), (c,), (c,))}
-    maps = (pre.mean, pre.forward, pre.inverse)
+    shapes = {"zca": ((d,), (d * (d + 1) // 2,)), "normalise": ((c,), (c,))}
+    kind, *maps = pre
     sound = {
         "images": m > 0 and s == images.shape[2] and c in (1, 3) and np.isfinite(images).all(),
         "images_uint8": pixels.shape == images.shape and pixels.dtype == np.uint8,
         "labels": labels.shape == (m,) and labels.dtype.kind in "iu",
         "class_names": len(names) > 1 and bool(((labels >= 0) & (labels < len(names))).all()),
-        "preprocess": tuple(a.shape for a in maps) == shapes.get(pre.kind)
+        "preprocess": tuple(a.shape for a in maps) == shapes.get(kind)
         and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),
     }
     if wrong := [name for name, good in sound.items() if not good]:

@@ -198,10 +198,11 @@ def test_minibatches(images, batch, steps):
     assert len({tuple(r) for r in rounds}) == len(rounds)
 
 
-@pytest.mark.parametrize("batch", [0, 6])
+@pytest.mark.parametrize("batch", [0, 6, 7])
 def test_whole_set(batch):
-    """0, or as many as there are: the whole set at each step."""
-    table = mtt.minibatches(jax.random.key(0), 6, batch, 4)
+    """0, or as many as there are or more: the whole set at each step."""
+    size = mtt.batch_size(MTTConfig(batch_syn=batch), 6)
+    table = mtt.minibatches(jax.random.key(0), 6, size, 4)
     np.testing.assert_array_equal(table, np.tile(np.arange(6), (4, 1)))
 
 
@@ -505,7 +506,6 @@ def test_select_uniformly(tiny):
     [
         ({}, False, 50, "batch statistics"),
         (dict(max_start_epoch=20, expert_span=3), True, 21, "epoch 22"),
-        (dict(batch_syn=7), True, 50, "--batch_syn=7"),
     ],
 )
 def test_refusals(linear, options, separable, epochs, words):
@@ -524,7 +524,8 @@ def test_refusals(linear, options, separable, epochs, words):
 
 
 def test_what_just_fits(linear):
-    """The last epoch a segment can read, and a batch of all images, are accepted."""
-    config = MTTConfig(max_start_epoch=20, expert_span=3, batch_syn=6)
-    mtt.check(config, linear(4, 3), 22, 6)
-    assert mtt.iteration_flops(config, linear(4, 3), (6, 2, 2, 1)) == 9 * 24 * 6 * 20
+    """The last epoch a segment can read is accepted; a batch past the set counts as the whole set."""
+    for batch in (6, 100):
+        config = MTTConfig(max_start_epoch=20, expert_span=3, batch_syn=batch)
+        mtt.check(config, linear(4, 3), 22)
+        assert mtt.iteration_flops(config, linear(4, 3), (6, 2, 2, 1)) == 9 * 24 * 6 * 20

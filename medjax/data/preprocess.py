@@ -34,8 +34,8 @@ class PreprocessConfig:
 
 
 class Preprocessor(NamedTuple):
-    """A fitted map. ``kind`` "zca": x -> (x - mean) @ forward with mean [d], forward and inverse [d, d] for flattened
-    images, d = size * size * c. ``kind`` "normalise": (x - mean) * forward per channel, all [c]."""
+    """A fitted map. ``kind`` "zca": x -> (x - mean) @ forward with mean [d], forward and inverse [d, d] (symmetric) for
+    flattened images, d = size * size * c. ``kind`` "normalise": (x - mean) * forward per channel, all [c]."""
 
     kind: str
     size: int
@@ -90,8 +90,9 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
         scatter += centred.T @ centred
     values, vectors = np.linalg.eigh(scatter / (len(images) - 1))
     values = np.maximum(values, 0) + ZCA_EPS
-    forward, inverse = (_f32((vectors * values**power) @ vectors.T) for power in (-0.5, 0.5))
-    return Preprocessor("zca", size, mean, forward, inverse)
+    forward, inverse = ((vectors * values**power) @ vectors.T for power in (-0.5, 0.5))
+    # Symmetric to the last bit, so that half of a matrix is all of it.
+    return Preprocessor("zca", size, mean, *(_f32((a + a.T) / 2) for a in (forward, inverse)))
 
 
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:

@@ -59,7 +59,9 @@ class MTTConfig:
     )
     lr_clip: float = option(0.02, "multiplicative: largest change of log step size", low=0)
     img_momentum: float = option(0.5, "momentum of the images and of the step size", low=0)
-    batch_syn: int = option(0, "synthetic images an inner step; 0: all", low=0)
+    batch_syn: int = option(
+        0, "synthetic images an inner step; 0, or past their number: all", low=0
+    )
     meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
     skip_factor: float = option(5.0, "skip a loss this many times the running median", low=1)
@@ -110,7 +112,7 @@ def mtt(
     classes: int,
 ) -> Distiller:
     """MTT as a `Distiller`. Raises UserError for values that cannot work together (see `check`)."""
-    check(config, model, trajectories.epochs, ipc * classes)
+    check(config, model, trajectories.epochs)
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def init(key: Array, data: Dataset) -> State:
@@ -186,7 +188,12 @@ def kept_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float
 
 def passes(config: MTTConfig, images: int) -> int:
     """Images that an iteration's inner steps see, all together."""
-    return (config.batch_syn or images) * config.inner_steps * config.meta_batch
+    return batch_size(config, images) * config.inner_steps * config.meta_batch
+
+
+def batch_size(config: MTTConfig, images: int) -> int:
+    """Synthetic images of an inner step, of so many in all."""
+    return min(config.batch_syn or images, images)
 
 
 def draws(config: MTTConfig) -> Draws:
@@ -195,8 +202,8 @@ def draws(config: MTTConfig) -> Draws:
     return Draws(config.meta_batch, config.max_start_epoch, config.expert_span, cycled)
 
 
-def check(config: MTTConfig, model: Model, epochs: int, images: int) -> None:
-    """UserError if these do not fit: experts of so many epochs, so many synthetic images."""
+def check(config: MTTConfig, model: Model, epochs: int) -> None:
+    """UserError if these do not fit: a network, and experts of so many epochs."""
     if not model.separable:
         raise UserError("MTT needs a network without batch statistics; choose --model=convnet")
     needed = config.max_start_epoch - 1 + config.expert_span
@@ -204,10 +211,6 @@ def check(config: MTTConfig, model: Model, epochs: int, images: int) -> None:
         raise UserError(
             f"experts reach epoch {epochs}, but starts below {config.max_start_epoch} plus a span of "
             f"{config.expert_span} read epoch {needed}: train longer or lower --max_start_epoch"
-        )
-    if config.batch_syn > images:
-        raise UserError(
-            f"--batch_syn={config.batch_syn} is more than the {images} synthetic images"
         )
 
 
@@ -223,7 +226,8 @@ def match(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Loss (eq. 5) of one student, and its displacement |theta_N - theta_t| / |theta*_{t+M} - theta_t|."""
     table_key, student_key = jax.random.split(key)
-    table = minibatches(table_key, images.shape[0], config.batch_syn, config.inner_steps)
+    count = images.shape[0]
+    table = minibatches(table_key, count, batch_size(config, count), config.inner_steps)
     synthetic = Synthetic(images, labels, step_size)
     keep = kept_bytes(config, model, images.shape) > 0
     end = student(model, augment, student_key, synthetic, segment.start, table, keep)

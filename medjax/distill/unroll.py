@@ -15,11 +15,11 @@ from medjax.types import PyTree, Synthetic
 
 
 def minibatches(key: Array, images: int, batch: int, steps: int) -> Int[Array, "N batch"]:
-    """The images of each inner step: the whole set where ``batch`` is 0, else pieces of fresh permutations.
+    """The images of each inner step: the whole set where ``batch`` is all, else pieces of fresh permutations.
 
     What a permutation leaves after its last full piece is dropped (the public code steps on it, smaller).
     """
-    if batch in (0, images):
+    if batch == images:
         return jnp.tile(jnp.arange(images, dtype=jnp.int32), (steps, 1))
     pieces = images // batch
     keys = jax.random.split(key, -(-steps // pieces))
