@@ -32,7 +32,8 @@ LAUNCHERS = {
 
 
 class Cell(NamedTuple):
-    """One run. ipc is None for all images; other: a network that the distilled set is evaluated with too, or ""."""
+    """One run. ipc is None for all images; other: a network that the distilled set is evaluated with too, or "";
+    integrate: the sets that an integrated one is made of, or ""."""
 
     dataset: str
     ipc: int | None
@@ -41,6 +42,7 @@ class Cell(NamedTuple):
     seed: int
     preset: str
     other: str = ""
+    integrate: str = ""
 
     @property
     def name(self) -> str:
@@ -64,6 +66,7 @@ class Cell(NamedTuple):
         flags = {"dataset": self.dataset, "preset": self.preset, "seed": self.seed, "out": out}
         flags |= {"model": self.model} | ({} if self.ipc is None else {"ipc": self.ipc})
         flags |= {"eval_models": self.other} if self.other else {}
+        flags |= {"integrate": self.integrate} if self.integrate else {}
         named = [f"--{name}={value}" for name, value in flags.items()]
         return [sys.executable, "-m", f"experiments.{launcher}", *words, *named]
 

@@ -5,11 +5,14 @@ python -m experiments.dm --dataset=phantom --ipc=1 --preset=quick
 
 from pathlib import Path
 
+import jax
+
 from configs.dm import PRESETS
 from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import Plan, run_method
 from experiments.session import Session
+from medjax import devices
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
@@ -35,7 +38,9 @@ def costs(session: Session) -> Costs:
     config = session.settings.groups[DMConfig]
     flops = iteration_flops(config, session.model, session.ipc, session.classes)
     work = {"distillation": config.iterations * flops}
-    return Costs(work, config.iterations, 0, max(config.batch_real, session.ipc))
+    at_once = devices.lanes() if jax.default_backend() == "cpu" else session.classes
+    images = max(config.batch_real, session.ipc) * min(session.classes, at_once)
+    return Costs(work, config.iterations, 0, images)
 
 
 def plan(session: Session, folder: Path) -> Plan:

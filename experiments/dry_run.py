@@ -19,7 +19,7 @@ from experiments.full import FullConfig
 from experiments.session import build_models
 from medjax import cost
 from medjax.data import sources
-from medjax.data.catalog import find
+from medjax.data.catalog import STUDY, find
 from medjax.data.preprocess import PreprocessConfig
 from medjax.evaluate import EvalConfig, InterimConfig
 
@@ -37,10 +37,14 @@ PLANS: dict[str, tuple[Any, Any, Any]] = {
 def dry_run(out: Path, cells: list[Cell]) -> str:
     """A line for each cell, and the sum of those that are still to do."""
     rate = cost.matrix_rate() * cost.EFFICIENCY
-    sizes = {name: data_size(name) for name in dict.fromkeys(c.dataset for c in cells)}
+    sets = dict.fromkeys((c.dataset, c.integrate) for c in cells)
+    sizes = {about: data_size(*about) for about in sets}
     lines, total, most = [], 0.0, 0.0
+    trained: set[str] = set()
     for cell in cells:
-        seconds, memory = forecast_cell(cell, sizes[cell.dataset], rate)
+        size = sizes[cell.dataset, cell.integrate]
+        seconds, memory = forecast_cell(cell, size, rate, cell.claim in trained)
+        trained.add(cell.claim)
         known = (state(out, cell) or {"status": "to do"})["status"]
         if known != "done":
             total, most = total + seconds, max(most, memory)
@@ -50,8 +54,13 @@ def dry_run(out: Path, cells: list[Cell]) -> str:
     )
 
 
-def data_size(name: str) -> tuple[int, int, int]:
-    """(classes, channels, training images) of a set; of a named one from the catalog, without a download."""
+def data_size(name: str, integrate: str = "") -> tuple[int, int, int]:
+    """(classes, channels, training images) of a set; of a named one from the catalog, without a download. integrate:
+    what an integrated one is made of."""
+    if name == "integrated":
+        counts = [data_size(part)[2] for part in (integrate.split(",") if integrate else STUDY)]
+        shares = [max(1, round(RunConfig.integrate_share * count)) for count in counts]
+        return len(counts), 3, sum(shares)
     if named := find(name):
         entry, _ = named
         return len(entry.class_names), entry.channels, entry.images[0]
@@ -59,8 +68,11 @@ def data_size(name: str) -> tuple[int, int, int]:
     return len(raw.class_names), raw.train.images.shape[-1], len(raw.train.labels)
 
 
-def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[float, float]:
-    """(seconds, bytes) of a cell from nothing. rate: operations a second. `forecast` counts the same for one run."""
+def forecast_cell(
+    cell: Cell, size: tuple[int, int, int], rate: float, trained: bool = False
+) -> tuple[float, float]:
+    """(seconds, bytes) of a cell from nothing, or with its experts ``trained`` by another cell. rate: operations a
+    second. `forecast` counts the same for one run."""
     classes, channels, count = size
     groups, presets, costs = PLANS[cell.method]
     given: dict[str, Any] = {"dataset": cell.dataset, "preset": cell.preset, "model": cell.model}
@@ -82,7 +94,9 @@ def forecast_cell(cell: Cell, size: tuple[int, int, int], rate: float) -> tuple[
     )
     if costs:
         seconds, memory = estimate(session, costs(session), rate)
-        return sum(seconds.values()), memory
+        return sum(
+            s for phase, s in seconds.items() if not (trained and phase == "experts")
+        ), memory
     if cell.method == "full":
         config = settings.groups[FullConfig]
         passes, batch = config.full_networks * config.full_epochs * count, config.full_batch

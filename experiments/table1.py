@@ -11,6 +11,7 @@ from experiments.cells import LAUNCHERS, Cell, state
 from experiments.dry_run import dry_run
 from experiments.flags import RunConfig, launch, resolve
 from experiments.sweep import sweep
+from medjax import runs
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
@@ -26,6 +27,7 @@ class Table1Config:
     ipcs: str = option("1,10,50", "images per class")
     methods: str = option(",".join(LAUNCHERS), "of " + ",".join(LAUNCHERS))
     models: str = option("convnet,resnet18", "networks; distilled sets are made with the first")
+    integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     preset: str = option(RunConfig.preset, "table of values: paper, cpu or quick")
     seeds: int = option(1, "distillation seeds of each cell", low=1)
     shard: str = option("0/1", "this process is number i of n that share the work, i from 0")
@@ -71,8 +73,13 @@ def make_cells(config: Table1Config) -> list[Cell]:
         raise UserError(
             f"--preset={config.preset} is not known: choose one of {', '.join(PRESETS)}"
         )
+    if config.integrate and "integrated" not in datasets:
+        raise UserError(
+            f"--integrate={config.integrate} is for --datasets=integrated: name that too, or leave it out"
+        )
     made = []
     for dataset in STUDY if datasets == ["study"] else datasets:
+        parts = config.integrate if dataset == "integrated" else ""
         for method in methods:
             for ipc in [None] if method == "full" else ipcs:
                 alone = method in ("random", "full")
@@ -80,7 +87,8 @@ def make_cells(config: Table1Config) -> list[Cell]:
                 # All images: networks differ in their seed already.
                 for seed in range(1 if method == "full" else config.seeds):
                     for model in models if alone else models[:1]:
-                        made.append(Cell(dataset, ipc, method, model, seed, config.preset, other))
+                        about = (dataset, ipc, method, model, seed, config.preset)
+                        made.append(Cell(*about, other, parts))
     return list(dict.fromkeys(made))
 
 
@@ -103,7 +111,9 @@ def write_table(out: Path, wanted: list[Cell]) -> None:
             failures.append(f"{cell.name}: {found}")
         else:
             entries.append(found)
-    print(table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc})))
+    with runs.locked(out / "cells", wait=True):  # shards end together
+        text = table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc}))
+    print(text)
     print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
 
 

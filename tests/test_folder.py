@@ -221,6 +221,14 @@ def test_patients_stay_together(tmp_path):
     said(made, "99 images of 12 patients", "1 images are not in groups.csv")
 
 
+def test_files_without_a_patient_are_not_one_patient(tmp_path):
+    """A line with no name in it is as good as no line, whether files are named with their folder or without."""
+    flat(tmp_path, {"x": 20, "y": 20})
+    lines = [f"y/{i:03d}.png,p{i}" for i in range(20)] + ["000.png,", "001.png,"]
+    (tmp_path / "groups.csv").write_text("\n".join(lines))
+    said(read_folder(tmp_path, 6), "20 images of 20 patients", "20 images are not in groups.csv")
+
+
 def test_patients_in_two_of_the_folders_own_splits_are_said(tmp_path):
     for split in ("train", "test"):
         flat(tmp_path / split, {"x": 20, "y": 20})

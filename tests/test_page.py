@@ -63,9 +63,9 @@ def test_page_shows_every_run_and_every_figure_lies_beside_it(tmp_path):
     assert text.count("gallery.png") == 0, "pictures get names of their own"
     assert len([a for a in addresses if "gallery" in a]) == 6
     files = {kind: (page.parent / f"table1.{kind}").read_text() for kind in ("md", "csv", "tex")}
-    assert "| integrated | 1 | " in files["md"] and "**61.0 ± 1.4**" in files["md"]
+    assert "| integrated | cpu | 1 | " in files["md"] and "**61.0 ± 1.4**" in files["md"]
     assert "- Device: cpu (2 cores, a chip).\n" in files["md"], "from the runs' config.json"
-    assert files["csv"].count("\nintegrated,1,") == 4 and r"\textbf{61.0" in files["tex"]
+    assert files["csv"].count("\nintegrated,") == 4 and r"\textbf{61.0" in files["tex"]
 
 
 def test_names_from_elsewhere_are_no_markup(tmp_path):

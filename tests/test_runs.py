@@ -128,6 +128,16 @@ def test_environment_names_versions_revision_and_device():
     assert json.loads(json.dumps(found)) == found
 
 
+def test_revision_of_another_project_is_not_ours(tmp_path, monkeypatch):
+    """Installed below a repository that does not hold it, medjax has no revision."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    commit = ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"]
+    subprocess.run(["git", "-C", tmp_path, *commit], check=True)
+    (tmp_path / "runs.py").touch()
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
+    assert runs.environment()["git"] == "unknown"
+
+
 def test_lock_keeps_others_out_while_it_is_held(tmp_path):
     """A second taker is told who holds the folder; afterwards it is free."""
     with runs.locked(tmp_path):

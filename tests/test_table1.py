@@ -18,6 +18,9 @@ from experiments.dry_run import data_size, forecast_cell
 from experiments.sweep import sweep
 from experiments.table1 import Table1Config, make_cells, parse_shard, write_table
 from medjax.errors import UserError
+from medjax.report import table1
+from medjax.report.results import baseline, collect
+from medjax.report.results import cells as cells_of
 
 SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
 
@@ -141,6 +144,29 @@ def test_table_has_our_numbers_the_studys_and_the_difference(tmp_path):
     assert r"\textbf{60.0 $\pm$ 1.0 (study 60.5, -0.5)}" in tex and r"a|b\_\&set" in tex
 
 
+def test_what_was_done_otherwise_is_not_mixed(tmp_path):
+    """A line a preset; of several settings the plainest; what was chosen on the test split says so."""
+    for number, (preset, mean, select, method) in enumerate(
+        [
+            ("cpu", 0.7, "val", "mtt"),
+            ("quick", 0.1, "val", "mtt"),
+            ("cpu", 0.9, "test", "mtt"),
+            ("cpu", 0.4, "last", "random"),
+            ("quick", 0.2, "last", "random"),
+            ("cpu", 0.8, "test", "dc"),
+        ]
+    ):
+        run = made.result(method, "set", 1, mean, preset=preset, select=select)
+        (tmp_path / f"{number}.json").write_text(json.dumps(run))
+    found = cells_of(collect(tmp_path)[0])
+    text = table1.write(tmp_path, found, [], [1])
+    lines = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| set ")}
+    assert "70.0" in lines["cpu"] and "90.0" not in lines["cpu"] and "10.0" in lines["quick"]
+    assert "80.0 ± 1.0 (chosen on test)" in lines["cpu"] and "chosen" not in lines["quick"]
+    (mtt,) = [c for c in found if (c.method, c.how) == ("mtt", "quick")]
+    assert baseline(mtt, found)[0]["mean"] == 0.2, "random images of its own preset"
+
+
 def test_cells_of_the_words():
     """All methods, seeds, networks; all images once; MTT's flags as a command line."""
     config = Table1Config(datasets="a.npz", ipcs="1,10", preset="cpu", seeds=2)
@@ -151,6 +177,9 @@ def test_cells_of_the_words():
     words = cell("dc", 10, 3).command(launching.workplace())
     assert words[1:3] == ["-m", "experiments.dc"]
     assert {"--method=dc", "--ipc=10", "--seed=3", "--dataset=bloodmnist"} <= set(words)
+    joined = Table1Config(datasets="integrated,a.npz", integrate="a,b", ipcs="1", methods="dc")
+    ways = {c.dataset: c.command(launching.workplace()) for c in make_cells(joined)}
+    assert "--integrate=a,b" in ways["integrated"] and "--integrate=a,b" not in ways["a.npz"]
     assert parse_shard("2/3") == (2, 3)
     assert len({c.dataset for c in make_cells(Table1Config())}) == 8, "the study's sets"
 
@@ -178,6 +207,7 @@ def test_forecast_of_every_method_grows_with_the_set(method):
         ["--shard=all"],
         ["--preset=huge"],
         ["--seeds=0"],
+        ["--integrate=a,b"],
         ["--dry_run", "--datasets=/nowhere/x.npz"],
     ],
 )
@@ -197,6 +227,15 @@ def test_dry_run_lists_cells_and_runs_nothing(tmp_path):
     lines = ended.stdout.splitlines()
     assert len(lines) == 2 + 2 + 4 + 1 and all("GB" in line for line in lines)
     assert not list(tmp_path.iterdir())
+
+
+def test_sizes_of_an_integrated_set():
+    """A tenth of each, without a download; experts that another cell trains are not counted again."""
+    assert data_size("integrated", "bloodmnist,dermamnist") == (2, 3, 1196 + 701)
+    alone, beside = (
+        forecast_cell(cell(), (8, 3, 12000), 1e11, trained) for trained in (False, True)
+    )
+    assert beside[0] < alone[0] and beside[1] == alone[1]
 
 
 def test_a_real_cell(tmp_path):

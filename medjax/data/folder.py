@@ -195,7 +195,10 @@ def _groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], lis
     if short := [row for row in rows if len(row) < 2]:
         raise UserError(f"{table}: expected two columns, file and patient; found {short[0]}.")
     named = {row[0].strip().replace("\\", "/"): row[1].strip() for row in rows}
-    found = [named.get(p.relative_to(folder).as_posix()) or named.get(p.name) for p in paths]
+    # A file without a patient is missing from the table as much as one without a line.
+    found = [
+        named.get(p.relative_to(folder).as_posix()) or named.get(p.name) or None for p in paths
+    ]
     missing = sum(group is None for group in found)
     keys = [one if group is None else group for group, one in zip(found, alone, strict=True)]
     ids = np.unique(np.array(keys), return_inverse=True)[1].reshape(-1)

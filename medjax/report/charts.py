@@ -104,10 +104,8 @@ def names(cells: list[Cell]) -> list[str]:
         words = [style(cell.method)[2]]
         if any(c.model != cells[0].model for c in cells):
             words.append(cell.model)
-        if any(c.settings[0] != cell.settings[0] for c in rivals):
-            words.append(cell.settings[0])
-        if any(c.settings[3] != cell.settings[3] for c in rivals) and cell.settings[3]:
-            words.append(cell.settings[3])
+        if any(c.how != cell.how for c in rivals) or "select=test" in cell.how:
+            words.append(cell.how)
         found.append(short(", ".join(words)))
     return found
 

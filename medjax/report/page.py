@@ -101,7 +101,7 @@ def result_table(grouped: list[Cell]) -> str:
 
 def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
     accuracy = cell.score("accuracy", network=network)
-    real = None if cell.method in REAL else _random(cell, network, grouped)
+    real = None if cell.method in REAL else baseline(cell, grouped, network=network)[0]
     gain = f"{100 * (accuracy['mean'] - real['mean']):+.1f}" if accuracy and real else "–"
     first = cell.entries[0].result
     minutes = [sum(e.result["seconds"].values()) / 60 for e in cell.entries]
@@ -118,19 +118,10 @@ def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
         percent(cell.score("accuracy", "test_uint8", network)),
         f"{100 * first['majority_share']:.1f}",
         network,
-        " ".join(filter(None, (cell.settings[0], cell.settings[3]))),
+        cell.how,
         f"{len(cell.entries)} x {networks // len(cell.entries)}",
         f"{np.mean(minutes):.1f}",
     ]
-
-
-def _random(cell: Cell, network: str, grouped: list[Cell]) -> dict | None:
-    """Random real images under the same network; a gain across networks would be none."""
-    if network == cell.model:
-        return baseline(cell, grouped)[0]
-    same = [c for c in grouped if c.method == "random" and c.fingerprint == cell.fingerprint]
-    same = [c for c in same if (c.ipc, c.model) == (cell.ipc, network)]
-    return same[0].score("accuracy") if same else cell.score("accuracy", "start", network)
 
 
 def percent(score: dict | None) -> str:

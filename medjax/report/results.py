@@ -100,6 +100,12 @@ class Cell(NamedTuple):
     entries: tuple[Entry, ...]
 
     @property
+    def how(self) -> str:
+        """Preset and flags, and whether the test split chose the iteration: "cpu lr_img=50", "paper select=test"."""
+        preset, select, _, changed = self.settings
+        return " ".join(filter(None, (preset, "select=test" * (select == "test"), changed)))
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """Networks its sets were scored with: the one it was made with, and those of ``eval_models``."""
         others = {name for e in self.entries for name in e.result.get("eval_models") or {}}
@@ -268,19 +274,21 @@ def _once(entries: list[Entry]) -> list[Entry]:
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
-def baseline(cell: Cell, among: list[Cell], metric: str = "accuracy") -> tuple[dict | None, str]:
-    """The score of random real images to hold a distilled cell against, and which it is.
+def baseline(
+    cell: Cell, among: list[Cell], metric: str = "accuracy", network: str | None = None
+) -> tuple[dict | None, str]:
+    """The score of random real images to hold a distilled cell against, and which it is. network: under which both are
+    scored, the cell's own by default; a gain across networks would be none.
 
-    Runs of random selection on the same set, IPC and network come first, of the same preset if there are any; else
-    the random images that the distillation began with (one subset a seed).
+    Runs of random selection of the same preset on the same set, IPC and network come first (other presets train
+    networks otherwise); else the random images that the distillation began with (one subset a seed).
     """
+    wanted = (cell.fingerprint, cell.ipc, network or cell.model, cell.settings[0])
     same = [
         c
         for c in among
-        if c.method == "random"
-        and (c.fingerprint, c.ipc, c.model) == (cell.fingerprint, cell.ipc, cell.model)
+        if c.method == "random" and (c.fingerprint, c.ipc, c.model, c.settings[0]) == wanted
     ]
-    same.sort(key=lambda c: c.settings[0] != cell.settings[0])
     if same:
         return same[0].score(metric), "random selection"
-    return cell.score(metric, "start"), "the random images it began with"
+    return cell.score(metric, "start", network), "the random images it began with"

@@ -30,10 +30,18 @@ def table1_section(grouped: list[Cell]) -> list[str]:
         drawn = table1.lines(numbers, networks, ipcs)
         shown = [m for m in table1.methods(numbers) if any(m in line.texts for line in drawn)]
         if drawn:
-            head = ["data set", "images per class", *[table1.NAMES.get(m, m) for m in shown]]
-            rows = [[n.dataset, str(n.ipc), *[n.texts.get(m, "–") for m in shown]] for n in drawn]
-            best = {(i, 2 + shown.index(n.best)) for i, n in enumerate(drawn) if n.best}
-            body += [html.heading(3, title), html.table(head, rows, 1, best)]
+            head = [
+                "data set",
+                "preset",
+                "images per class",
+                *[table1.NAMES.get(m, m) for m in shown],
+            ]
+            rows = [
+                [n.dataset, n.preset, str(n.ipc), *[n.texts.get(m, "–") for m in shown]]
+                for n in drawn
+            ]
+            best = {(i, 3 + shown.index(n.best)) for i, n in enumerate(drawn) if n.best}
+            body += [html.heading(3, title), html.table(head, rows, 2, best)]
     if not body:
         return []
     words = "Ours, and in brackets the study's number under the same network and ours minus it. ! : with a warning."

@@ -35,9 +35,13 @@ NAMES = {
 
 
 class Row(NamedTuple):
-    """One number of ours: test scores {metric: {mean, std, n}} of a method on a data set under a network."""
+    """One number of ours: test scores {metric: {mean, std, n}} of a method on a data set under a network. how: preset
+    and flags."""
 
     dataset: str
+    fingerprint: str
+    preset: str
+    how: str
     ipc: int | None
     method: str
     network: str
@@ -60,7 +64,8 @@ def rows(cells: list[Cell]) -> list[Row]:
         for network in cell.networks:
             scores = {m: cell.score(m, network=network) for m in METRICS}
             mean = sum(minutes) / len(minutes)
-            about = (cell.dataset, cell.ipc, cell.method, network)
+            made = (cell.dataset, cell.fingerprint, cell.settings[0], cell.how)
+            about = (*made, cell.ipc, cell.method, network)
             found.append(Row(*about, scores, len(cell.entries), mean, warnings))
     return found
 
@@ -77,33 +82,41 @@ class Line(NamedTuple):
     """One line of a table: the cells' texts, and which of them is the best of the line (of two or more)."""
 
     dataset: str
+    preset: str
     ipc: int
     texts: dict[str, str]
     best: str | None
 
 
 def lines(found: list[Row], networks: dict[str, str], ipcs: list[int]) -> list[Line]:
-    """A line for each data set and IPC; "77.5 ± 0.5 (study 60.5, +17.0)". All images take no part in the best."""
+    """A line for each data set, preset and IPC; "77.5 ± 0.5 (study 60.5, +17.0)". Of several settings of a method the
+    plainest stands there, for a line compares what was done alike. All images take no part in the best."""
     result = []
-    for dataset in dict.fromkeys(r.dataset for r in found):
+    plainest = sorted(found, key=lambda r: len(r.how.split()))
+    for place in dict.fromkeys((r.dataset, r.fingerprint, r.preset) for r in found):
         for ipc in ipcs:
             texts, means = {}, {}
-            for row in found:
+            for row in plainest:
                 wanted = networks.get(row.method, networks[""])
-                if row.dataset != dataset or row.network != wanted or row.ipc not in (ipc, None):
+                here = (row.dataset, row.fingerprint, row.preset) == place
+                if not here or row.network != wanted or row.ipc not in (ipc, None):
+                    continue
+                if row.method in texts:
                     continue
                 texts[row.method] = _text(row, ipc)
                 if row.accuracy and row.method != "full":
                     means[row.method] = row.accuracy["mean"]
             if set(texts) - {"full"}:
                 best = max(means, key=lambda m: means[m]) if len(means) > 1 else None
-                result.append(Line(dataset, ipc, texts, best))
+                result.append(Line(place[0], place[2], ipc, texts, best))
     return result
 
 
 def _text(row: Row, ipc: int) -> str:
     score, study = row.accuracy, study_score(row, ipc)
-    mark = " !" if row.warnings else ""
+    mark = (" !" if row.warnings else "") + (
+        " (chosen on test)" if "select=test" in row.how else ""
+    )
     if score is None:
         return f"not finite{mark}"
     mine = f"{100 * score['mean']:.1f} ± {100 * (score['std'] or 0):.1f}{mark}"
@@ -163,7 +176,8 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
 def _origin(name: str, config: dict, fingerprint: str) -> str:
     """Whether a set is the official file (loaded by its name, its MD5 verified) or something else."""
     values = config.get("values")
-    asked = values.get("dataset", {}).get("value") if isinstance(values, dict) else None
+    entry = values.get("dataset") if isinstance(values, dict) else None
+    asked = entry.get("value") if isinstance(entry, dict) else None
     known = study_name(name)
     if isinstance(asked, str) and (named := find(asked)):
         return f"{name}, the official MedMNIST file (MD5 {md5(*named)})"
@@ -202,14 +216,14 @@ def markdown(found: list[Row], said: list[str], ipcs: list[int]) -> str:
         if not (drawn := lines(found, networks, ipcs)):
             continue
         shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
-        head = ["data set", "images per class", *[NAMES.get(m, m) for m in shown]]
+        head = ["data set", "preset", "images per class", *[NAMES.get(m, m) for m in shown]]
         text += ["", f"## {title}", "", _row(head), _row(["---"] * len(head))]
         for line in drawn:
             values = [line.texts.get(m, "–") for m in shown]
             values = [
                 f"**{v}**" if m == line.best else v for m, v in zip(shown, values, strict=True)
             ]
-            text.append(_row([line.dataset, str(line.ipc), *values]))
+            text.append(_row([line.dataset, line.preset, str(line.ipc), *values]))
     return "\n".join(text) + "\n"
 
 
@@ -226,7 +240,8 @@ def as_csv(found: list[Row], ipcs: list[int]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     scores = [f"{m}_{part}" for m in METRICS for part in ("mean", "std")]
-    names = ["dataset", "ipc", "method", "network", *scores, "networks", "seeds", "minutes_a_run"]
+    names = ["dataset", "fingerprint", "preset_and_flags", "ipc", "method", "network", *scores]
+    names += ["networks", "seeds", "minutes_a_run"]
     writer.writerow([*names, "study_mean", "study_std", "difference", "warnings"])
     for row in found:
         for ipc in ipcs if row.ipc is None else [row.ipc]:
@@ -234,7 +249,7 @@ def as_csv(found: list[Row], ipcs: list[int]) -> str:
             for metric in METRICS:
                 score = row.scores[metric]
                 values += [f"{100 * (score[k] or 0):.2f}" if score else "" for k in ("mean", "std")]
-            about = [row.dataset, ipc, row.method, row.network, *values]
+            about = [row.dataset, row.fingerprint, row.how, ipc, row.method, row.network, *values]
             about += [row.accuracy["n"] if row.accuracy else 0, row.seeds, f"{row.minutes:.1f}"]
             beside = ["", "", ""]
             if study:
@@ -252,11 +267,11 @@ def latex(found: list[Row], said: list[str], ipcs: list[int]) -> str:
         if not (drawn := lines(found, networks, ipcs)):
             continue
         shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
-        columns = "lr" + "l" * len(shown)
+        columns = "llr" + "l" * len(shown)
         text += ["", r"\begin{table}\centering", f"\\caption{{{_tex(title)}.}}"]
         text += [f"\\begin{{tabular}}{{{columns}}}\\toprule"]
         text += [
-            " & ".join(["data set", "IPC", *[_tex(NAMES.get(m, m)) for m in shown]])
+            " & ".join(["data set", "preset", "IPC", *[_tex(NAMES.get(m, m)) for m in shown]])
             + r" \\\midrule"
         ]
         for line in drawn:
@@ -264,7 +279,9 @@ def latex(found: list[Row], said: list[str], ipcs: list[int]) -> str:
             for method in shown:
                 value = _tex(line.texts.get(method, "–"))
                 values.append(f"\\textbf{{{value}}}" if method == line.best else value)
-            text.append(" & ".join([_tex(line.dataset), str(line.ipc), *values]) + r" \\")
+            text.append(
+                " & ".join([_tex(line.dataset), _tex(line.preset), str(line.ipc), *values]) + r" \\"
+            )
         text += [r"\bottomrule\end{tabular}", r"\end{table}"]
     return "\n".join(text) + "\n"
 
