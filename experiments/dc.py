@@ -18,18 +18,20 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.distill.dc import DCConfig, dc, iteration_flops
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig
-from medjax.models import ConvNetConfig
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
+from medjax.models import ConvNetConfig, ResNetConfig
 
 GROUPS = (
     RunConfig,
     IpcConfig,
     PreprocessConfig,
     ConvNetConfig,
+    ResNetConfig,
     DCConfig,
     AverageConfig,
     EvalConfig,
     InterimConfig,
+    SelectConfig,
     OthersConfig,
 )
 

@@ -35,7 +35,7 @@ def distil(
     flops: of one iteration, for the size of a device call. prepare: (state) -> state, once, before the first
     iteration. Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/.
     """
-    config = session.settings.groups[evaluate.InterimConfig]
+    config = session.settings.groups[evaluate.SelectConfig]
     every = config.eval_every
     chunk = cost.divisor(every, cost.work_per_call() / flops)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
@@ -88,11 +88,12 @@ def distil(
 
 def _interim(session: Session, folder: Path, iteration: int, synthetic: Synthetic) -> str:
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. One line for the bar."""
-    config = session.settings.groups[evaluate.InterimConfig]
+    groups = session.settings.groups
+    config, select = groups[evaluate.InterimConfig], groups[evaluate.SelectConfig].select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     runs.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
     _snapshot(session, folder, iteration, synthetic)
-    split = "test" if config.select == "test" else "val"
+    split = "test" if select == "test" else "val"
     begin = time.monotonic()
     (row,) = evaluate_set(
         session,
@@ -111,7 +112,7 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     rows = runs.read_log(folder / "log.jsonl")
     if not any(r["phase"] == "interim" and r["iteration"] == iteration for r in rows):
         runs.append_log(folder / "log.jsonl", phase="interim", **log)
-    best = _best(folder, config.select)
+    best = _best(folder, select)
     for old in (folder / "candidates").glob("*.npz"):
         if int(old.stem) not in (best, iteration):
             old.unlink()
@@ -146,7 +147,7 @@ def _candidate(folder: Path, iteration: int) -> Path:
     return folder / "candidates" / f"{iteration:08d}.npz"
 
 
-def _lost(folder: Path, config: evaluate.InterimConfig, first: int) -> Path | None:
+def _lost(folder: Path, config: evaluate.SelectConfig, first: int) -> Path | None:
     """A file of an iteration before ``first`` that the end of the run needs, and that nobody can read any more."""
     done = range(config.eval_every, first, config.eval_every)
     for iteration in done:

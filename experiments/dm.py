@@ -17,18 +17,20 @@ from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.distill.dm import DMConfig, dm, iteration_flops
-from medjax.evaluate import EvalConfig, InterimConfig
-from medjax.models import ConvNetConfig
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
+from medjax.models import ConvNetConfig, ResNetConfig
 
 GROUPS = (
     RunConfig,
     IpcConfig,
     PreprocessConfig,
     ConvNetConfig,
+    ResNetConfig,
     DMConfig,
     AverageConfig,
     EvalConfig,
     InterimConfig,
+    SelectConfig,
     OthersConfig,
 )
 

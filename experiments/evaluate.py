@@ -13,14 +13,14 @@ from experiments.checks import begin_anew
 from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, is_finished, phase_seconds
-from experiments.flags import PLACES, OthersConfig, RunConfig, Settings, launch, names_of, resolve
+from experiments.flags import PLACES, OthersConfig, RunConfig, Settings, launch, resolve
 from experiments.others import score_others, step_size_for
 from experiments.session import Session, hold, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
-from medjax.models import ConvNetConfig
+from medjax.models import ConvNetConfig, ResNetConfig
 from medjax.report.table import print_result
 
 
@@ -34,9 +34,8 @@ class SetConfig:
     )
 
 
-GROUPS = (SetConfig, RunConfig, ConvNetConfig, EvalConfig, InterimConfig, OthersConfig)
-#: There is no interim evaluation; networks of that size choose a step size.
-SHOWN = names_of(*GROUPS) - {"eval_every", "select"}
+GROUPS = (SetConfig, RunConfig, ConvNetConfig, ResNetConfig, EvalConfig, InterimConfig)
+GROUPS += (OthersConfig,)
 
 
 def main() -> None:
@@ -93,4 +92,4 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
 
 
 if __name__ == "__main__":
-    launch("Evaluate a saved distilled set.", GROUPS, main, SHOWN)
+    launch("Evaluate a saved distilled set.", GROUPS, main)

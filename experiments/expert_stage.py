@@ -17,7 +17,7 @@ from medjax import checkpoints, experts, memory, runs, train
 from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
 from medjax.errors import UserError
-from medjax.models import ConvNetConfig
+from medjax.models import MODELS
 from medjax.models.base import parameter_count
 from medjax.types import Trajectories
 
@@ -33,7 +33,8 @@ def experts_folder(session: Session) -> Path:
     """Experts that differ in anything but their number and length live in different folders."""
     config = dataclasses.asdict(session.settings.groups[experts.ExpertsConfig])
     values = {k: v for k, v in config.items() if k not in ("experts", "expert_epochs")}
-    values |= dataclasses.asdict(session.settings.groups[ConvNetConfig])
+    network = session.settings.groups.get(MODELS[session.run.model][0])
+    values |= dataclasses.asdict(network) if network else {}
     values |= {"preprocess": session.pre.kind, "size": session.pre.size}
     name = f"experts-{session.run.model}-seed{session.run.seed}-{runs.config_hash(values)}"
     return session.home / name

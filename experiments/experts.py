@@ -13,10 +13,10 @@ from experiments.mtt import GROUPS, costs
 from experiments.session import load, open_session
 from medjax.data.preprocess import PreprocessConfig
 from medjax.experts import ExpertsConfig
-from medjax.models import ConvNetConfig
+from medjax.models import ConvNetConfig, ResNetConfig
 
 #: All of `experiments.mtt`'s words are taken, so that the same ones name the same experts.
-SHOWN = names_of(RunConfig, PreprocessConfig, ConvNetConfig, ExpertsConfig)
+SHOWN = names_of(RunConfig, PreprocessConfig, ConvNetConfig, ResNetConfig, ExpertsConfig)
 SHOWN |= {
     "expert_span",
     "max_start_epoch",

@@ -54,7 +54,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
 
     start: the images the distillation began with. extra: {phase: seconds} spent elsewhere.
     """
-    raw, select = session.raw, session.settings.groups[evaluate.InterimConfig].select
+    raw, select = session.raw, session.settings.groups[evaluate.SelectConfig].select
     iteration, synthetic = selected(folder, select)
     share.save(
         folder / "synthetic.npz",

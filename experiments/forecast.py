@@ -8,7 +8,7 @@ from experiments.eval_stage import GRID
 from experiments.session import Session
 from medjax import cost, memory
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
 
 #: On a CPU a forecast past this many seconds comes with a hint.
 LONG = 3600.0
@@ -69,8 +69,9 @@ def forecast(session: Session, costs: Costs) -> None:
 def evaluation_flops(session: Session, iterations: int) -> float:
     """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
     three final evaluations; for each further network, of three final ones and of two searches."""
-    interim, final = (session.settings.groups[g] for g in (InterimConfig, EvalConfig))
-    rounds = -(-iterations // interim.eval_every)
+    groups = session.settings.groups
+    interim, final = groups[InterimConfig], groups[EvalConfig]
+    rounds = -(-iterations // groups[SelectConfig].eval_every) if iterations else 0
     once = interim.interim_networks * interim.interim_epochs
     search, last = len(GRID) * once, 3 * final.networks * final.eval_epochs
     flops = session.model.flops * (rounds * once + search + last)

@@ -25,20 +25,22 @@ from medjax.distill.mtt import (
     mtt,
     passes,
 )
-from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
 from medjax.experts import ExpertsConfig, group_size
-from medjax.models import ConvNetConfig
+from medjax.models import ConvNetConfig, ResNetConfig
 
 GROUPS = (
     RunConfig,
     IpcConfig,
     PreprocessConfig,
     ConvNetConfig,
+    ResNetConfig,
     ExpertsConfig,
     MTTConfig,
     AverageConfig,
     EvalConfig,
     InterimConfig,
+    SelectConfig,
     OthersConfig,
 )
 

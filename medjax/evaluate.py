@@ -45,11 +45,17 @@ class EvalConfig:
 
 @dataclasses.dataclass(frozen=True)
 class InterimConfig:
-    """Which iteration is kept, by cheap evaluations on the way."""
+    """Cheap evaluations on the val split: of sets on their way, and of step sizes."""
 
-    eval_every: int = option(100, "iterations between interim evaluations", low=1)
     interim_networks: int = option(2, "networks of an interim evaluation", low=1)
     interim_epochs: int = option(300, "epochs of each", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectConfig:
+    """Which iteration of a distillation is kept."""
+
+    eval_every: int = option(100, "iterations between interim evaluations", low=1)
     select: str = option(
         "val",
         "iteration kept: best on val, last, or best on test (optimistic)",

@@ -31,6 +31,8 @@ from medjax.evaluate import EvalConfig
 from medjax.models import ConvNetConfig, Model, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
+#: Flags that are for another network than the default's.
+NEEDS = {name: ("--model=resnet18",) for name in ("resnet_width", "resnet_norm")}
 FIELDS = {field.name: field for group in GROUPS for field in dataclasses.fields(group)}
 
 
@@ -240,7 +242,7 @@ def test_preprocessing_and_network(tmp_path):
     with pytest.raises(UserError, match="batch statistics"):
         asked = settings(*words[:2], "--size=8", "--model=resnet18")
         session = open_session(asked, load(asked, console), console, make_progress(console))
-        mtt.check(MTTConfig(), session.model, 30, 3)
+        mtt.check(MTTConfig(), session.model, 30)
 
 
 @shows("width", "depth", "conv")
@@ -269,6 +271,22 @@ def test_network_flags():
         assert settings(f"--size={size}", "--depth=2").groups[ConvNetConfig].depth == 2
     counts = {c: traced("--depth=2", f"--conv={c}")[1] for c in ("lax", "im2col", "winograd")}
     assert counts == {"lax": 2, "im2col": 0, "winograd": 0}
+
+
+@shows("resnet_width", "resnet_norm")
+def test_resnet_flags(tmp_path):
+    """Its first stage's channels, and the norm without batch statistics, with which MTT takes it; other experts."""
+    words = (f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}", "--size=8", "--model=resnet18")
+    folders, console = set(), Console(quiet=True)
+    for width, norm in ((2, "batch"), (2, "instance"), (3, "instance")):
+        asked = settings(*words, f"--resnet_width={width}", f"--resnet_norm={norm}")
+        session = open_session(asked, load(asked, console), console, make_progress(console))
+        params = jax.eval_shape(session.model.init, jax.random.key(0))[0]
+        assert {leaf.shape[-1] for leaf in jax.tree.leaves(params)} >= {width, 8 * width}
+        assert session.model.separable == (norm == "instance")
+        folders.add(expert_stage.experts_folder(session))
+    mtt.check(MTTConfig(), session.model, 30)
+    assert len(folders) == 3
 
 
 # --- experts
@@ -599,7 +617,7 @@ def test_origin_and_precedence():
         choices = field.metadata["choices"]
         new = choices[-1] if choices else other[field.type]
         new = {"skip_factor": 2.5, "preset": "cpu", "eval_models": "mlp,vit"}.get(name, new)
-        asked = settings(f"--{name}={new}")
+        asked = settings(f"--{name}={new}", *NEEDS.get(name, ()))
         assert asked.values()[name] == new, name
         assert asked.origin[name] == "flag"
         untouched = settings().origin[name]
@@ -638,7 +656,9 @@ def test_flags_make_other_runs_and_no_flag_the_same():
         new = choices[0] if choices else {"preset": "cpu", "eval_models": "mlp"}.get(name)
         below = field.metadata["below"]
         new = new or (not value if field.type is bool else below / 2 if below else value + 4)
-        assert run_folder(settings(f"--{name}={new}"), raw, "mtt") != base, name
+        needs = NEEDS.get(name, ())
+        plain = run_folder(settings(*needs), raw, "mtt")
+        assert run_folder(settings(f"--{name}={new}", *needs), raw, "mtt") != plain, name
 
 
 def test_entries_for_a_set_and_a_number_of_images_come_last():
