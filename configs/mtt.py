@@ -12,8 +12,8 @@ cpu    two CPU cores, 12,000 images at IPC 1. Measured scores and minutes: resul
          75.5 at 240 (decay 0.9; two networks);
        - lr_img 200: instance-norm networks hardly see the scale of an image, so a large step early on inflates them and
          shrinks their gradient (blood, seed 1, iteration 60: val 53.8 % at lr_img 1000, 64.3 at 200);
-       - batch_syn 20: a minibatch, where there are more images, makes an iteration as short as at IPC 1 (2 s where all 80
-         take 8 s; blood, IPC 10, seed 0: val 85.2 % at iteration 60, random real images 77.8 on test);
+       - batch_syn 20: a minibatch, where there are more images, keeps an iteration short (IPC 10: 2 s; with all 80
+         images 8 s; blood, IPC 10, seed 0: val 85.2 % at iteration 60);
        - lr_lr 1e-5, lr_clip 0.05: at 1e-6 the step size is still on its way after hundreds of iterations; a change of
          at most 2 % an iteration (the default) took a hundred to reach its level.
 quick  a look at the whole pipeline on the phantom set in three minutes; its scores are not to be quoted. The step size

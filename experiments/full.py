@@ -12,11 +12,10 @@ import optax
 
 from configs.full import PRESETS
 from experiments import final_stage
-from experiments.checks import check_folder
-from experiments.display import make_console, make_progress
 from experiments.eval_stage import confused, train_and_score
-from experiments.flags import RunConfig, launch, resolve
-from experiments.session import Session, hold, load, open_session, run_folder
+from experiments.flags import RunConfig, launch
+from experiments.method import run_command
+from experiments.session import Session
 from medjax import evaluate, metrics, runs, train
 from medjax.config import option
 from medjax.data.preprocess import PreprocessConfig
@@ -34,19 +33,6 @@ class FullConfig:
 
 
 GROUPS = (RunConfig, PreprocessConfig, ConvNetConfig, ResNetConfig, FullConfig)
-
-
-def main() -> None:
-    settings, console = resolve(GROUPS, PRESETS), make_console()
-    raw = load(settings, console)
-    folder = run_folder(settings, raw, "full")
-    check_folder(settings, raw, folder)
-    if not final_stage.is_finished(folder, console):
-        with hold(folder), make_progress(console) as progress:
-            session = open_session(settings, raw, console, progress)
-            final_stage.write_config(session, folder)
-            train_all(session, folder)
-    final_stage.show(folder, console)
 
 
 def train_all(session: Session, folder: Path) -> None:
@@ -77,4 +63,6 @@ def train_all(session: Session, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    launch("Training on all images.", GROUPS, main)
+    launch(
+        "Training on all images.", GROUPS, lambda: run_command("full", GROUPS, PRESETS, train_all)
+    )

@@ -1,4 +1,4 @@
-"""What every distillation launcher does around its method: data, plan, distillation, evaluation, result."""
+"""What every launcher does around its own work: data, the run's folder, result; and what every distillation does."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,13 +28,14 @@ class Plan(NamedTuple):
     seconds: Mapping[str, float] = {}
 
 
-def run_method(
+def run_command(
     name: str,
     groups: tuple[type, ...],
     presets: Mapping[str, Preset],
-    plan: Callable[[Session, Path], Plan],
+    work: Callable[[Session, Path], None],
 ) -> None:
-    """Everything that is still missing of a run, in order; a finished one prints its table at once."""
+    """Everything that is still missing of a run; a finished one prints its table at once. work: (session, the run's
+    folder), until result.json is there."""
     settings, console = resolve(groups, presets), make_console()
     raw = load(settings, console)
     folder = run_folder(settings, raw, name)
@@ -43,11 +44,24 @@ def run_method(
         with hold(folder), make_progress(console) as progress:
             session = open_session(settings, raw, console, progress)
             final_stage.write_config(session, folder)
-            made = plan(session, folder)
-            config = settings.groups[AverageConfig]
-            distiller = averaged(config, made.distiller)
-            prepare = prepared(config, made.distiller, made.prepare)
-            distil(session, folder, distiller, made.iterations, made.flops, prepare)
-            spent = {"data": session.seconds, **made.seconds}
-            final_stage.finish(session, folder, name, random_start(session), spent)
+            work(session, folder)
     final_stage.show(folder, console)
+
+
+def run_method(
+    name: str,
+    groups: tuple[type, ...],
+    presets: Mapping[str, Preset],
+    plan: Callable[[Session, Path], Plan],
+) -> None:
+    """`run_command` for a distillation: plan, distil, evaluate."""
+
+    def work(session: Session, folder: Path) -> None:
+        made, config = plan(session, folder), session.settings.groups[AverageConfig]
+        distiller = averaged(config, made.distiller)
+        prepare = prepared(config, made.distiller, made.prepare)
+        distil(session, folder, distiller, made.iterations, made.flops, prepare)
+        spent = {"data": session.seconds, **made.seconds}
+        final_stage.finish(session, folder, name, random_start(session), spent)
+
+    run_command(name, groups, presets, work)

@@ -10,8 +10,6 @@ import jax.numpy as jnp
 
 from configs.selection import PRESETS
 from experiments import final_stage
-from experiments.checks import check_folder
-from experiments.display import make_console, make_progress
 from experiments.eval_stage import (
     choose_step_size,
     confused,
@@ -19,8 +17,9 @@ from experiments.eval_stage import (
     gathered,
     train_and_score,
 )
-from experiments.flags import IpcConfig, RunConfig, launch, resolve
-from experiments.session import Session, hold, load, open_session, random_start, run_folder
+from experiments.flags import IpcConfig, RunConfig, launch
+from experiments.method import run_command
+from experiments.session import Session, random_start
 from medjax import evaluate, runs
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
@@ -38,19 +37,6 @@ GROUPS = (
     EvalConfig,
     InterimConfig,
 )
-
-
-def main() -> None:
-    settings, console = resolve(GROUPS, PRESETS), make_console()
-    raw = load(settings, console)
-    folder = run_folder(settings, raw, "random")
-    check_folder(settings, raw, folder)
-    if not final_stage.is_finished(folder, console):
-        with hold(folder), make_progress(console) as progress:
-            session = open_session(settings, raw, console, progress)
-            final_stage.write_config(session, folder)
-            evaluate_subsets(session, folder)
-    final_stage.show(folder, console)
 
 
 def evaluate_subsets(session: Session, folder: Path) -> None:
@@ -95,4 +81,8 @@ def draw(session: Session, number: int) -> Synthetic:
 
 
 if __name__ == "__main__":
-    launch("Random selection of real images.", GROUPS, main)
+    launch(
+        "Random selection of real images.",
+        GROUPS,
+        lambda: run_command("random", GROUPS, PRESETS, evaluate_subsets),
+    )

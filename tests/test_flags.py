@@ -276,7 +276,12 @@ def test_network_flags():
 @shows("resnet_width", "resnet_norm")
 def test_resnet_flags(tmp_path):
     """Its first stage's channels, and the norm without batch statistics, with which MTT takes it; other experts."""
-    words = (f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}", "--size=8", "--model=resnet18")
+    words = (
+        f"--dataset={launching.tiny('rgb')}",
+        f"--out={tmp_path}",
+        "--size=8",
+        "--model=resnet18",
+    )
     folders, console = set(), Console(quiet=True)
     for width, norm in ((2, "batch"), (2, "instance"), (3, "instance")):
         asked = settings(*words, f"--resnet_width={width}", f"--resnet_norm={norm}")

@@ -19,19 +19,19 @@ from matplotlib.ticker import NullLocator
 
 from medjax.report.figures import column, last_of_each, plain_within_a_decade
 from medjax.report.paper import Score
-from medjax.report.results import Cell
+from medjax.report.results import TITLES, Cell
 
 DPI, WIDTH = 130, 4.8  # inches
-#: Colour, marker and name of each method; others share the last.
+#: Colour and marker of each method; others share the last.
 STYLE = {
-    "random": ("#6e6e6e", "o", "random real"),
-    "dc": ("#E69F00", "s", "DC"),
-    "dsa": ("#56B4E9", "D", "DSA"),
-    "dm": ("#009E73", "^", "DM"),
-    "mtt": ("#0072B2", "v", "MTT"),
-    "full": ("#000000", "*", "all images"),
+    "random": ("#6e6e6e", "o"),
+    "dc": ("#E69F00", "s"),
+    "dsa": ("#56B4E9", "D"),
+    "dm": ("#009E73", "^"),
+    "mtt": ("#0072B2", "v"),
+    "full": ("#000000", "*"),
 }
-OTHER = ("#CC79A7", "X", "")
+OTHER = ("#CC79A7", "X")
 LABELS = {"accuracy": "test accuracy (%)", "balanced_accuracy": "balanced accuracy (%)"}
 #: The longest name that a figure shows, in characters.
 LONGEST = 44
@@ -39,7 +39,7 @@ LONGEST = 44
 
 def style(method: str) -> tuple[str, str, str]:
     """(colour, marker, name) of a method."""
-    return STYLE.get(method, (*OTHER[:2], short(method)))
+    return (*STYLE.get(method, OTHER), TITLES.get(method) or short(method))
 
 
 def short(text: str, most: int = LONGEST) -> str:

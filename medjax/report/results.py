@@ -11,6 +11,15 @@ METRICS = ("accuracy", "balanced_accuracy", "auc")
 ROWS = ("test", "test_uint8", "start", "test_chosen_step", "test_one_subset")
 #: Methods that distil nothing.
 REAL = ("random", "full")
+#: What tables and figures call a method; others go by their own name.
+TITLES = {
+    "random": "random real",
+    "dc": "DC",
+    "dsa": "DSA",
+    "dm": "DM",
+    "mtt": "MTT",
+    "full": "all images",
+}
 #: The order of methods in tables and legends; others come between, by name.
 ORDER = {"random": 0, "dc": 1, "dsa": 2, "dm": 3, "mtt": 4, "full": 9}
 #: What each key of a result must be.

@@ -10,7 +10,7 @@ from medjax import runs
 from medjax.report import charts, html, table1
 from medjax.report.paper import study_name
 from medjax.report.paper import table1 as study_table
-from medjax.report.results import REAL, Cell, Entry, baseline
+from medjax.report.results import REAL, TITLES, Cell, Entry, baseline
 from medjax.report.scatter import Fits, points, scatter, study_points
 
 #: Pictures that a run leaves in its folder: file, words, its pixels for one CSS pixel.
@@ -34,7 +34,7 @@ def table1_section(grouped: list[Cell]) -> list[str]:
                 "data set",
                 "preset",
                 "images per class",
-                *[table1.NAMES.get(m, m) for m in shown],
+                *[TITLES.get(m, m) for m in shown],
             ]
             rows = [
                 [n.dataset, n.preset, str(n.ipc), *[n.texts.get(m, "–") for m in shown]]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from medjax import runs
 from medjax.data.catalog import find, md5
 from medjax.report.paper import NETWORK, Score, study_name, table1
-from medjax.report.results import METRICS, ORDER, Cell
+from medjax.report.results import METRICS, ORDER, TITLES, Cell
 
 #: Title and {method: network} of each table; a method that is not named has the network of "".
 TABLES = (
@@ -24,14 +24,6 @@ TABLES = (
     ("One network throughout: ConvNet", {"": "convnet"}),
     ("One network throughout: ResNet-18", {"": "resnet18"}),
 )
-NAMES = {
-    "random": "random real",
-    "dc": "DC",
-    "dsa": "DSA",
-    "dm": "DM",
-    "mtt": "MTT",
-    "full": "all images",
-}
 
 
 class Row(NamedTuple):
@@ -216,7 +208,7 @@ def markdown(found: list[Row], said: list[str], ipcs: list[int]) -> str:
         if not (drawn := lines(found, networks, ipcs)):
             continue
         shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
-        head = ["data set", "preset", "images per class", *[NAMES.get(m, m) for m in shown]]
+        head = ["data set", "preset", "images per class", *[TITLES.get(m, m) for m in shown]]
         text += ["", f"## {title}", "", _row(head), _row(["---"] * len(head))]
         for line in drawn:
             values = [line.texts.get(m, "–") for m in shown]
@@ -271,7 +263,7 @@ def latex(found: list[Row], said: list[str], ipcs: list[int]) -> str:
         text += ["", r"\begin{table}\centering", f"\\caption{{{_tex(title)}.}}"]
         text += [f"\\begin{{tabular}}{{{columns}}}\\toprule"]
         text += [
-            " & ".join(["data set", "preset", "IPC", *[_tex(NAMES.get(m, m)) for m in shown]])
+            " & ".join(["data set", "preset", "IPC", *[_tex(TITLES.get(m, m)) for m in shown]])
             + r" \\\midrule"
         ]
         for line in drawn:
