@@ -1,7 +1,7 @@
 """Make an unbalanced set from a balanced one: one class keeps its images, the others are thinned until it holds two
 thirds of every split.
 
-    python -m benchmarks.thinned ../shared/data/pbc_blood8.npz neutrophil runs/pbc_blood8_thinned.npz
+    python -m benchmarks.thinned pbc_blood8.npz neutrophil runs/pbc_blood8_thinned.npz
 """
 
 import sys

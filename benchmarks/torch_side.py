@@ -1,4 +1,4 @@
-"""The PyTorch twin, written from METHODS.md the way research codes do it: eager, autograd with ``create_graph``, one
+"""The PyTorch twin, written from the equations the way research codes do it: eager, autograd with ``create_graph``, one
 network after the other, a flat parameter vector. Images are [n, c, h, w]; weights as torch keeps them.
 
 tests/test_benchmarks.py holds its values against medjax's on the same weights and data.

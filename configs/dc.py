@@ -1,7 +1,7 @@
 """Values of DC and DSA by method and preset, as {method: {preset: {(dataset, ipc): {flag: value}}}}.
 
 paper  the public code's values; DC without augmentation and on 300 epochs, DSA with it and on 1,000. Expected: Table 1
-       of the study (shared/paper/table1.csv), e.g. DC on bloodmnist 62.5 / 74.8 / 72.8 % at IPC 1 / 10 / 50.
+       of the study (medjax/report/table1.csv), e.g. DC on bloodmnist 62.5 / 74.8 / 72.8 % at IPC 1 / 10 / 50.
 cpu    two CPU cores, fewer networks, smaller real batches, real images as the start; DC evaluated as in `paper`.
        Measured scores and minutes: results/cpu/, README. How the values were found, on the blood set at IPC 1, seed 0,
        with `--preset=cpu --iterations=200 --eval_every=100 --interim_networks=6 --eval_epochs=1000 --eval_augment`: val
@@ -20,7 +20,7 @@ CPU: dict[str, Any] = {
     "eval_every": 100,
     "interim_networks": 4,
 }
-#: What the public code trains DC's networks for: 300 epochs without augmentation (METHODS.md, Evaluation).
+#: What the public code trains DC's networks for: 300 epochs without augmentation.
 DC_EVALUATION: dict[str, Any] = {"eval_epochs": 300, "eval_augment": False}
 QUICK: dict[str, Any] = {
     "iterations": 40,

@@ -1,10 +1,10 @@
 """Values of MTT by preset, as {(dataset, ipc): {flag: value}}; ``*`` stands for any.
 
 paper  the study's README for PathMNIST at IPC 1 (its text: "training rate 5e-6", not used), applied at every IPC, and
-       the public code's habits. Expected: Table 1 of the study (shared/paper/table1.csv), e.g. bloodmnist 60.5 / 89.4
+       the public code's habits. Expected: Table 1 of the study (medjax/report/table1.csv), e.g. bloodmnist 60.5 / 89.4
        / 89.2 % at IPC 1 / 10 / 50.
 cpu    two CPU cores, 12,000 images at IPC 1. Measured scores and minutes: results/cpu/, README.
-       Where it departs from `paper`, from runs on the three sets in shared/data at IPC 1:
+       Where it departs from `paper`, from runs on the three sets of README.md at IPC 1:
        - class-balanced expert batches and a searched step size: the plain algorithm collapses on unbalanced sets;
        - M = 1 and T+ = 4: 20 student steps can follow one expert epoch, not three, and four epochs are soon trained;
        - average 0.95: the matching gradient is noisy, and networks train better on the running average of the set. On

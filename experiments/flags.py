@@ -41,7 +41,7 @@ class RunConfig:
     """What every launcher asks first."""
 
     dataset: str = option(
-        "phantom", "a name (phantom, bloodmnist, ..., integrated) or the path of an .npz"
+        "phantom", "a name (phantom, bloodmnist, ..., integrated, tfds:NAME) or the path of an .npz"
     )
     data_dir: str = option("", "where to look for named sets first, and to keep downloads")
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
@@ -148,8 +148,8 @@ def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: Run
 
 
 def follow_size(settings: Settings) -> Settings:
-    """The ConvNet's depth by the images' side, where neither flag nor preset says it: 3 blocks, 4 from 64 px on, 5 from
-    128 px on, so that the last layer sees some 4 x 4 to 7 x 7 pixels."""
+    """The ConvNet's depth by the images' side, where neither flag nor preset says it: 3 blocks, 4 from 64 px on, one more
+    with each doubling, so that the last layer sees some 4 x 4 to 7 x 7 pixels."""
     groups, origin = settings
     if not {ConvNetConfig, PreprocessConfig} <= set(groups) or origin["depth"] != "default":
         return settings

@@ -1,6 +1,7 @@
 """Expert trajectories: networks trained on the real images, with a snapshot of the parameters after every epoch.
 
-Experts are trained in fixed groups by index, one `vmap` a group, so that a group trained again gives the same bits.
+Experts are trained in fixed groups by index, side by side (`devices.populate`), so that a group trained again gives the
+same bits.
 An expert is plain SGD: its parameters are its whole state, and a trajectory can be continued from its last snapshot.
 """
 

@@ -135,7 +135,7 @@ def test_families(draws):
 
 
 def test_ranges(draws):
-    """The ranges of METHODS.md at 32 px, reached to their ends and not left."""
+    """The ranges of the public code at 32 px, reached to their ends and not left."""
     found = draws(jax.random.split(jax.random.key(1), 600), 16, 32)
     by_name = families(found)
 

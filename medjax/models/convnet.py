@@ -28,7 +28,7 @@ class ConvNetConfig:
 
     width: int = option(128, "ConvNet: channels of every convolution", low=1)
     depth: int = option(
-        3, "ConvNet: blocks (conv, norm, ReLU, pooling); 4 from 64 px, 5 from 128", low=1
+        3, "ConvNet: blocks (conv, norm, ReLU, pooling); 4 from 64 px, 5 from 128, ...", low=1
     )
     conv: str = option(
         "auto",
