@@ -148,8 +148,8 @@ def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: Run
 
 
 def follow_size(settings: Settings) -> Settings:
-    """The ConvNet's depth by the images' side, where neither flag nor preset says it: 3 blocks, 4 from 64 px on, one more
-    with each doubling, so that the last layer sees some 4 x 4 to 7 x 7 pixels."""
+    """The ConvNet's depth by the images' side, where neither flag nor preset says it: 3 blocks, 4 from 64 px on, one
+    more with each doubling, so that the last layer sees some 4 x 4 to 7 x 7 pixels."""
     groups, origin = settings
     if not {ConvNetConfig, PreprocessConfig} <= set(groups) or origin["depth"] != "default":
         return settings
