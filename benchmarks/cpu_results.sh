@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The `cpu` presets of all methods on the three shared sets and a thinned one; results/cpu/ gets a folder for each run:
-# its scores, what it was made with, and its pictures.
+# its scores, what it was made with, and its gallery.
 # Usage, from the repository's root with medjax installed: bash benchmarks/cpu_results.sh DATA_FOLDER [OUT]
 # Stopped and started again, it goes on where it was.
 set -euo pipefail
@@ -16,11 +16,11 @@ run() {
     name=$(basename "$file" .npz)
     python -m "experiments.$launcher" --dataset="$file" --preset=cpu --seed="$seed" --out="$out" "$@"
     mkdir -p "$kept/$name-$method-seed$seed"
-    for part in result.json config.json gallery.png curves.png; do
-        # Random images and all images are nothing to look at.
-        [[ $launcher =~ ^(full|selection)$ && $part == *.png ]] && continue
-        cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/"$part" "$kept/$name-$method-seed$seed/"
-    done
+    cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/{result,config}.json "$kept/$name-$method-seed$seed/"
+    # Pictures of one seed are enough; random images and all images are nothing to look at.
+    if [[ $seed == 0 && ! $launcher =~ ^(full|selection)$ ]]; then
+        cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/gallery.png "$kept/$name-$method-seed$seed/"
+    fi
 }
 
 # On a tenth of each of the three sets, labelled by the set: run_integrated LAUNCHER METHOD
@@ -43,3 +43,4 @@ done
 run_integrated mtt mtt-ipc1
 run_integrated dc dc-ipc1
 run_integrated selection random-ipc1
+run_integrated full full
