@@ -46,7 +46,8 @@ def main() -> None:
     path = Path(asked.synthetic)
     shared, raw = share.load(path), load(settings, console)
     settings = as_distilled(settings, shared)
-    values = {k: v for k, v in settings.values().items() if k not in PLACES}
+    # A set that was moved is the same set.
+    values = {k: v for k, v in settings.values().items() if k not in (*PLACES, "synthetic")}
     values |= {"set": checkpoints.digest(shared.synthetic), "data": raw.fingerprint}
     folder = Path(settings.groups[RunConfig].out) / f"evaluate-{runs.config_hash(values)}"
     begin_anew(settings, folder)
