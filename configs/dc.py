@@ -22,6 +22,8 @@ CPU: dict[str, Any] = {
 }
 #: What the public code trains DC's networks for: 300 epochs without augmentation.
 DC_EVALUATION: dict[str, Any] = {"eval_epochs": 300, "eval_augment": False}
+#: Their step size falls an epoch late, and the momentum begins anew then.
+PARITY: dict[str, Any] = {"decay_parity": True}
 QUICK: dict[str, Any] = {
     "iterations": 40,
     "batch_real": 32,
@@ -34,12 +36,12 @@ QUICK: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "dc": {
-        "paper": {("*", "*"): DC_EVALUATION},
+        "paper": {("*", "*"): DC_EVALUATION | PARITY},
         "cpu": {("*", "*"): CPU | DC_EVALUATION},
         "quick": {("*", "*"): QUICK},
     },
     "dsa": {
-        "paper": {("*", "*"): {"init_images": "real"}},
+        "paper": {("*", "*"): {"init_images": "real"} | PARITY},
         "cpu": {("*", "*"): CPU},
         "quick": {("*", "*"): QUICK},
     },

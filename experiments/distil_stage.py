@@ -139,7 +139,7 @@ def _best(folder: Path, select: str) -> int:
     for path in sorted((folder / "evaluations").glob("interim-*.json")):
         if table := read_table(path):
             mean = metrics.summary(table["scores"])[CRITERION[select]]["mean"]
-            scored.append((int(path.stem.split("-")[1]), mean))
+            scored.append((int(path.stem.split("-")[1]), np.nan_to_num(mean, nan=-1.0)))
     return scored[-1][0] if select == "last" else max(scored, key=lambda pair: pair[1])[0]
 
 

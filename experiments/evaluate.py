@@ -78,13 +78,21 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
     """Score the float images and the 8-bit ones on the test split; result.json. rate: asked for, or 0."""
     sets, own = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}, session.run.model
     made_with, origin = shared.origin.get("model", own), "flag"
+    collapsed, warnings = shared.origin.get("collapsed") == "True", []
     if not rate:
-        rate, origin = step_size_for(session, folder, own, sets["test"], made_with)
+        images = sets["test"]
+        rate, origin = step_size_for(session, folder, own, images, made_with, collapsed)
+    if collapsed and origin == "val":
+        warnings.append(
+            f"the set's own step size, {float(shared.synthetic.step_size):.2g}, had collapsed in its run: networks are "
+            "trained at one chosen on val"
+        )
     test = session.test()
-    scores = {"step_size": rate, "step_size_from": origin}
+    scores: dict = {"step_size": rate, "step_size_from": origin}
     scores |= {n: final_scores(session, folder, n, s, test, rate) for n, s in sets.items()}
     ipc = int(np.bincount(shared.synthetic.labels).max())
     result = describe(session, shared.origin.get("method", "unknown"), ipc) | scores
+    result["warnings"] = warnings
     if session.others:
         known = {own: scores}
         result["eval_models"] = score_others(session, folder, sets, test, made_with, known)

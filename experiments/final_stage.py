@@ -24,7 +24,9 @@ from medjax.types import Synthetic
 #: A learned step size that fell by more than this, or a student that moves less than that share of its expert's
 #: way, is a collapse: networks trained with it are hardly trained at all.
 FALL, STILL = 30.0, 0.05
-#: Iterations at the end over which the student's way is averaged.
+#: One that rose by more than this is worth a word. (The `cpu` preset's search starts low: 10 to 30 are normal there.)
+RISE = 100.0
+#: Iterations at the end over which the student's way is looked at.
 TAIL = 100
 
 
@@ -56,6 +58,8 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     """
     raw, select = session.raw, session.settings.groups[evaluate.SelectConfig].select
     iteration, synthetic = selected(folder, select)
+    rate = float(synthetic.step_size)
+    warnings, collapsed = health(runs.read_log(folder / "log.jsonl"), iteration, rate)
     share.save(
         folder / "synthetic.npz",
         synthetic,
@@ -65,11 +69,9 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         fingerprint=raw.fingerprint,
         method=method,
         model=session.run.model,
+        collapsed=str(collapsed),
         **circumstances(session),
     )
-    rows = runs.read_log(folder / "log.jsonl")
-    warnings, collapsed = health(rows, iteration, float(synthetic.step_size))
-    rate = float(synthetic.step_size)
     start_rate = choose_step_size(session, folder, "start-on-val", start)
     chosen_rate = (
         choose_step_size(session, folder, "chosen-on-val", synthetic) if collapsed else None
@@ -121,7 +123,13 @@ def describe(session: Session, method: str, ipc: int | None) -> dict:
         "preset": session.run.preset,
         "majority_share": float(np.bincount(labels).max() / len(labels)),
         "chance": 1 / session.classes,
-        "evaluation": {"networks": config.networks, "epochs": config.eval_epochs},
+        "evaluation": {
+            "networks": config.networks,
+            "epochs": config.eval_epochs,
+            "batch": config.eval_batch,
+            "augment": config.eval_augment,
+            "decay_parity": config.decay_parity,
+        },
         "warnings": [],
     }
 
@@ -154,7 +162,7 @@ def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str]
     """Whether students still move, and with a step size that is still one."""
     rows = [steps[i] for i in sorted(steps)]
     begin = float(column(rows, "step_size")[0])
-    way = float(np.mean(column(rows[-TAIL:], "displacement")))
+    way = typical_way(rows)
     warnings = []
     fell = not (np.isfinite(step_size) and step_size > begin / FALL)
     if fell:
@@ -162,13 +170,28 @@ def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str]
             f"the learned step size went from {begin:.2g} to {step_size:.2g}: networks trained with it are "
             "untrained; the row at a step size chosen on val says what the images are worth"
         )
-    still = not way > STILL
+    if step_size > begin * RISE:
+        warnings.append(
+            f"the learned step size went from {begin:.2g} to {step_size:.2g}: networks may diverge with it; "
+            "try a smaller --lr_lr"
+        )
+    still = way <= STILL
     if still:
         warnings.append(
             f"the student moves only {100 * way:.1f} % of its expert's way: nothing is being matched; "
             "try --lr_init=0 (search), --expert_sampling=balanced or a smaller --lr_lr"
         )
     return warnings, fell or still
+
+
+def typical_way(rows: list[dict]) -> float:
+    """How far the student went of its expert's way in the last iterations: the median of those that were not skipped,
+    for one that was may have gone anywhere. Infinite where there are none; that so many were skipped is said apart."""
+    counts = [row.get("skipped") or 0 for row in rows]
+    made = [r for r, now, old in zip(rows, counts, [0, *counts], strict=False) if now <= old]
+    ways = column(made[-TAIL:], "displacement") if made else np.zeros(0)
+    ways = ways[np.isfinite(ways)]
+    return float(np.median(ways)) if len(ways) else np.inf
 
 
 def draw(

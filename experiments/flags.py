@@ -41,7 +41,7 @@ class RunConfig:
     """What every launcher asks first."""
 
     dataset: str = option(
-        "phantom", "a name (phantom, bloodmnist, ..., integrated, tfds:NAME) or the path of an .npz"
+        "phantom", "phantom, bloodmnist, ..., integrated, tfds:NAME, or the path of an .npz"
     )
     data_dir: str = option("", "where to look for named sets first, and to keep downloads")
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
@@ -166,11 +166,12 @@ def names_of(*groups: type) -> set[str]:
 
 
 def help_text(title: str, groups: tuple[type, ...], shown: set[str] | None = None) -> str:
-    """Every flag of these groups (or of them those in ``shown``), one line each with its default."""
+    """Every flag of these groups (or of them those in ``shown``), one line each with its default; a group of more than
+    two has a heading."""
     lines = [title]
     for group in groups:
         fields = [f for f in dataclasses.fields(group) if shown is None or f.name in shown]
-        lines += [(group.__doc__ or "").splitlines()[0]] if fields else []
+        lines += [(group.__doc__ or "").splitlines()[0]] if len(fields) > 2 else []
         for field in fields:
             allowed = field.metadata["choices"]
             value = "|".join(allowed) if len(allowed) > 1 else field.type.__name__

@@ -43,14 +43,19 @@ def score_others(
 
 
 def step_size_for(
-    session: Session, folder: Path, name: str, synthetic: Synthetic, made_with: str
+    session: Session,
+    folder: Path,
+    name: str,
+    synthetic: Synthetic,
+    made_with: str,
+    collapsed: bool = False,
 ) -> tuple[float, str]:
     """The step size at which network ``name`` (the session's) trains on a set, and where it is from.
 
     A set's own belongs to the network that it was made with ("set"); any other gets one chosen on val ("val"), and so
-    does a set whose own is no step size: networks would stay as they were drawn.
+    does a set whose own is no step size, or has ``collapsed`` in its run: networks would stay as they were drawn.
     """
     own = float(synthetic.step_size)
-    if name == made_with and np.isfinite(own) and own > 0:
+    if name == made_with and np.isfinite(own) and own > 0 and not collapsed:
         return own, "set"
     return choose_step_size(session, folder, f"{name}-chosen-on-val", synthetic), "val"

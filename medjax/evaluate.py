@@ -89,7 +89,7 @@ def population(
     """``networks`` networks for each step size, the same keys for each, so that step sizes are compared in pairs."""
     parity = int(config.decay_parity)
     epoch = jnp.arange(epochs + parity)
-    decayed = epoch > epochs // 2 + 1 if parity else epoch >= epochs // 2
+    decayed = epoch > epochs // 2 + 1 if parity else epoch >= max(1, epochs // 2)
     rates = jnp.float32(step_sizes).reshape(-1, 1) * jnp.where(decayed, 0.1, 1.0).reshape(1, -1)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(networks))
     forget = (epoch == epochs // 2 + 2) & bool(parity)
@@ -160,13 +160,13 @@ def train_networks(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def probabilities(
+def logits(
     model: Model, params: PyTree, model_state: PyTree, images: Float[Array, "n h w c"]
 ) -> Float[Array, "e n k"]:
-    """Class probabilities of every network."""
+    """What every network says."""
 
     def one(params: PyTree, model_state: PyTree) -> Array:
-        return jax.nn.softmax(model.apply(params, model_state, images, False)[0])
+        return model.apply(params, model_state, images, False)[0]
 
     return devices.populate(one)(params, model_state)
 
@@ -174,17 +174,18 @@ def probabilities(
 def predict(
     model: Model, state: train.FitState, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "e n k"]:
-    """Class probabilities of every network, ``TEST_CHUNK`` images at a time, the last of them filled up."""
+    """How sure every network is of each class (`metrics.log_odds`), ``TEST_CHUNK`` images at a time, the last of them
+    filled up."""
     count = images.shape[0]
 
     def group(_: np.ndarray, params: PyTree, model_state: PyTree) -> np.ndarray:
         parts = []
         for first in range(0, count, TEST_CHUNK):
             chosen = np.minimum(np.arange(first, first + TEST_CHUNK), count - 1)
-            parts.append(np.asarray(probabilities(model, params, model_state, images[chosen])))
+            parts.append(np.asarray(logits(model, params, model_state, images[chosen])))
         return np.concatenate(parts, axis=1)[:, :count]
 
-    return devices.in_groups(group, state.params, state.model_state)
+    return metrics.log_odds(devices.in_groups(group, state.params, state.model_state))
 
 
 def score(

@@ -34,15 +34,24 @@ def auc_one_vs_rest(scores: Float[np.ndarray, " n"], positive: np.ndarray) -> fl
     return float(u / (positives * negatives))
 
 
-def scores(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n k"]) -> Scores:
-    """Accuracy, balanced accuracy and AUC of predicted class probabilities; a network that ends in NaN scores as if it
-    had always said class 0, with AUC one half."""
-    probabilities = np.nan_to_num(probabilities, nan=0.0)
-    classes = probabilities.shape[1]
-    table = confusion(labels, probabilities.argmax(1), classes)
+def log_odds(logits: Float[np.ndarray, "*e n k"]) -> Float[np.ndarray, "*e n k"]:
+    """How sure a network is of each class, log p - log (1 - p), in float64: the order of its probabilities, also where
+    an overconfident network's all round to 0 or 1, which would be ties."""
+    z = np.asarray(logits, np.float64)
+    with np.errstate(invalid="ignore"):  # a network that ended in NaN or infinity
+        others = [np.logaddexp.reduce(np.delete(z, c, -1), axis=-1) for c in range(z.shape[-1])]
+        return z - np.stack(others, axis=-1)
+
+
+def scores(labels: Int[np.ndarray, " n"], sureness: Float[np.ndarray, "n k"]) -> Scores:
+    """Accuracy, balanced accuracy and AUC of how sure a network is of each class: log odds, or probabilities. A network
+    that ends in NaN scores as if it had always said class 0, with AUC one half."""
+    sureness = np.nan_to_num(sureness, nan=0.0)
+    classes = sureness.shape[1]
+    table = confusion(labels, sureness.argmax(1), classes)
     support = table.sum(1)
     recall = np.diag(table)[support > 0] / support[support > 0]
-    aucs = [auc_one_vs_rest(probabilities[:, c], labels == c) for c in range(classes)]
+    aucs = [auc_one_vs_rest(sureness[:, c], labels == c) for c in range(classes)]
     defined = [a for a in aucs if not np.isnan(a)]
     auc = float(np.mean(defined)) if defined else float("nan")
     return Scores(float(np.diag(table).sum() / len(labels)), float(recall.mean()), auc)

@@ -5,8 +5,9 @@ can hold (`medjax.data.preprocess.into_range`), inverted and rounded, for the ey
 [m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean`` and
 ``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row by
 row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); and strings: ``method``, ``model``,
-``dataset``, ``fingerprint``, ``width`` and ``depth`` of a ConvNet, and how its run trained networks on it
-(``eval_epochs``, ``eval_batch``, ``eval_augment``, ``decay_parity``). No pickled objects.
+``dataset``, ``fingerprint``, ``width`` and ``depth`` of a ConvNet, ``collapsed`` (whether the learned step size is none
+to train with), and how its run trained networks on it (``eval_epochs``, ``eval_batch``, ``eval_augment``,
+``decay_parity``). No pickled objects.
 """
 
 from pathlib import Path
@@ -24,7 +25,9 @@ from medjax.runs import write_arrays
 from medjax.types import Synthetic
 
 #: Where a set is from; of a ConvNet also its size; how networks were trained on it.
-ORIGIN = ("method", "model", "dataset", "fingerprint", "width", "depth", *TRAINING)
+ORIGIN = ("method", "model", "dataset", "fingerprint", "width", "depth", "collapsed")
+ORIGIN += TRAINING
+SWITCHES = ("collapsed", "eval_augment", "decay_parity")
 #: How much a file may ask for.
 LARGEST = {"width": 4096, "depth": 16, "eval_epochs": 10**6, "eval_batch": 10**6}
 #: What arrays of another kind raise on the way.
@@ -82,9 +85,8 @@ def load(path: Path) -> SharedSet:
             jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.float32(step_size)
         )
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
-        switches = {origin.get(name, "True") for name in ("eval_augment", "decay_parity")}
-        if not switches <= {"True", "False"}:
-            raise ValueError("eval_augment and decay_parity are True or False")
+        if not {origin.get(name, "True") for name in SWITCHES} <= {"True", "False"}:
+            raise ValueError(f"{', '.join(SWITCHES)} are True or False")
         if any(not 1 <= int(origin.get(n, "1")) <= most for n, most in LARGEST.items()):
             raise ValueError("a network of this size, or so long a training, cannot be")
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin)

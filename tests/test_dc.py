@@ -65,7 +65,7 @@ def test_distance_row_by_row():
 
 
 def test_zero_row_has_no_nan():
-    """A row without gradient counts 1 and pulls nowhere, also where both are zero, to second order."""
+    """A row without gradient counts 1; a real one pulls nowhere; finite to second order, also where both are zero."""
     real = {"kernel": jnp.ones((2, 3)).at[:, 0].set(0.0)}
 
     def loss(x):

@@ -400,6 +400,24 @@ def test_saved_set_evaluated_alone_scores_as_in_its_run(tmp_path):
     assert again["test"] == result["test"]
 
 
+def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
+    """A set whose run says so is scored at a step size chosen on val, with a warning; a flag wins."""
+    whole = share.load(other_grey().folder / "synthetic.npz")
+    small = whole.synthetic._replace(step_size=np.float32(5e-5))
+    about = whole.origin | {"collapsed": "True", "eval_epochs": "2"}
+    share.save(tmp_path / "bad.npz", small, whole.preprocessor, whole.class_names, **about)
+    words = (f"--synthetic={tmp_path / 'bad.npz'}", f"--dataset={tiny('grey')}")
+    words += ("--interim_networks=1", "--interim_epochs=2", "--networks=1")
+    found = {}
+    for name, flag in (("chosen", ()), ("asked", ("--step_size=0.001",))):
+        assert evaluate(*words, *flag, f"--out={tmp_path / name}").status == 0
+        (path,) = (tmp_path / name).glob("*/result.json")
+        found[name] = json.loads(path.read_text())
+    assert found["chosen"]["step_size_from"] == "val" and found["chosen"]["step_size"] >= 0.001
+    assert "had collapsed" in found["chosen"]["warnings"][0]
+    assert found["asked"]["step_size_from"] == "flag" and not found["asked"]["warnings"]
+
+
 def test_evaluate_refuses_what_it_cannot_use(tmp_path):
     """No set, a missing file, a file of another kind, another data set: one line each."""
     mine = other_grey().folder / "synthetic.npz"

@@ -37,6 +37,19 @@ def test_nan_probabilities():
     assert got == (3 / 5, pytest.approx(1 / 3), 0.5)
 
 
+def test_a_network_that_is_too_sure_has_no_ties():
+    """Probabilities in float32 are all 1 or 0; the AUC is that of the logits all the same, of both classes alike."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 500).astype(np.int32)
+    margin = (40 * (labels - 0.5) + 60 * rng.normal(size=500)).astype(np.float32)
+    logits = np.stack([np.zeros_like(margin), margin], axis=1)
+    got = metrics.scores(labels, metrics.log_odds(logits))
+    assert got.auc == pytest.approx(metrics.auc_one_vs_rest(margin, labels == 1), abs=1e-12)
+    p = np.exp(metrics.log_odds(logits))
+    np.testing.assert_allclose((p / (1 + p)).sum(1)[np.abs(margin) < 20], 1)
+    assert metrics.scores(labels, metrics.log_odds(np.full((500, 2), np.nan)))[2] == 0.5
+
+
 def test_absent_classes():
     """Classes without images take no part in the balanced accuracy and in the AUC."""
     labels = np.array([0, 0, 2, 2], np.int32)

@@ -407,7 +407,7 @@ def test_skip_a_spike(setting, tiny):
     after, report = run_step(method, spiked, tiny, item)
     assert report.skipped and same(after, spiked)
     assert after.seen == 13 and after.recent[12] == pytest.approx(info.loss)
-    for usual in (with_median(info.loss / 4.5, 12), with_median(info.loss / 1e6, 9)):
+    for usual in (with_median(info.loss / 4.5, 12), with_median(info.loss / 1e6, 4)):
         after, report = run_step(method, usual, tiny, item)
         assert not report.skipped and not np.array_equal(after.images, usual.images)
 

@@ -9,6 +9,9 @@ with D of `matching.gradient_distance`; then the network is trained on the synth
 DSA is the same with one differentiable augmentation, drawn per class, applied to real and synthetic images alike.
 
 One iteration, all its classes and loops, is one pure function, so that it compiles to one program.
+
+A departure from the public code: a class with fewer real images than a batch is used whole and then again from its
+start (`selection.select_real`), so that all batches have one shape; the images used twice weigh double in that update.
 """
 
 import dataclasses

@@ -24,7 +24,8 @@ def gradient_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
     """Sum over layers and over output rows of 1 - cos between two gradients (Zhao et al. 2021, eq. 10).
 
     A row is all that leads to one output: of a kernel [..., d] the d columns, flattened over the rest. Vectors (biases,
-    norms) contribute nothing, as in the public code. A row of zeros counts 1 and has gradient zero, not NaN.
+    norms) contribute nothing, as in the public code. A row of zeros counts 1; its gradient is finite, and zero where it
+    is the real row.
     """
     layers = zip(jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True)
     rows = [_row_distances(a, b).sum() for a, b in layers if a.ndim > 1]

@@ -38,7 +38,7 @@ from medjax.train import Augment
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: Losses whose median says what is normal, and how many of them it takes to say so.
-RECENT, ENOUGH = 100, 10
+RECENT, ENOUGH = 100, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class MTTConfig:
     )
     meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
-    skip_factor: float = option(5.0, "skip a loss this many times the running median", low=1)
+    skip_factor: float = option(5.0, "skip a loss this many times the running median (from the sixth on)", low=1)
     expert_order: str = option(
         "drawn",
         "experts drawn, or cycled in shuffled order (public code)",
@@ -273,4 +273,5 @@ def search_step_size(
         return lax.map(one, (keys, segments.start, segments.target)).mean()
 
     losses = lax.map(mean_loss, grid)
-    return grid[jnp.nanargmin(losses)], losses
+    # Of losses that are all NaN the first, which is the smallest step size.
+    return grid[jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin()], losses

@@ -1,0 +1,60 @@
+"""Whether a distillation is called sound or collapsed: skipped iterations decide nothing."""
+
+import pytest
+
+from experiments.final_stage import health, typical_way
+
+
+def course(ways, steps=(0.01, 0.01), skipped=()):
+    """The log of a distillation: how far the student went in each iteration, first and last step size, and which
+    iterations (from 1) were skipped."""
+    rows, count = [], 0
+    for number, way in enumerate(ways, 1):
+        count += number in skipped
+        step = steps[0] if number == 1 else steps[1]
+        about = {"displacement": way, "step_size": step, "loss": 1.0, "skipped": count}
+        rows.append({"phase": "distill", "iteration": number, "seconds": 1.0, **about})
+    return rows
+
+
+@pytest.mark.parametrize("wild", [None, 1e9], ids=["not finite", "exploded"])
+@pytest.mark.parametrize("way,collapsed", [(0.5, False), (0.01, True)])
+def test_one_skipped_iteration_changes_nothing(wild, way, collapsed):
+    """Neither a false alarm nor a collapse that goes unseen."""
+    ways = [way] * 200
+    assert health(course(ways), 200, 0.01)[1] == collapsed
+    ways[149] = wild
+    warnings, found = health(course(ways, skipped={150}), 200, 0.01)
+    assert found == collapsed and all("nan" not in line for line in warnings)
+
+
+@pytest.mark.parametrize(
+    "end,words,collapsed",
+    [
+        (0.009, "", False),
+        (1e-4, "untrained", True),
+        (-1e-3, "untrained", True),
+        (float("nan"), "untrained", True),
+        (5.0, "diverge", False),
+    ],
+)
+def test_step_sizes(end, words, collapsed):
+    """One that fell by far or is none is a collapse; one that rose by far is worth a word."""
+    warnings, found = health(course([0.5] * 20, (0.01, end)), 20, end)
+    assert found == collapsed
+    assert any(words in line for line in warnings) if words else not warnings
+
+
+def test_when_all_were_skipped():
+    """That is said; what the student did is not known, and no collapse."""
+    warnings, collapsed = health(course([None] * 20, skipped=set(range(1, 21))), 20, 0.01)
+    assert (
+        not collapsed and len(warnings) == 1 and "20 of 20 iterations were skipped" in warnings[0]
+    )
+    assert typical_way([]) == float("inf")
+
+
+def test_iterations_after_the_chosen_one_do_not_count():
+    rows = course([0.5] * 10 + [0.0] * 200)
+    assert health(rows, 10, 0.01) == ([], False)
+    assert health(rows, 210, 0.01)[1]
