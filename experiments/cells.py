@@ -100,7 +100,7 @@ def take(out: Path, cell: Cell) -> Path | None:
     except FileExistsError:
         return None
     with os.fdopen(handle, "w") as file:
-        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        file.write(_owner())
     # Whoever claimed it between the look and the create was first.
     if set(_claims(folder, cell)) - {path, *claims}:
         release(path)
@@ -108,6 +108,11 @@ def take(out: Path, cell: Cell) -> Path | None:
     for old in claims:
         release(old)
     return path
+
+
+def _owner(launcher: int | None = None) -> str:
+    """What a claim says: who made it, and the launcher that it has started."""
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "launcher": launcher})
 
 
 def release(claim: Path) -> None:
@@ -124,7 +129,8 @@ def _generation(claim: Path) -> int:
 
 
 def _dead(folder: Path, claim: Path) -> bool:
-    """Whether nobody keeps a claim alive: its process on this machine is gone, or it was not touched for long."""
+    """Whether nobody keeps a claim alive: its process on this machine is gone, or it was not touched for long. A
+    launcher that outlived its sweep (killed alone) goes on with the cell: its claim lives while it does."""
     try:
         owner, touched = json.loads(claim.read_text()), claim.stat().st_mtime
     except FileNotFoundError:
@@ -132,18 +138,28 @@ def _dead(folder: Path, claim: Path) -> bool:
     except json.JSONDecodeError:
         owner, touched = {}, claim.stat().st_mtime
     if owner.get("host") == socket.gethostname() and owner.get("pid") != os.getpid():
-        try:
-            os.kill(int(owner["pid"]), 0)
-        except ProcessLookupError:
+        launcher = owner.get("launcher")
+        if launcher and _runs(launcher):
+            return False
+        if not _runs(owner["pid"]):
             return True
-        except PermissionError:
-            pass
     # The file system's clock, not this machine's: they may differ.
     probe = folder / f".now-{uuid.uuid4().hex}"
     probe.touch()
     now = probe.stat().st_mtime
     probe.unlink()
     return now - touched > DEAD
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def work_on(out: Path, cell: Cell, claim: Path, command: list[str]) -> dict[str, Any]:
@@ -154,6 +170,8 @@ def work_on(out: Path, cell: Cell, claim: Path, command: list[str]) -> dict[str,
     log, begin = out / "cells" / f"{cell.name}.log", time.monotonic()
     with open(log, "wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        if claim.exists():
+            claim.write_text(_owner(process.pid))
         try:
             while True:
                 try:

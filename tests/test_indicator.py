@@ -75,6 +75,10 @@ def test_forecasts_stay_fractions_and_figure_is_drawn(tmp_path):
     sets = study_sets()
     made = [forecast(easy, sets, i) for i in IPCS]
     assert all(0 <= value <= 1 for one in made for value in one.accuracy)
+    assert all(one.random + one.possible[2] <= 1 + 1e-9 for one in made)
+    said = sentences("easy", made[-1], sets, easy)
+    assert "+1)" in said[0], "no gain past 100 %"
+    assert "gains nothing at all is off by 8" in said[1] and "nobody should choose" in said[1]
     indicator.figure(tmp_path / "i", "<script> $x_1$", easy, made, sets)
     assert "<script" not in (tmp_path / "i.svg").read_text()
     with Image.open(tmp_path / "i.png") as image:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from medjax.report import gallery, html
+from medjax.report import table1 as sheet
+from medjax.report.charts import series
 from medjax.report.compare import write_comparison
-from medjax.report.page import write_report
+from medjax.report.page import counted, write_report
 from medjax.report.paper import study_name, table1
 from medjax.report.results import baseline, cells, check, collect, pool
 from medjax.report.statistics import line
@@ -88,7 +90,10 @@ def test_names_from_elsewhere_are_no_markup(tmp_path):
         assert "<script" not in svg.read_text(encoding="utf-8")
 
 
+LARGE = json.dumps(made.result("mtt", "set", 1, 0.5)).replace('"seed": 0', f'"seed": {10**400}')
 BROKEN = {
+    "too large": LARGE,
+    "no images": json.dumps(made.result("mtt", "set", 0, 0.5)),
     "cut short": '{"method": "mtt", "te',
     "no object": "[1, 2]",
     "no key": '{"method": "mtt"}',
@@ -172,6 +177,47 @@ def test_cells_join_seeds_alone(tmp_path):
     assert real["mean"] == 0.2 and which == "random selection", "of the same network"
     alone, which = baseline(mtt, [mtt])
     assert alone["mean"] == pytest.approx(0.35) and "began" in which
+
+
+def test_a_seed_that_diverged_is_counted(tmp_path):
+    """Its networks are in no mean, and every table says so."""
+    nothing = {
+        m: {"mean": None, "std": None, "n": 5} for m in ("accuracy", "balanced_accuracy", "auc")
+    }
+    for seed, row in enumerate((made.row(0.5), nothing, made.row(0.6))):
+        made.write(tmp_path, made.result("mtt", "a", 1, 0.5, seed=seed, test=row))
+    grouped = cells(collect(tmp_path)[0])
+    assert counted(grouped[0]) == "2 x 5 of 3 seeds"
+    text = sheet.write(tmp_path, grouped, [], [1])
+    assert "55.0 ± 5.1 (2 of 3 seeds)" in text and "3 x 5 (1 of the seeds not finite)" in text
+
+
+def test_sets_of_one_name_are_told_apart(tmp_path):
+    """By their fingerprints; a name that is no other's stays as it is."""
+    for fingerprint, name in (("a" * 16, "set"), ("b" * 16, "set"), ("c" * 16, "other")):
+        run = made.result("mtt", name, 1, 0.5, fingerprint=fingerprint)
+        made.write(tmp_path, run)
+    text = sheet.write(tmp_path, cells(collect(tmp_path)[0]), [], [1])
+    assert "| set (aaaaaaaa) |" in text and "| set (bbbbbbbb) |" in text and "| other |" in text
+
+
+def test_series_are_told_by_their_flags(tmp_path):
+    """Runs that differ in a flag are lines of their own, however long the flags that they share; each is called by
+    what tells it from the other."""
+    for ipc in (1, 10):
+        for width in (16, 32):
+            folder = made.write(
+                tmp_path, made.result("mtt", "a", ipc, 0.5, model="convnet", seed=width)
+            )
+            values = {f"a_flag_of_some_length_{i}": i for i in range(4)} | {"width": width}
+            config = json.loads((folder / "config.json").read_text())
+            config["values"] = {k: {"value": v, "origin": "flag"} for k, v in values.items()}
+            (folder / "config.json").write_text(json.dumps(config))
+    found = series(cells(collect(tmp_path)[0]))
+    assert [(name, len(members)) for name, members in found] == [
+        ("MTT, width=16", 2),
+        ("MTT, width=32", 2),
+    ]
 
 
 def test_line_agrees_with_numpy_and_says_nothing_of_too_few():

@@ -107,6 +107,26 @@ def test_claims(tmp_path, monkeypatch):
     assert take(tmp_path, one)
 
 
+def test_a_launcher_that_outlived_its_sweep_is_waited_for(tmp_path):
+    """kill -9 of the sweep alone: its launcher goes on, so nobody else starts one for that cell before it ends."""
+    one = cell("dc")
+    claim, orphan = (
+        take(tmp_path, one),
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1),
+    )
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    owner = json.loads(claim.read_text()) | {"pid": gone.pid, "launcher": orphan.pid}
+    claim.write_text(json.dumps(owner))
+    assert take(tmp_path, one) is None
+    orphan.communicate(b"\n")
+    mine = take(tmp_path, one)
+    assert mine
+    words = [sys.executable, "-c", "import time; time.sleep(0.5)"]
+    ended = work_on(tmp_path, one, mine, words)
+    assert ended["status"] == "failed" and json.loads(mine.read_text())["launcher"] > 0
+
+
 def test_a_dead_shards_cell_is_taken_over(tmp_path, monkeypatch):
     """Another machine died in the middle: its cell is waited for, and run when its claim is cold."""
     monkeypatch.setattr(sweep_module, "POLL", 0.05)

@@ -64,7 +64,9 @@ class MTTConfig:
     )
     meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
-    skip_factor: float = option(5.0, "skip a loss this many times the running median (from the sixth on)", low=1)
+    skip_factor: float = option(
+        5.0, "skip a loss this many times the running median (from the sixth on)", low=1
+    )
     expert_order: str = option(
         "drawn",
         "experts drawn, or cycled in shuffled order (public code)",

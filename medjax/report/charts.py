@@ -15,11 +15,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from medjax.report.figures import column, last_of_each, plain_within_a_decade
 from medjax.report.paper import Score
-from medjax.report.results import TITLES, Cell
+from medjax.report.results import Cell, titled
 
 DPI, WIDTH = 130, 4.8  # inches
 #: Colour and marker of each method; others share the last.
@@ -39,7 +39,7 @@ LONGEST = 44
 
 def style(method: str) -> tuple[str, str, str]:
     """(colour, marker, name) of a method."""
-    return (*STYLE.get(method, OTHER), TITLES.get(method) or short(method))
+    return (*STYLE.get(method, OTHER), short(titled(method)))
 
 
 def short(text: str, most: int = LONGEST) -> str:
@@ -50,11 +50,11 @@ def short(text: str, most: int = LONGEST) -> str:
 
 @contextlib.contextmanager
 def drawing(
-    stem: Path, height: float, rows: int = 1, foot: float = 0.0
+    stem: Path, height: float, rows: int = 1, foot: float = 0.0, left: float = 0.78
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure of ``rows`` panels, one below the other; written as stem.png and stem.svg at the end.
 
-    height, foot: inches of the panels, and below them for a legend.
+    height, foot: inches of the panels, and below them for a legend. left: inches beside them for labels.
     """
     height += foot
     # A salt of its own and no date: the same results give the same bytes.
@@ -66,7 +66,7 @@ def drawing(
         figure = Figure(figsize=(WIDTH, height), dpi=DPI)
         FigureCanvasAgg(figure)
         # Margins in inches: a layout engine would draw everything twice.
-        edge = {"left": 0.78 / WIDTH, "right": 1 - 0.2 / WIDTH}
+        edge = {"left": left / WIDTH, "right": 1 - 0.2 / WIDTH}
         axes = figure.subplots(
             rows, 1, squeeze=False, gridspec_kw={**edge, "top": 1 - 0.36 / height}
         )
@@ -90,10 +90,20 @@ def legend(axes: Axes, **place: Any) -> None:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """A legend of one panel under all of them, two columns wide."""
+    """A legend of one panel under all of them."""
     handles, labels = axes.get_legend_handles_labels()
-    place = {"loc": "lower center", "ncols": 2, "fontsize": 8, "frameon": False}
+    place = {"loc": "lower center", "ncols": columns(labels), "fontsize": 8, "frameon": False}
     figure.legend(handles, labels, borderaxespad=0.2, **place)
+
+
+def columns(labels: list[str]) -> int:
+    """Columns of a legend: two, or one where a name is too long for that."""
+    return 2 if max(map(len, labels), default=0) <= 30 else 1
+
+
+def foot_of(labels: list[str]) -> float:
+    """Inches that `legend_below` takes."""
+    return 0.1 + 0.19 * -(-len(labels) // columns(labels))
 
 
 def names(cells: list[Cell]) -> list[str]:
@@ -104,35 +114,45 @@ def names(cells: list[Cell]) -> list[str]:
         words = [style(cell.method)[2]]
         if any(c.model != cells[0].model for c in cells):
             words.append(cell.model)
-        if any(c.how != cell.how for c in rivals) or "select=test" in cell.how:
-            words.append(cell.how)
+        alike = (
+            set.intersection(*(set(c.how.split()) for c in rivals))
+            if rivals
+            else {*cell.how.split()}
+        )
+        apart = [w for w in cell.how.split() if w not in alike or w == "select=test"]
+        words += [" ".join(apart)] if apart else []
         found.append(short(", ".join(words)))
     return found
 
 
+def series(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
+    """Cells that differ in their images per class alone, with what to call them."""
+    lines: dict[tuple[str, ...], tuple[str, list[Cell]]] = {}
+    for cell, name in zip(cells, names(cells), strict=True):
+        lines.setdefault((cell.method, cell.model, cell.how), (name, []))[1].append(cell)
+    return list(lines.values())
+
+
 def against_ipc(
-    stem: Path, title: str, cells: list[Cell], study: dict[tuple[int, str], Score]
+    stem: Path, heading: str, cells: list[Cell], study: dict[tuple[int, str], Score]
 ) -> None:
     """Accuracy and balanced accuracy against images per class on one data set, with the full-data line (Figure 4).
 
     study: {(ipc, method): score} of the study on this set, or {}: dashed lines with hollow markers, accuracy only.
     """
     ipcs = sorted({c.ipc for c in cells if c.ipc} | {ipc for ipc, _ in study}) or [1]
-    lines: dict[str, list[Cell]] = {}
-    for cell, name in zip(cells, names(cells), strict=True):
-        lines.setdefault(name, []).append(cell)
-    entries = len(lines) + len({m for _, m in study}) + 1
-    with drawing(stem, 5.6, 2, 0.1 + 0.19 * ((entries + 1) // 2)) as (figure, panels):
-        panels[0].set_title(short(title), fontsize=10, loc="left", weight="bold")
+    lines, floor_words = series(cells), "always the largest class, or chance"
+    labels = [name for name, _ in lines] + [f"study: {titled(m)}" for m in {m for _, m in study}]
+    with drawing(stem, 5.6, 2, foot_of([*labels, floor_words])) as (figure, panels):
+        panels[0].set_title(short(heading), fontsize=10, loc="left", weight="bold")
         for axes, metric in zip(panels, ("accuracy", "balanced_accuracy"), strict=True):
-            for index, (name, members) in enumerate(lines.items()):
+            for index, (name, members) in enumerate(lines):
                 _line(axes, members, metric, name, 1 + 0.03 * index)
             for method in sorted({m for _, m in study} if metric == "accuracy" else ()):
                 _study_line(axes, method, ipcs, study)
             first = cells[0].entries[0].result
             floor = first["majority_share" if metric == "accuracy" else "chance"]
-            words = "always the largest class, or chance"
-            axes.axhline(100 * floor, color="0.55", linewidth=1, linestyle=":", label=words)
+            axes.axhline(100 * floor, color="0.55", linewidth=1, linestyle=":", label=floor_words)
             axes.set(xscale="log", ylabel=LABELS[metric], ylim=(0, 100))
             axes.set_xlim(min(ipcs) / 1.5, max(ipcs) * 1.5)
             axes.set_xticks(ipcs, [str(i) for i in ipcs])
@@ -174,7 +194,7 @@ def bars(stem: Path, title: str, cells: list[Cell]) -> None:
     """Accuracy as bars, a group for each number of images per class (the study's Figure 3)."""
     ipcs = sorted({c.ipc for c in cells if c.ipc})
     labels = names(cells)
-    order = [n for n in dict.fromkeys(labels)]
+    order = list(dict.fromkeys(n for c, n in zip(cells, labels, strict=True) if c.ipc))
     width = 0.8 / max(len(order), 1)
     with drawing(stem, 3.6) as (_, (axes,)):
         axes.set_title(short(title), fontsize=10, loc="left", weight="bold")
@@ -188,10 +208,10 @@ def bars(stem: Path, title: str, cells: list[Cell]) -> None:
                 axes.errorbar(
                     x, 100 * score["mean"], 100 * (score["std"] or 0), color="0.2", capsize=2
                 )
-                axes.text(
-                    x, 1.5, f"{100 * score['mean']:.0f}", ha="center", fontsize=7, color="white"
-                )
-        axes.set(ylabel=LABELS["accuracy"], ylim=(0, 100), xlabel="images per class")
+                top = 100 * (score["mean"] + (score["std"] or 0)) + 1.5
+                axes.text(x, top, f"{100 * score['mean']:.0f}", ha="center", fontsize=7)
+        axes.set(ylabel=LABELS["accuracy"], ylim=(0, 119), xlabel="images per class")
+        axes.set_yticks(range(0, 101, 20))
         axes.set_xticks(range(len(ipcs)), [str(i) for i in ipcs])
         legend(axes, loc="upper left", ncols=3)
 
@@ -206,7 +226,8 @@ def courses(stem: Path, title: str, runs: list[tuple[str, str, list[dict]]]) -> 
         ("step_size", "distill", "step size", "log"),
         ("balanced_accuracy", "interim", "interim bal. acc. (%)", "linear"),
     )
-    with drawing(stem, 6.0, 3, 0.1 + 0.19 * ((len(runs) + 1) // 2)) as (figure, axes):
+    foot = foot_of([short(name) for name, _, _ in runs])
+    with drawing(stem, 6.0, 3, foot) as (figure, axes):
         axes[0].set_title(short(title), fontsize=10, loc="left", weight="bold")
         for panel, (key, phase, label, scale) in zip(axes, panels, strict=True):
             for index, (name, method, log) in enumerate(runs):
@@ -231,6 +252,10 @@ def courses(stem: Path, title: str, runs: list[tuple[str, str, list[dict]]]) -> 
             else:
                 panel.set_yticks([])
                 panel.text(0.5, 0.5, "nothing logged", transform=panel.transAxes, ha="center")
+        last = max((r["iteration"] for _, _, log in runs for r in log), default=1)
+        for panel in axes:
+            panel.set_xlim(-0.02 * last, 1.02 * last)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[-1].set_xlabel("iteration")
         legend_below(figure, axes[0])
 
@@ -240,8 +265,10 @@ def confusion(stem: Path, matrices: list[tuple[str, np.ndarray]], classes: list[
     k = len(classes)
     side = max(2.2, 0.3 * k + 0.2)
     shown = [short(f"{i}  {name}", 22) for i, name in enumerate(classes)]
-    with drawing(stem, 0.5 + len(matrices) * (side + 0.75), len(matrices)) as (figure, panels):
-        figure.subplots_adjust(left=0.36, hspace=0.75 / side)
+    beside = min(0.4 + 0.065 * max(map(len, shown)), 0.42 * WIDTH)
+    height = 0.5 + len(matrices) * (side + 0.75)
+    with drawing(stem, height, len(matrices), left=beside) as (figure, panels):
+        figure.subplots_adjust(hspace=0.75 / side)
         for axes, (title, counts) in zip(panels, matrices, strict=True):
             share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
             axes.grid(False)

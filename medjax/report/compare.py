@@ -9,7 +9,8 @@ from medjax.errors import UserError
 from medjax.report import charts, html
 from medjax.report.page import percent
 from medjax.report.results import METRICS, ROWS, Entry, read
-from medjax.report.sections import class_names, pictures, provenance, read_course
+from medjax.report.sections import called, class_names, pictures, provenance, read_course
+from medjax.report.table import REAL
 from medjax.report.table import ROWS as LABELS
 
 HEADINGS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
@@ -35,6 +36,10 @@ def write_comparison(first: Path, second: Path, out: Path) -> Path:
     figures.mkdir(parents=True, exist_ok=True)
     body = [
         html.heading(1, "medjax: two runs side by side"),
+        *[
+            html.paragraph(f"{tag}: {called(entry)}. {provenance(entry)}", "note")
+            for tag, entry in zip("AB", pair, strict=True)
+        ],
         html.heading(2, "Scores on the test split (%)"),
         _scores(pair),
         html.heading(2, "What differs"),
@@ -53,7 +58,6 @@ def write_comparison(first: Path, second: Path, out: Path) -> Path:
     body.append('<div class="pair">')
     for tag, entry in zip("AB", pair, strict=True):
         body += ["<section>", html.heading(3, f"{tag}: {entry.folder.name}")]
-        body.append(html.paragraph(provenance(entry), "note"))
         body += [html.paragraph(f"warning: {w}", "warning") for w in entry.result["warnings"]]
         if counts := entry.result.get("confusion"):
             stem = html.slug("compare", tag, "confusion")
@@ -80,7 +84,11 @@ def _entry(path: Path) -> Entry:
 
 def _scores(pair: list[Entry]) -> str:
     rows = []
-    labels = dict(LABELS)
+    # What a row is called where both are of a kind; else what it is in either.
+    named = [dict(REAL.get(e.result["method"], LABELS)) for e in pair]
+    labels = {
+        row: " / ".join(dict.fromkeys(n[row] for n in named if row in n)) or row for row in ROWS
+    }
     for row in ROWS:
         tables = [e.result.get(row) for e in pair]
         for metric in METRICS if any(tables) else ():
@@ -88,7 +96,7 @@ def _scores(pair: list[Entry]) -> str:
             means = [s["mean"] if s else None for s in scores]
             a, b = means
             change = "–" if a is None or b is None else f"{100 * (b - a):+.1f}"
-            label = f"{labels.get(row, row)}: {HEADINGS[metric]}"
+            label = f"{labels[row]}: {HEADINGS[metric]}"
             rows.append([label, *map(percent, scores), change])
     return html.table(["", "A", "B", "B - A"], rows, 1, set())
 

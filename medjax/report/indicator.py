@@ -40,8 +40,8 @@ class Forecast(NamedTuple):
     """Of one IPC, all fractions: the gain with its interval, and how it was judged.
 
     how: "mean" or "slope", whichever errs less. error, error_slope, error_mean: root mean square error of the gain, one
-    set left out, of this forecast, of the slope and of the mean gain; accuracy_error_mean: of predicting the mean
-    distilled accuracy. n sets.
+    set left out, of this forecast, of the slope and of the mean gain; error_none: of no gain; accuracy_error_mean: of
+    predicting the mean distilled accuracy. n sets.
     """
 
     ipc: int
@@ -53,6 +53,7 @@ class Forecast(NamedTuple):
     error: float
     error_slope: float
     error_mean: float
+    error_none: float
     accuracy_error_mean: float
     n: int
 
@@ -61,6 +62,12 @@ class Forecast(NamedTuple):
         """(forecast, low, high), within [0, 1]."""
         values = (self.random + gain for gain in (self.gain, self.low, self.high))
         middle, low, high = (min(max(v, 0.0), 1.0) for v in values)
+        return middle, low, high
+
+    @property
+    def possible(self) -> tuple[float, float, float]:
+        """The gain and its interval, as far as accuracies of at most 1 allow."""
+        middle, low, high = (value - self.random for value in self.accuracy)
         return middle, low, high
 
 
@@ -124,7 +131,7 @@ def forecast(random: dict[int, float], known: list[Known], ipc: int) -> Forecast
     rank = min(math.ceil(COVER * (len(gains) + 1)), len(gains))
     margin = float(np.sort(np.abs(errors))[rank - 1])
     accuracies = np.array([k.distilled[ipc] for k in usable])
-    judged = (_rms(errors), _rms(by_slope), _rms(by_mean))
+    judged = (_rms(errors), _rms(by_slope), _rms(by_mean), _rms(gains))
     plain = _rms(_left_out(np.zeros(0), accuracies))
     limits = (gain - margin, gain + margin)
     return Forecast(ipc, random[ipc], gain, *limits, how, *judged, plain, len(gains))
@@ -160,6 +167,7 @@ def nearest(random: dict[int, float], known: list[Known]) -> list[Known]:
 def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, float]) -> list[str]:
     """Two sentences: what is likely, and how far to trust it."""
     middle, low, high = (100 * v for v in made.accuracy)
+    gain, least, most = (100 * v for v in made.possible)
     near = [
         f"{k.name} ({100 * k.gain(made.ipc):+.0f})" if made.ipc in k.distilled else k.name
         for k in nearest(random, known)
@@ -167,7 +175,7 @@ def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, f
     first = (
         f"At {made.ipc} images per class, MTT on {name} is likely to reach {middle:.0f} % accuracy "
         f"({100 * COVER:.0f} % interval {low:.0f} to {high:.0f}), a gain of "
-        f"{100 * made.gain:+.0f} points ({100 * made.low:+.0f} to {100 * made.high:+.0f}) over the "
+        f"{gain:+.0f} points ({least:+.0f} to {most:+.0f}) over the "
         f"{100 * made.random:.0f} % of random real images; the nearest known sets are "
         f"{', '.join(near)} (their gains in brackets)."
     )
@@ -182,13 +190,18 @@ def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, f
     if made.how == "mean":
         second += (
             f"which is predicting the mean gain: the rise of random accuracy does not beat it (it is off "
-            f"by {100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds."
+            f"by {100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds"
         )
     else:
         second += (
             f"against {100 * made.error_mean:.0f} for predicting the mean gain (chosen on the same sets, so a little "
-            "optimistic)."
+            "optimistic)"
         )
+    beats = made.error < made.error_none
+    second += (
+        f"; that distillation gains nothing at all is off by {100 * made.error_none:.0f}"
+        f"{'' if beats else ', so nobody should choose by this forecast alone'}."
+    )
     return [first, second]
 
 
@@ -227,7 +240,7 @@ def figure(
             bar = ([[middle - low], [high - middle]],)
             upper.errorbar([at], [middle], *bar, fmt="v", color="#0072B2", capsize=3, label=label)
         upper.set_xticks(list(x), [str(i) for i in IPCS])
-        upper.set(ylim=(0, 100), xlim=(-0.3, len(IPCS) - 0.7), ylabel="test accuracy (%)")
+        upper.set(ylim=(0, 104), xlim=(-0.3, len(IPCS) - 0.7), ylabel="test accuracy (%)")
         upper.set_xlabel("images per class")
         legend(upper, loc="lower right")
         last = made[-1]
@@ -240,7 +253,7 @@ def figure(
         lower.axvline(
             100 * _slope(random), color="#D55E00", linewidth=1.2, label=f"{short(name, 20)}"
         )
-        span = (100 * last.low, 100 * last.high)
+        span = tuple(100 * v for v in last.possible[1:])
         lower.axhspan(*span, color="#0072B2", alpha=0.1, linewidth=0, label="forecast interval")
         lower.set_ylabel(f"gain of MTT at {last.ipc} per class (points)")
         lower.set_xlabel("rise of random accuracy from 1 to 50 per class (points)")

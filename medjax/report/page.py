@@ -6,8 +6,8 @@ import numpy as np
 
 from medjax import runs
 from medjax.errors import UserError
-from medjax.report import charts, html, table1
-from medjax.report.results import REAL, Cell, baseline, cells, collect
+from medjax.report import html, table1
+from medjax.report.results import REAL, Cell, baseline, cells, collect, titled
 from medjax.report.sections import (
     indicator_section,
     run_section,
@@ -18,6 +18,8 @@ from medjax.report.sections import (
 HEAD = [
     "data set",
     "method",
+    "network",
+    "preset, flags",
     "images per class",
     "accuracy (%)",
     "random real (%)",
@@ -26,8 +28,6 @@ HEAD = [
     "AUC (%)",
     "as 8-bit images (%)",
     "largest class (%)",
-    "network",
-    "preset, flags",
     "seeds x networks",
     "minutes a run",
 ]
@@ -87,16 +87,16 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
 def result_table(grouped: list[Cell]) -> str:
     """One row for each cell and each network it was scored with; the best accuracy of a set and IPC in bold."""
     rows: list[list[str]] = []
-    leaders: dict[tuple, tuple[float, int]] = {}
+    leaders: dict[tuple, list[tuple[float, int]]] = {}
     for cell in grouped:
         for network in cell.networks:
             accuracy = cell.score("accuracy", network=network)
             if accuracy and cell.method != "full":
                 group = (cell.fingerprint, cell.ipc)
-                leaders[group] = max(leaders.get(group, (-1.0, 0)), (accuracy["mean"], len(rows)))
+                leaders.setdefault(group, []).append((accuracy["mean"], len(rows)))
             rows.append(_row(cell, network, grouped))
-    best = {(row, HEAD.index("accuracy (%)")) for _, row in leaders.values()}
-    return html.table(HEAD, rows, 2, best)
+    firsts = [max(group)[1] for group in leaders.values() if len(group) > 1]
+    return html.table(HEAD, rows, 4, {(row, HEAD.index("accuracy (%)")) for row in firsts})
 
 
 def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
@@ -105,10 +105,11 @@ def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
     gain = f"{100 * (accuracy['mean'] - real['mean']):+.1f}" if accuracy and real else "–"
     first = cell.entries[0].result
     minutes = [sum(e.result["seconds"].values()) / 60 for e in cell.entries]
-    networks = accuracy["n"] if accuracy else 0
     return [
         cell.dataset,
-        charts.style(cell.method)[2],
+        titled(cell.method),
+        network,
+        cell.how,
         "all" if cell.ipc is None else str(cell.ipc),
         percent(accuracy),
         percent(real),
@@ -117,11 +118,20 @@ def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
         percent(cell.score("auc", network=network)),
         percent(cell.score("accuracy", "test_uint8", network)),
         f"{100 * first['majority_share']:.1f}",
-        network,
-        cell.how,
-        f"{len(cell.entries)} x {networks // len(cell.entries)}",
+        counted(cell, network),
         f"{np.mean(minutes):.1f}",
     ]
+
+
+def counted(cell: Cell, network: str | None = None) -> str:
+    """'3 x 5': seeds and networks of each; '2 x 5 of 3 seeds' where the others did not end in numbers."""
+    score, seeds, good = (
+        cell.score("accuracy", network=network),
+        len(cell.entries),
+        cell.finite(network),
+    )
+    each = score["n"] // good if score and good else 0
+    return f"{good} x {each}" + (f" of {seeds} seeds" if good < seeds else "")
 
 
 def percent(score: dict | None) -> str:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 #: Rows of scores that a result may hold.
 ROWS = ("test", "test_uint8", "start", "test_chosen_step", "test_one_subset")
+#: No number of a result is as large.
+LARGEST = 2**53
 #: Methods that distil nothing.
 REAL = ("random", "full")
 #: What tables and figures call a method; others go by their own name.
@@ -50,6 +52,11 @@ SELECT = ("val", "last", "test")
 #: Flags that say which run it was, not how it was done.
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
 NAMES |= {"eval_models", "data_dir", "fresh"}
+
+
+def titled(method: str) -> str:
+    """What to call a method."""
+    return TITLES.get(method, method)
 
 
 class Entry(NamedTuple):
@@ -120,6 +127,11 @@ class Cell(NamedTuple):
         others = {name for e in self.entries for name in e.result.get("eval_models") or {}}
         return (self.model, *sorted(others - {self.model}))
 
+    def finite(self, network: str | None = None) -> int:
+        """How many of its runs have an accuracy, under one network."""
+        rows = [tables(e.result, network or self.model).get("test") for e in self.entries]
+        return sum(bool(r) and r["accuracy"]["mean"] is not None for r in rows)
+
     def score(self, metric: str, row: str = "test", network: str | None = None) -> dict | None:
         """{mean, std, n} over all networks of all its runs, as fractions; None where no run has it."""
         rows = [tables(e.result, network or self.model).get(row) for e in self.entries]
@@ -175,10 +187,12 @@ def check(result: Any) -> str | None:
             return f"not a whole result: no {key!r}"
         if not isinstance(result[key], kind) or isinstance(result[key], bool):
             return f"{key!r} is {type(result[key]).__name__}"
+    if not _whole(result["seed"]) or not (result["ipc"] is None or _whole(result["ipc"], 1)):
+        return "'seed' or 'ipc' is out of range"
     if not all(_fraction(result[key]) for key in ("majority_share", "chance")):
         return "'majority_share' or 'chance' is no fraction in [0, 1]"
     counts = [result["evaluation"].get(key) for key in ("networks", "epochs")]
-    if not all(isinstance(n, int) for n in counts):
+    if not all(_whole(n) for n in counts):
         return "'evaluation' does not say how many networks and epochs"
     if result.get("select", SELECT[0]) not in SELECT:
         return f"'select' is none of {', '.join(SELECT)}"
@@ -197,7 +211,7 @@ def check(result: Any) -> str | None:
     if not all(isinstance(line, str) for line in result["warnings"]):
         return "'warnings' holds something that is no line"
     seconds = result["seconds"].values()
-    if not all(isinstance(s, int | float) and math.isfinite(s) for s in seconds):
+    if not all(isinstance(s, int | float) and abs(s) < LARGEST for s in seconds):
         return "'seconds' holds something that is no number"
     return None
 
@@ -216,7 +230,7 @@ def _check_row(name: str, row: Any) -> str | None:
             k in score and (score[k] is None or _fraction(score[k])) for k in ("mean", "std")
         ):
             return f"{metric!r} of {name!r} is no fraction in [0, 1]"
-        if not isinstance(score.get("n"), int) or score["n"] < 1:
+        if not _whole(score.get("n"), 1):
             return f"{metric!r} of {name!r} does not say of how many networks"
     return None
 
@@ -224,9 +238,12 @@ def _check_row(name: str, row: Any) -> str | None:
 def _square(counts: Any) -> bool:
     """Whether these are k rows of k counts."""
     rows = isinstance(counts, list) and all(isinstance(r, list) for r in counts)
-    return rows and all(
-        len(r) == len(counts) and all(isinstance(v, int) and v >= 0 for v in r) for r in counts
-    )
+    return rows and all(len(r) == len(counts) and all(_whole(v) for v in r) for r in counts)
+
+
+def _whole(value: Any, least: int = 0) -> bool:
+    """Whether this is a whole number that can be counted with."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < LARGEST
 
 
 def _fraction(value: Any) -> bool:

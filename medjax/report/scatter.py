@@ -74,7 +74,11 @@ def _percent(found: list[Point], method: str) -> tuple[np.ndarray, np.ndarray]:
 def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
     """Two panels over random accuracy: the distilled accuracy, and the gain; gives back the lines it drew."""
     lines = fits(found)
-    with drawing(stem, 7.2, 2) as (_, (upper, lower)):
+    sets = list(dict.fromkeys(p.dataset for p in sorted(found, key=lambda p: p.random)))
+    key = [f"{i} {short(name, 22)}" for i, name in enumerate(sets, 1)]
+    rows = ["   ".join(key[i : i + 3]) for i in range(0, len(key), 3)]
+    with drawing(stem, 7.2, 2, 0.16 * len(rows)) as (figure, (upper, lower)):
+        figure.text(0.03, 0.01, "\n".join(rows), fontsize=7, va="bottom")
         upper.set_title(short(title), fontsize=10, loc="left", weight="bold")
         upper.plot([0, 100], [0, 100], ":", color="0.55", linewidth=1, label="no gain")
         lower.axhline(0, color="0.55", linestyle=":", linewidth=1, label="no gain")
@@ -88,15 +92,11 @@ def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
                 if of:
                     ends = np.array([x.min(), x.max()])
                     axes.plot(ends, of.slope * ends + of.intercept, color=colour, linewidth=1.2)
-        ordered = sorted(found, key=lambda p: p.random)
-        for index, dataset in enumerate(dict.fromkeys(p.dataset for p in ordered)):
-            mine = sorted((p for p in found if p.dataset == dataset), key=lambda p: p.distilled)
-            # Neighbours get their names on different sides.
-            end, away = (mine[-1], 6) if index % 2 else (mine[0], -12)
-            at = (100 * end.random, 100 * end.distilled)
-            text = short(dataset, 16)
-            look = {"fontsize": 6.5, "ha": "center"}
-            upper.annotate(text, at, (0, away), textcoords="offset points", **look)
+        look = {"fontsize": 6.5, "ha": "center", "textcoords": "offset points"}
+        for point in found:
+            x, number = 100 * point.random, str(1 + sets.index(point.dataset))
+            upper.annotate(number, (x, 100 * point.distilled), (0, 5), **look)
+            lower.annotate(number, (x, 100 * (point.distilled - point.random)), (0, 5), **look)
         upper.set(ylabel="distilled: test accuracy (%)", ylim=(0, 100), xlim=(0, 100))
         lower.set(ylabel="gain over random (points)", xlim=(0, 100))
         lower.set_xlabel("random real images: test accuracy (%)")

@@ -10,7 +10,7 @@ from medjax import runs
 from medjax.report import charts, html, table1
 from medjax.report.paper import study_name
 from medjax.report.paper import table1 as study_table
-from medjax.report.results import REAL, TITLES, Cell, Entry, baseline
+from medjax.report.results import REAL, Cell, Entry, baseline, titled
 from medjax.report.scatter import Fits, points, scatter, study_points
 
 #: Pictures that a run leaves in its folder: file, words, its pixels for one CSS pixel.
@@ -34,7 +34,7 @@ def table1_section(grouped: list[Cell]) -> list[str]:
                 "data set",
                 "preset",
                 "images per class",
-                *[TITLES.get(m, m) for m in shown],
+                *[titled(m) for m in shown],
             ]
             rows = [
                 [n.dataset, n.preset, str(n.ipc), *[n.texts.get(m, "–") for m in shown]]
@@ -104,13 +104,15 @@ def courses(same: list[Cell], ipc: int) -> list[tuple[str, str, list[dict]]]:
 def confusions(same: list[Cell]) -> list[tuple[str, np.ndarray]]:
     """Random, the best distilled and all images, at the largest IPC of those that have a matrix; three at most."""
     found: dict[str, tuple] = {}
+    distilled = {max((c.ipc or 0 for c in same if c.method not in REAL), default=0)}
     for cell in same:
         counts = cell.entries[0].result.get("confusion")
         accuracy = cell.score("accuracy")
         if counts and accuracy:
             kind = cell.method if cell.method in REAL else "distilled"
-            rank = (cell.ipc or 0, accuracy["mean"])
-            name = charts.style(cell.method)[2]
+            # Random images beside as many distilled ones.
+            rank = (cell.ipc in distilled, cell.ipc or 0, accuracy["mean"])
+            name = titled(cell.method)
             name += f", {cell.ipc} per class" if cell.ipc else ""
             if kind not in found or rank > found[kind][0]:
                 found[kind] = (rank, f"{name}, {cell.model}", np.array(counts, float))
@@ -177,7 +179,7 @@ def _said(lines: list[Fits]) -> str:
     """The lines of a scatter in words."""
     parts = []
     for fit in lines:
-        name = charts.style(fit.method)[2]
+        name = titled(fit.method)
         if fit.distilled and fit.gain:
             of = f"accuracy {fit.distilled.words()}; gain {fit.gain.words()}"
         else:
@@ -189,15 +191,20 @@ def _said(lines: list[Fits]) -> str:
 def run_section(figures: Path, entry: Entry) -> list[str]:
     """One run: what it was, its warnings, its pictures."""
     r = entry.result
-    size = "all images" if r["ipc"] is None else f"{r['ipc']} per class"
-    name = charts.style(r["method"])[2]
     body = [
-        html.heading(3, f"{name} on {r['dataset']}, {size}, seed {r['seed']}"),
+        html.heading(3, called(entry)),
         html.paragraph(provenance(entry), "note"),
         *[html.paragraph(f"warning: {line}", "warning") for line in r["warnings"]],
     ]
     drawn = pictures(figures, entry)
     return [*body, '<div class="figures">', *drawn, "</div>"] if drawn else body
+
+
+def called(entry: Entry) -> str:
+    """'MTT on bloodmnist, 1 per class, seed 0'."""
+    r = entry.result
+    size = "all images" if r["ipc"] is None else f"{r['ipc']} per class"
+    return f"{titled(r['method'])} on {r['dataset']}, {size}, seed {r['seed']}"
 
 
 def pictures(figures: Path, entry: Entry) -> list[str]:

@@ -6,13 +6,15 @@ import numpy as np
 from jaxtyping import Float
 
 #: Resamples of the sets, and the share of them that the interval covers.
-RESAMPLES, COVER = 2000, 0.95
-#: With fewer points neither a line nor an interval says anything.
-FEWEST = 3
+RESAMPLES, COVER = 20_000, 0.95
+#: With fewer points a line says nothing; with fewer than ENOUGH most resamples hold two or three sets, and an interval
+#: of their r says nothing.
+FEWEST, ENOUGH = 3, 6
 
 
 class Line(NamedTuple):
-    """y = slope * x + intercept by least squares; Pearson's r, n points, and r's bootstrap interval (low, high)."""
+    """y = slope * x + intercept by least squares; Pearson's r, n points, and r's bootstrap interval (low, high), NaN
+    where there are too few points."""
 
     slope: float
     intercept: float
@@ -22,7 +24,9 @@ class Line(NamedTuple):
     high: float
 
     def words(self) -> str:
-        """'r 0.93 [0.71, 0.99], n 8'."""
+        """'r 0.93 [0.71, 0.99], n 8', or without the interval."""
+        if self.n < ENOUGH:
+            return f"r {self.r:.2f}, n {self.n} (too few for an interval)"
         return f"r {self.r:.2f} [{self.low:.2f}, {self.high:.2f}], n {self.n}"
 
 
@@ -34,11 +38,14 @@ def line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Line | None:
     if len(x) < FEWEST or min(np.ptp(x), np.ptp(y)) < 1e-9:
         return None
     slope, intercept = np.polyfit(x, y, 1)
-    drawn = np.random.default_rng(0).integers(0, len(x), (RESAMPLES, len(x)))
-    rs = _pearson(x[drawn], y[drawn])
-    margin = 100 * (1 - COVER) / 2
-    # A resample of one point only has no r.
-    low, high = np.percentile(rs[np.isfinite(rs)], [margin, 100 - margin])
+    low = high = np.nan
+    if len(x) >= ENOUGH:
+        drawn = np.sort(np.random.default_rng(0).integers(0, len(x), (RESAMPLES, len(x))), axis=1)
+        # Through two points goes a line, r = 1 or -1, whatever they are.
+        drawn = drawn[(np.diff(drawn, axis=1) > 0).sum(1) + 1 >= FEWEST]
+        rs = _pearson(x[drawn], y[drawn])
+        margin = 100 * (1 - COVER) / 2
+        low, high = np.percentile(rs[np.isfinite(rs)], [margin, 100 - margin])
     r = _pearson(x[None], y[None])[0]
     return Line(float(slope), float(intercept), float(r), len(x), float(low), float(high))
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from medjax import runs
 from medjax.data.catalog import find, md5
 from medjax.report.paper import NETWORK, Score, study_name, table1
-from medjax.report.results import METRICS, ORDER, TITLES, Cell
+from medjax.report.results import METRICS, ORDER, Cell, Entry, titled
 
 #: Title and {method: network} of each table; a method that is not named has the network of "".
 TABLES = (
@@ -28,7 +28,7 @@ TABLES = (
 
 class Row(NamedTuple):
     """One number of ours: test scores {metric: {mean, std, n}} of a method on a data set under a network. how: preset
-    and flags."""
+    and flags. finite: how many of the seeds ended in numbers."""
 
     dataset: str
     fingerprint: str
@@ -39,6 +39,7 @@ class Row(NamedTuple):
     network: str
     scores: dict[str, dict | None]
     seeds: int
+    finite: int
     minutes: float
     warnings: tuple[str, ...]
 
@@ -51,14 +52,15 @@ def rows(cells: list[Cell]) -> list[Row]:
     """Every cell under every network that it was scored with."""
     found = []
     for cell in cells:
-        minutes = [sum(e.result["seconds"].values()) / 60 for e in cell.entries]
+        minutes = [_minutes(e) for e in cell.entries]
         warnings = tuple(dict.fromkeys(w for e in cell.entries for w in e.result["warnings"]))
         for network in cell.networks:
             scores = {m: cell.score(m, network=network) for m in METRICS}
             mean = sum(minutes) / len(minutes)
             made = (cell.dataset, cell.fingerprint, cell.settings[0], cell.how)
             about = (*made, cell.ipc, cell.method, network)
-            found.append(Row(*about, scores, len(cell.entries), mean, warnings))
+            counts = (len(cell.entries), cell.finite(network))
+            found.append(Row(*about, scores, *counts, mean, warnings))
     return found
 
 
@@ -100,8 +102,14 @@ def lines(found: list[Row], networks: dict[str, str], ipcs: list[int]) -> list[L
                     means[row.method] = row.accuracy["mean"]
             if set(texts) - {"full"}:
                 best = max(means, key=lambda m: means[m]) if len(means) > 1 else None
-                result.append(Line(place[0], place[2], ipc, texts, best))
+                result.append(Line(label(place[0], place[1], found), place[2], ipc, texts, best))
     return result
+
+
+def label(dataset: str, fingerprint: str, found: list[Row]) -> str:
+    """The name of a data set, with its fingerprint where another set bears the same name."""
+    twins = {r.fingerprint for r in found if r.dataset == dataset}
+    return dataset if len(twins) == 1 else f"{dataset} ({fingerprint[:8]})"
 
 
 def _text(row: Row, ipc: int) -> str:
@@ -111,6 +119,7 @@ def _text(row: Row, ipc: int) -> str:
     )
     if score is None:
         return f"not finite{mark}"
+    mark += f" ({row.finite} of {row.seeds} seeds)" if row.finite < row.seeds else ""
     mine = f"{100 * score['mean']:.1f} ± {100 * (score['std'] or 0):.1f}{mark}"
     if study is None:
         return mine
@@ -125,13 +134,17 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
         "the study's number under the same network, and ours minus it. Bold: the best of the line, all images aside. "
         "! : a run gave a warning, see below.",
     ]
-    for name in dict.fromkeys(c.dataset for c in cells):
-        first = next(e for e in entries if e.result["dataset"] == name)
-        said.append(f"Data: {_origin(name, first.config, first.result['fingerprint'])}.")
-    counts = {(len(c.entries), c.entries[0].result["evaluation"].get("networks")) for c in cells}
-    said.append(
-        "Seeds x networks: " + ", ".join(f"{s} x {n}" for s, n in sorted(counts, key=str)) + "."
-    )
+    for place in dict.fromkeys((c.dataset, c.fingerprint) for c in cells):
+        first = next(c for c in cells if (c.dataset, c.fingerprint) == place).entries[0]
+        said.append(f"Data: {_origin(place[0], first.config, place[1])}.")
+    by_method = {
+        m: [c for c in cells if c.method == m] for m in dict.fromkeys(c.method for c in cells)
+    }
+    counts = [
+        f"{titled(m)} {', '.join(sorted({_counted(c) for c in mine}))}"
+        for m, mine in by_method.items()
+    ]
+    said.append(f"Seeds x networks: {'; '.join(counts)}.")
     trained = sorted(
         {f"{c.method} {c.entries[0].result['evaluation'].get('epochs')}" for c in cells}
     )
@@ -153,16 +166,33 @@ def header(cells: list[Cell], failures: list[str]) -> list[str]:
         )
     said.append(f"Device: {'; '.join(sorted(devices)) or 'not recorded'}.")
     said.append(f"Versions: {'; '.join(sorted(versions)) or 'not recorded'}.")
-    minutes = [sum(e.result["seconds"].values()) / 60 for e in entries]
-    if minutes:
-        said.append(
-            f"Minutes a run: {min(minutes):.1f} to {max(minutes):.1f}, together {sum(minutes):.0f}."
-        )
+    spent = [
+        f"{titled(m)} {_span([_minutes(e) for c in mine for e in c.entries])}"
+        for m, mine in by_method.items()
+    ]
+    total = sum(map(_minutes, entries))
+    said.append(f"Minutes a run (each in the CSV): {'; '.join(spent)}; together {total:.0f}.")
     said += [f"Missing: {line}" for line in failures]
     for cell in cells:
         for warning in dict.fromkeys(w for e in cell.entries for w in e.result["warnings"]):
             said.append(f"Warning, {cell.dataset}, {cell.method}, ipc {cell.ipc}: {warning}")
     return said
+
+
+def _counted(cell: Cell) -> str:
+    """'3 x 5', and how many seeds did not end in numbers."""
+    lost = len(cell.entries) - cell.finite()
+    text = f"{len(cell.entries)} x {cell.entries[0].result['evaluation'].get('networks')}"
+    return text + (f" ({lost} of the seeds not finite)" if lost else "")
+
+
+def _minutes(entry: Entry) -> float:
+    return sum(entry.result["seconds"].values()) / 60
+
+
+def _span(minutes: list[float]) -> str:
+    low, high = (f"{v:.1f}" for v in (min(minutes), max(minutes)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _origin(name: str, config: dict, fingerprint: str) -> str:
@@ -208,7 +238,7 @@ def markdown(found: list[Row], said: list[str], ipcs: list[int]) -> str:
         if not (drawn := lines(found, networks, ipcs)):
             continue
         shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
-        head = ["data set", "preset", "images per class", *[TITLES.get(m, m) for m in shown]]
+        head = ["data set", "preset", "images per class", *[titled(m) for m in shown]]
         text += ["", f"## {title}", "", _row(head), _row(["---"] * len(head))]
         for line in drawn:
             values = [line.texts.get(m, "–") for m in shown]
@@ -253,17 +283,21 @@ def as_csv(found: list[Row], ipcs: list[int]) -> str:
 
 
 def latex(found: list[Row], said: list[str], ipcs: list[int]) -> str:
-    """The same tables for a paper (needs booktabs); the header as comments."""
-    text = [f"% {' '.join(s.split())}" for s in said]
+    """The same tables for a paper, no wider than its page; the header as comments."""
+    text = [
+        "% Needs the packages booktabs and graphicx; names beyond Latin letters need XeLaTeX or LuaLaTeX."
+    ]
+    text += [f"% {' '.join(s.split())}" for s in said]
     for title, networks in TABLES:
         if not (drawn := lines(found, networks, ipcs)):
             continue
         shown = [m for m in methods(found) if any(m in line.texts for line in drawn)]
         columns = "llr" + "l" * len(shown)
         text += ["", r"\begin{table}\centering", f"\\caption{{{_tex(title)}.}}"]
+        text += [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"]
         text += [f"\\begin{{tabular}}{{{columns}}}\\toprule"]
         text += [
-            " & ".join(["data set", "preset", "IPC", *[_tex(TITLES.get(m, m)) for m in shown]])
+            " & ".join(["data set", "preset", "IPC", *[_tex(titled(m)) for m in shown]])
             + r" \\\midrule"
         ]
         for line in drawn:
@@ -271,10 +305,10 @@ def latex(found: list[Row], said: list[str], ipcs: list[int]) -> str:
             for method in shown:
                 value = _tex(line.texts.get(method, "–"))
                 values.append(f"\\textbf{{{value}}}" if method == line.best else value)
-            text.append(
-                " & ".join([_tex(line.dataset), _tex(line.preset), str(line.ipc), *values]) + r" \\"
-            )
-        text += [r"\bottomrule\end{tabular}", r"\end{table}"]
+            # The braces: a name in brackets would be an argument of the line before it.
+            about = ["{}" + _tex(line.dataset), _tex(line.preset), str(line.ipc)]
+            text.append(" & ".join([*about, *values]) + r" \\")
+        text += [r"\bottomrule\end{tabular}}", r"\end{table}"]
     return "\n".join(text) + "\n"
 
 
