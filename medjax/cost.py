@@ -58,7 +58,8 @@ def keeps(size: float) -> bool:
     """Whether an unroll may keep so many bytes for its derivative to read, instead of computing every step again.
     Follows from configuration and device alone."""
     stats = None if jax.default_backend() == "cpu" else jax.local_devices()[0].memory_stats()
-    return size <= (KEPT_SHARE * stats["bytes_limit"] if stats else KEPT)
+    room = (stats or {}).get("bytes_limit")
+    return size <= (KEPT_SHARE * room if room else KEPT)
 
 
 def work_per_call() -> float:

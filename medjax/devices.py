@@ -6,6 +6,7 @@ is made as many devices as it has cores (`use_cores`), and work is dealt out to 
 """
 
 import contextlib
+import contextvars
 import os
 from collections.abc import Callable
 from typing import Any
@@ -24,13 +25,33 @@ CORES = 8
 #: Name of the axis of a CPU's devices, one a core.
 LANES = "lanes"
 
+#: Whether what is traced now gets a leading axis by `jax.vmap`, and with it gradients to weights; see `side_by_side`.
+_BESIDE: contextvars.ContextVar[bool] = contextvars.ContextVar("beside", default=False)
 
-def each(function: Callable[..., Any]) -> Callable[..., Any]:
+
+def side_by_side() -> bool:
+    """Whether several networks, or several gradients to one network's weights, are being made one program (tracing
+    only). On a GPU the gradient of such a `lax` convolution is a grouped one with a window as large as the image, for
+    which cuDNN has no good kernel; a matrix product stays one (`models.conv.lowering`)."""
+    return _BESIDE.get()
+
+
+def each(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
     """``function`` over a leading axis, inside a step: side by side, or on a CPU one after the other. There a single
-    network keeps both cores busy and its activations in cache (five at once took 1.4 times as long)."""
-    if jax.default_backend() != "cpu":
-        return jax.vmap(function)
-    return lambda *args: lax.map(lambda xs: function(*xs), args)
+    network keeps both cores busy and its activations in cache (five at once took 1.4 times as long). weights: whether
+    it takes gradients to a network's weights."""
+    if jax.default_backend() == "cpu":
+        return lambda *args: lax.map(lambda xs: function(*xs), args)
+
+    def beside(*args: Any) -> Any:
+        # One alone (a single expert segment) is not beside another.
+        token = _BESIDE.set(weights and jax.tree.leaves(args)[0].shape[0] > 1)
+        try:
+            return jax.vmap(function)(*args)
+        finally:
+            _BESIDE.reset(token)
+
+    return beside
 
 
 def populate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,11 +113,11 @@ def share(count: int, piece: int = 1) -> tuple[Int[Array, " s"], Float[Array, " 
     return jnp.minimum(mine, count - 1), jnp.where(mine < count, 1.0, 0.0)
 
 
-def deal(function: Callable[..., Any]) -> Callable[..., Any]:
+def deal(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
     """``function`` over a leading axis, inside a step, of entries that need nothing of one another: side by side, or
-    on a CPU dealt out to the `lanes`, one after the other on each."""
+    on a CPU dealt out to the `lanes`, one after the other on each. weights: as in `each`."""
     if lanes() == 1:
-        return each(function)
+        return each(function, weights)
 
     def own(*args: Any) -> Any:
         mine, _ = share(jax.tree.leaves(args)[0].shape[0])

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Operations of a device call: small, so that a tiny run is cut into several chunks in every phase.
 WORK = 2e8
 #: Programs here run for milliseconds and compile for seconds: made quickly, they take a third of the time in all.
-XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+XLA_FLAGS = "--xla_backend_optimization_level=0"
+if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):  # later ones end at it
+    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
 #: Seconds after which a command is taken to hang.
 PATIENCE = 1800.0
 

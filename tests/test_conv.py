@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from medjax import devices
+from medjax.models import ConvNetConfig, convnet
 from medjax.models.conv import LOWERINGS, conv2d, lowering
 
 
@@ -121,3 +123,30 @@ def test_other_kernels_and_strides(taps, padding, stride):
         a, b = (conv2d(x, kernel, padding, name, stride) for name in ("im2col", "lax"))
         assert a.shape == b.shape and a.shape[0] == (side + 2 * padding - taps) // stride + 1
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "count,weights,convolutions", [(1, True, True), (3, True, False), (3, False, True)]
+)
+def test_on_a_gpu_gradients_side_by_side_are_matrix_products(
+    monkeypatch, count, weights, convolutions
+):
+    """One network is cuDNN's; several at once would be grouped convolutions with windows as large as the image. Both
+    are the same gradient (traced as on a GPU, computed here)."""
+    model = convnet(ConvNetConfig(width=4, depth=2), classes=3, size=8, channels=3)
+    keys = jax.random.split(jax.random.key(0), count)
+    params = jax.vmap(lambda key: model.init(key)[0])(keys)
+    images = jax.random.normal(jax.random.key(1), (count, 5, 8, 8, 3))
+
+    def gradient(params, images):
+        return jax.grad(lambda p: (model.apply(p, {}, images, True)[0] ** 2).sum())(params)
+
+    expected = devices.each(gradient)(params, images)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    beside = devices.each(gradient, weights)
+    assert ("conv_general_dilated" in str(jax.make_jaxpr(beside)(params, images))) == convolutions
+    assert not devices.side_by_side()
+    for a, b in zip(
+        jax.tree.leaves(beside(params, images)), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)

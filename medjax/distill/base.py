@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
@@ -58,9 +59,7 @@ def run(
     feed_key, step_key = jax.random.split(key)
 
     # The key is an argument: one that is closed over would be a constant, and every seed a program of its own.
-    def call(
-        state: Any, key: Array, data: Dataset, numbers: Array, items: PyTree
-    ) -> tuple[Any, Any]:
+    def call(state: Any, key: Array, data: Dataset, numbers: Any, items: PyTree) -> tuple[Any, Any]:
         def one(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
             number, item = xs
             return distiller.step(jax.random.fold_in(key, number), state, data, item)
@@ -69,8 +68,8 @@ def run(
 
     call = jax.jit(call, donate_argnums=0)
 
-    def read(begin: int) -> tuple[Array, PyTree]:
-        numbers = jnp.arange(begin, min(begin + chunk, iterations))
+    def read(begin: int) -> tuple[np.ndarray, PyTree]:
+        numbers = np.arange(begin, min(begin + chunk, iterations), dtype=np.int32)
         return numbers, distiller.feed(feed_key, numbers) if distiller.feed else None
 
     state = jax.tree.map(jnp.array, state)  # a copy: the first call donates it

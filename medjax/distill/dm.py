@@ -77,7 +77,7 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         by_class = (classes, -1, *real.shape[1:])
         embed = functools.partial(features, params, model_state)
         match = functools.partial(match_class, embed, augment)
-        losses, gradients = devices.deal(match)(
+        losses, gradients = devices.deal(match, weights=False)(
             jax.random.split(augment_key, classes),
             real.reshape(by_class),
             state.images.reshape(by_class),

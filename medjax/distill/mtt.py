@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -132,7 +133,7 @@ def mtt(
         )
         return everywhere(state)
 
-    def feed(key: Array, iterations: Int[Array, " K"]) -> Segments:
+    def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
         return read_segments(trajectories, draws(config), key, iterations)
 
     def step(key: Array, state: State, data: Dataset, item: Segments) -> tuple[State, Info]:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from medjax import devices
 from medjax.models.winograd import conv_winograd
 
 LOWERINGS = ("winograd", "im2col", "lax")
@@ -25,13 +26,14 @@ MANY_CHANNELS, LARGE_SIDE = 16, 64
 
 
 def lowering(name: str, kernel: tuple[int, ...], side: int, stride: int = 1) -> str:
-    """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend and the
-    layer's shape (our measurements, never timing at run time); a name stands for itself, save that ``winograd`` leaves
-    to im2col what it is not for."""
+    """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend, the
+    layer's shape and whether networks are trained side by side (`devices.side_by_side`), never from timing at run time;
+    a name stands for itself, save that ``winograd`` leaves to im2col what it is not for."""
     fits = kernel[:2] == (3, 3) and stride == 1 and kernel[2] >= MANY_CHANNELS
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"
-        name = fast if jax.default_backend() == "cpu" else "lax"
+        alone = "im2col" if devices.side_by_side() else "lax"
+        name = fast if jax.default_backend() == "cpu" else alone
     return "im2col" if name == "winograd" and not fits else name
 
 
