@@ -67,7 +67,9 @@ class Worker:
     def finish(self) -> Side:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        mb = None if self.error else self.answer().get("mb")
+        last = {} if self.error else self.answer()
+        mb = last.pop("mb", None)
+        self.facts |= last
         self.process.wait()
         self.process.stdout.close()
         median = statistics.median(self.seconds) if self.seconds and not self.error else None

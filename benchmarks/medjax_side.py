@@ -25,8 +25,8 @@ Case = tuple[Callable[[], Any], dict[str, Any]]
 CLASSES, SIZE = 8, 32
 
 
-def network(width: int) -> Any:
-    return convnet(ConvNetConfig(width=width), classes=CLASSES, size=SIZE, channels=3)
+def network(width: int = 128, conv: str = "auto") -> Any:
+    return convnet(ConvNetConfig(width=width, conv=conv), classes=CLASSES, size=SIZE, channels=3)
 
 
 def labelled(images: int) -> Dataset:
@@ -37,15 +37,15 @@ def labelled(images: int) -> Dataset:
 
 def facts(flops: float, compiled: Any = None) -> dict[str, Any]:
     """Counted work, and what XLA says that a call needs beside its arguments."""
-    known = {"flops": flops, "matrix_rate": cost.matrix_rate()}
+    known = {"flops": flops}
     if compiled is not None:
         known["temporaries_mb"] = compiled.memory_analysis().temp_size_in_bytes / 2**20
     return known
 
 
-def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1) -> Case:
+def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1, conv: str = "auto") -> Case:
     """One MTT iteration: N inner steps with DSA, the gradient through them, the update."""
-    model, data = network(width), labelled(images)
+    model, data = network(width, conv), labelled(images)
     start = ravel_pytree(model.init(jax.random.key(0))[0])[0]
     target = start + 0.01 * jax.random.normal(jax.random.key(2), start.shape)
     config = MTTConfig(inner_steps=steps, meta_batch=meta_batch, max_start_epoch=1, expert_span=1)
@@ -65,9 +65,9 @@ def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1) -> Case:
     return lambda: jax.block_until_ready(compiled(key, state, data, item)), known
 
 
-def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
+def dc(ipc: int, outer: int, inner: int, batch: int = 256, conv: str = "auto") -> Case:
     """One DC iteration: ``outer`` updates of all classes, the network trained for ``inner`` epochs between them."""
-    model, data = network(128), labelled(CLASSES * 600)
+    model, data = network(conv=conv), labelled(CLASSES * 600)
     config = DCConfig(batch_real=batch, outer=outer, inner=inner)
     method = methods.METHODS["dc"](config, model=model, augment=augment, ipc=ipc, classes=CLASSES)
     state, key = method.init(jax.random.key(3), data), jax.random.key(4)
@@ -76,9 +76,9 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
     return lambda: jax.block_until_ready(compiled(key, state, data, None)), known
 
 
-def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:
+def expert_steps(count: int, steps: int = 2, batch: int = 256, conv: str = "auto") -> Case:
     """``steps`` SGD steps of ``count`` experts, in the groups of this backend."""
-    model, data = network(128), labelled(steps * batch)
+    model, data = network(conv=conv), labelled(steps * batch)
     trainer = experts.trainer(experts.ExpertsConfig(expert_batch=batch), model, CLASSES, augment)
     size = min(experts.group_size(), count)
     keys = jax.random.split(jax.random.key(0), size)
@@ -96,9 +96,9 @@ def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:
     return once, facts(work) | {"images": count * steps * batch}
 
 
-def evaluation(networks: int, images: int, epochs: int) -> Case:
+def evaluation(networks: int, images: int, epochs: int, conv: str = "auto") -> Case:
     """``epochs`` epochs of the evaluation's networks on a synthetic set."""
-    model, data = network(128), labelled(images)
+    model, data = network(conv=conv), labelled(images)
     config = evaluate.EvalConfig()
     trainer = evaluate.trainer(config, model, CLASSES, augment)
     people = evaluate.population(config, jax.random.key(0), networks, epochs, jnp.array([0.01]))
@@ -109,6 +109,15 @@ def evaluation(networks: int, images: int, epochs: int) -> Case:
             pass
 
     return once, facts(cost.GRADIENT * model.flops * images * networks * epochs)
+
+
+def ceiling() -> dict[str, Any]:
+    """What the machine can do: operations a second of large matrix products."""
+    return {"matrix_rate": cost.matrix_rate()}
+
+
+def rest() -> None:
+    """Between two runs: nothing is held that the other side needs."""
 
 
 def device_megabytes() -> float | None:

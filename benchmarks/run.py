@@ -2,6 +2,7 @@
 
     python -m benchmarks.run --out=runs/benchmarks                     # every suite
     python -m benchmarks.run --suite=mtt,experts --quick --out=...     # a few cases, five minutes
+    python -m benchmarks.run --suite=mtt --cases="images=8, steps=20" --out=...    # some, beside what OUT has
 
 `--quick` leaves out the second opponent, whose torch.compile alone takes minutes.
 
@@ -17,6 +18,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+# This process only looks which device there is; the card's memory is the workers'.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 
@@ -89,17 +93,24 @@ def too_large(suite: str, case: dict[str, int]) -> bool:
     return suite == "mtt" and CPU and case["images"] * case["steps"] > most
 
 
-def compare(suite: str, quick: bool) -> list[dict[str, Any]]:
-    """The rows of one suite that has PyTorch beside medjax."""
+def compare(suite: str, quick: bool, wanted: str = "") -> list[dict[str, Any]]:
+    """The rows of one suite that has PyTorch beside medjax. wanted: of the cases whose words hold this."""
     name, cases = SUITES[suite]
     rows = []
     for case in cases(quick):
+        if wanted not in words(case):
+            continue
         sides = ("medjax",)
         if importlib.util.find_spec("torch") and not too_large(suite, case):
             sides = ("medjax", "torch") if quick else ("medjax", "torch", "fast")
         rows.append(row(suite, case, in_turns(name, case, sides)))
         print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def words(case: dict[str, int]) -> str:
+    """What a case is called."""
+    return ", ".join(f"{k}={v}" for k, v in case.items())
 
 
 def row(suite: str, case: dict[str, int], sides: dict[str, Side]) -> dict[str, Any]:
@@ -114,7 +125,7 @@ def row(suite: str, case: dict[str, int], sides: dict[str, Side]) -> dict[str, A
     achieved = flops / ours.seconds if flops and ours.seconds else None
     return {
         "suite": suite,
-        "case": ", ".join(f"{k}={v}" for k, v in case.items()),
+        "case": words(case),
         "medjax_s": ours.seconds,
         "torch_s": eager.seconds,
         "ratio": ratio(eager),
@@ -156,6 +167,7 @@ def main() -> None:
         "--out", default="runs/benchmarks", help="folder for the JSON and the table"
     )
     parser.add_argument("--quick", action="store_true", help="a few cases only")
+    parser.add_argument("--cases", default="", help="only cases whose words hold this; adds to OUT")
     asked = parser.parse_args()
     chosen = asked.suite.split(",")
     if unknown := [name for name in chosen if name not in known]:
@@ -163,12 +175,19 @@ def main() -> None:
     out = Path(asked.out)
     out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
-    about = surroundings()
+    about, kept = surroundings(), out / "benchmarks.json"
+    if asked.cases and kept.exists():
+        found = json.loads(kept.read_text())
     for name in chosen:
-        found += known[name](name, asked.quick)
+        compared = name in SUITES and asked.cases
+        new = (
+            compare(name, asked.quick, asked.cases) if compared else known[name](name, asked.quick)
+        )
+        again = {(r["suite"], r["case"]) for r in new}
+        found = [r for r in found if (r["suite"], r["case"]) not in again] + new
         # After every suite, so that a run cut short leaves what it has.
-        rows = [r | about for r in found]
-        (out / "benchmarks.json").write_text(json.dumps(rows, indent=1) + "\n")
+        rows = [about | r for r in found]
+        kept.write_text(json.dumps(rows, indent=1) + "\n")
         (out / "benchmarks.md").write_text(markdown(found, about))
     print((out / "benchmarks.md").read_text())
 

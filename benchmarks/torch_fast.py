@@ -17,15 +17,17 @@ from benchmarks.torch_side import (
     DEVICE,
     SIZE,
     Case,
+    ceiling,
     device_megabytes,
     drawn,
     forward,
     fresh,
+    rest,
     split,
     synchronise,
 )
 
-__all__ = ["dc", "device_megabytes", "evaluation", "expert_steps", "mtt"]
+__all__ = ["ceiling", "dc", "device_megabytes", "evaluation", "expert_steps", "mtt", "rest"]
 
 torch.backends.cuda.matmul.allow_tf32 = True
 torch.backends.cudnn.allow_tf32 = True

@@ -43,11 +43,13 @@ def main(side: str, suite: str, case: str) -> None:
         say(import_s=imported, first_s=first, **facts)
         for _ in sys.stdin:
             say(seconds=timed(once))
+            module.rest()
     except Exception as error:  # whatever a side cannot do is a result, not a crash
         say(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         return
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    say(mb=module.device_megabytes() or resident)
+    # The matrix rate last: its own matrices are no part of the case's memory.
+    say(mb=module.device_megabytes() or resident, **module.ceiling())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ and compiled programs are kept from one run of the tests to the next. pytest-xdi
 """
 
 import getpass
+import importlib.util
 import os
 import pathlib
 import tempfile
@@ -15,8 +16,14 @@ import launching
 
 # Before any test module imports medjax. The tower: an int will do where a float is asked for, as for pyright.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-jaxtyping.install_import_hook("medjax", CHECKER)
-os.environ.setdefault("XLA_FLAGS", launching.XLA_FLAGS)
+if importlib.util.find_spec("beartype"):
+    jaxtyping.install_import_hook("medjax", CHECKER)
+# MEDJAX_TESTS_ON_GPU=1: golden values are compared at full precision there, by programs as they are.
+ON_GPU = bool(os.environ.get("MEDJAX_TESTS_ON_GPU"))
+if ON_GPU:
+    jax.config.update("jax_default_matmul_precision", "highest")
+else:
+    os.environ.setdefault("XLA_FLAGS", launching.XLA_FLAGS)
 # Each process has a cache of its own: JAX's entries are not written in one piece.
 CACHE = pathlib.Path(tempfile.gettempdir(), f"medjax-tests-{getpass.getuser()}")
 CACHE = pathlib.Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", CACHE))

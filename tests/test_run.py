@@ -1,7 +1,6 @@
 """The driver of all methods: however a run is cut the result is one, and nothing is compiled twice."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
