@@ -544,6 +544,9 @@ def test_evaluations_are_as_large_as_asked(made):
     assert finished.result["evaluation"] == {
         "networks": asked["networks"],
         "epochs": asked["eval_epochs"],
+        "batch": asked["eval_batch"],
+        "augment": asked["eval_augment"],
+        "decay_parity": asked["decay_parity"],
     }
     splits = {row["split"] for row in finished.rows("interim")}
     assert splits == {"test" if asked["select"] == "test" else "val"}

@@ -32,7 +32,7 @@ class ConvNetConfig:
     )
     conv: str = option(
         "auto",
-        "convolution lowering: auto is winograd (past 64 px im2col) on a CPU, else lax or im2col",
+        "convolution lowering; auto: by device, size and use (docs/performance.md)",
         choices=("auto", *LOWERINGS),
     )
 
