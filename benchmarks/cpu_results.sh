@@ -40,6 +40,7 @@ for set in "$blood" "$chest" "$pneumonia"; do
     run full full "$set" 0
     for ipc in 1 10 50; do run selection "random-ipc$ipc" "$set" 0 --ipc="$ipc"; done
 done
+run mtt mtt-ipc10 "$blood" 0 --ipc=10
 run_integrated mtt mtt-ipc1
 run_integrated dc dc-ipc1
 run_integrated selection random-ipc1

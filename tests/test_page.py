@@ -17,7 +17,8 @@ from medjax.report.charts import series
 from medjax.report.compare import write_comparison
 from medjax.report.page import counted, write_report
 from medjax.report.paper import study_name, table1
-from medjax.report.results import baseline, cells, check, collect, pool
+from medjax.report.results import baseline, cells, collect, pool
+from medjax.report.soundness import check
 from medjax.report.statistics import line
 
 HOSTILE = "<script>alert('x')</script> $x_1$ & \ud800\n" + "long" * 30

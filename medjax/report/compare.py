@@ -8,8 +8,9 @@ from medjax import runs
 from medjax.errors import UserError
 from medjax.report import charts, html
 from medjax.report.page import percent
-from medjax.report.results import METRICS, ROWS, Entry, read
+from medjax.report.results import Entry, read
 from medjax.report.sections import called, class_names, pictures, provenance, read_course
+from medjax.report.soundness import METRICS, ROWS
 from medjax.report.table import REAL
 from medjax.report.table import ROWS as LABELS
 

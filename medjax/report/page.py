@@ -104,7 +104,7 @@ def _row(cell: Cell, network: str, grouped: list[Cell]) -> list[str]:
     real = None if cell.method in REAL else baseline(cell, grouped, network=network)[0]
     gain = f"{100 * (accuracy['mean'] - real['mean']):+.1f}" if accuracy and real else "–"
     first = cell.entries[0].result
-    minutes = [sum(e.result["seconds"].values()) / 60 for e in cell.entries]
+    minutes = [e.minutes for e in cell.entries]
     return [
         cell.dataset,
         titled(cell.method),
