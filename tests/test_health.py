@@ -28,6 +28,15 @@ def test_one_skipped_iteration_changes_nothing(wild, way, collapsed):
     assert found == collapsed and all("nan" not in line for line in warnings)
 
 
+def test_most_iterations_skipped_decide_no_more_than_one():
+    """The student stands still in those that were made, however far it went in the others."""
+    ways, skipped = (
+        [1e9 if n % 3 else 0.01 for n in range(200)],
+        {n + 1 for n in range(200) if n % 3},
+    )
+    assert health(course(ways, skipped=skipped), 200, 0.01)[1]
+
+
 @pytest.mark.parametrize(
     "end,words,collapsed",
     [
