@@ -98,7 +98,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 def columns(labels: list[str]) -> int:
     """Columns of a legend: two, or one where a name is too long for that."""
-    return 2 if max(map(len, labels), default=0) <= 30 else 1
+    return 2 if max(map(len, labels), default=0) <= 36 else 1
 
 
 def foot_of(labels: list[str]) -> float:
@@ -209,7 +209,9 @@ def bars(stem: Path, title: str, cells: list[Cell]) -> None:
                     x, 100 * score["mean"], 100 * (score["std"] or 0), color="0.2", capsize=2
                 )
                 top = 100 * (score["mean"] + (score["std"] or 0)) + 1.5
-                axes.text(x, top, f"{100 * score['mean']:.0f}", ha="center", fontsize=7)
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
+                text = f"{100 * score['mean']:.0f}"
+                axes.text(x, top, text, ha="center", fontsize=7, bbox=box)
         axes.set(ylabel=LABELS["accuracy"], ylim=(0, 119), xlabel="images per class")
         axes.set_yticks(range(0, 101, 20))
         axes.set_xticks(range(len(ipcs)), [str(i) for i in ipcs])

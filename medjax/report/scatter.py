@@ -101,7 +101,9 @@ def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
         lower.set(ylabel="gain over random (points)", xlim=(0, 100))
         lower.set_xlabel("random real images: test accuracy (%)")
         low, high = lower.get_ylim()
-        lower.set_ylim(low - (0.1 + 0.11 * len(lines)) * (high - low), high)  # room for the legend
+        lower.set_ylim(
+            low - (0.1 + 0.11 * len(lines)) * (high - low), high + 0.05 * (high - low)
+        )  # room for the legend
         legend(upper, loc="lower right")
         legend(lower, loc="lower left")
     return lines
