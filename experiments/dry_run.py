@@ -12,25 +12,22 @@ import configs.mtt
 import configs.selection
 from experiments import dc, dm, full, mtt, selection
 from experiments.cells import Cell, state
-from experiments.eval_stage import GRID
 from experiments.flags import RunConfig, combine
-from experiments.forecast import Costs, estimate, in_words
-from experiments.full import FullConfig
+from experiments.forecast import at_best, estimate, in_words
 from experiments.session import build_models
 from medjax import cost
 from medjax.data import sources
 from medjax.data.catalog import STUDY, find
 from medjax.data.preprocess import PreprocessConfig
-from medjax.evaluate import EvalConfig, InterimConfig
 
-#: Flags, presets and, where a method distils, what its launcher counts before it starts.
+#: Flags, presets, and what the launcher counts before it starts.
 PLANS: dict[str, tuple[Any, Any, Any]] = {
-    "random": (selection.GROUPS, configs.selection.PRESETS, None),
+    "random": (selection.GROUPS, configs.selection.PRESETS, selection.costs),
     "dc": (dc.GROUPS, configs.dc.PRESETS["dc"], dc.costs),
     "dsa": (dc.GROUPS, configs.dc.PRESETS["dsa"], dc.costs),
     "dm": (dm.GROUPS, configs.dm.PRESETS, dm.costs),
     "mtt": (mtt.GROUPS, configs.mtt.PRESETS, mtt.costs),
-    "full": (full.GROUPS, configs.full.PRESETS, None),
+    "full": (full.GROUPS, configs.full.PRESETS, full.costs),
 }
 
 
@@ -50,7 +47,10 @@ def dry_run(out: Path, cells: list[Cell]) -> str:
             total, most = total + seconds, max(most, memory)
         lines.append(f"{cell.name}  {in_words(seconds)}, {memory / 1e9:.1f} GB  {known}")
     return "\n".join(
-        [*lines, f"to do: {in_words(total)} on one machine like this, {most / 1e9:.1f} GB at most"]
+        [
+            *lines,
+            f"to do: {at_best()}{in_words(total)} on one machine like this, {most / 1e9:.1f} GB at most",
+        ]
     )
 
 
@@ -92,23 +92,5 @@ def forecast_cell(
         run=settings.groups[RunConfig],
         others=others,
     )
-    if costs:
-        seconds, memory = estimate(session, costs(session), rate)
-        return sum(
-            s for phase, s in seconds.items() if not (trained and phase == "experts")
-        ), memory
-    if cell.method == "full":
-        config = settings.groups[FullConfig]
-        passes, batch = config.full_networks * config.full_epochs * count, config.full_batch
-    else:
-        final, interim = (settings.groups[g] for g in (EvalConfig, InterimConfig))
-        epochs = 2 * final.networks * final.eval_epochs
-        epochs += len(GRID) * interim.interim_networks * interim.interim_epochs
-        made = (cell.ipc or 0) * classes
-        passes, batch = epochs * made, min(made, final.eval_batch)
-    # What random selection and all images evaluate is not what a distillation does: no interim evaluations.
-    nothing = Costs({}, 0, 0, batch)
-    session.settings = combine((*groups, EvalConfig, InterimConfig), presets, given)
-    session.ipc = 0
-    memory = estimate(session, nothing, rate)[1]
-    return cost.GRADIENT * model.flops * passes / rate, memory
+    seconds, memory = estimate(session, costs(session), rate)
+    return sum(s for phase, s in seconds.items() if not (trained and phase == "experts")), memory

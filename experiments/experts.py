@@ -29,7 +29,8 @@ def main() -> None:
     with make_progress(console) as progress:
         session = open_session(settings, raw, console, progress)
         begin_anew(settings, experts_folder(session))
-        forecast(session, costs(session))
+        whole = costs(session)
+        forecast(session, whole._replace(work={"experts": whole.work["experts"]}, iterations=None))
         trajectories = train_experts(session)
     console.print(
         f"{trajectories.experts} experts, epochs 0 to {trajectories.epochs}, trained in "

@@ -22,12 +22,13 @@ HINTS = {
 class Costs(NamedTuple):
     """What a method counts before it starts.
 
-    work: floating-point operations by phase, evaluation not among them. made: synthetic images at once in a step
-    that is differentiated again; real: images at once in one that is not. kept: bytes that an unroll keeps.
+    work: floating-point operations by phase, a distilled set's evaluation not among them. iterations: None where
+    nothing is distilled. made: synthetic images at once in a step that is differentiated again; real: images at once in
+    one that is not. kept: bytes that an unroll keeps.
     """
 
     work: dict[str, float]
-    iterations: int
+    iterations: int | None
     made: int
     real: int
     kept: float = 0.0
@@ -35,7 +36,9 @@ class Costs(NamedTuple):
 
 def estimate(session: Session, costs: Costs, rate: float) -> tuple[dict[str, float], float]:
     """Seconds by phase of a whole run from nothing, and bytes of memory. rate: operations a second."""
-    work = costs.work | {"evaluation": evaluation_flops(session, costs.iterations)}
+    work = costs.work
+    if costs.iterations is not None:
+        work = work | {"evaluation": evaluation_flops(session, costs.iterations)}
     seconds = {name: flops / rate for name, flops in work.items()}
     step = max(costs.made * cost.META_ALIVE, costs.real * cost.GRADIENT_ALIVE)
     image = tuple(session.train.images.shape[1:])
@@ -54,7 +57,7 @@ def forecast(session: Session, costs: Costs) -> None:
     parts = ", ".join(f"{name} {in_words(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(
-        f"forecast from nothing: {in_words(total)} ({parts}), {needed / 1e9:.1f} GB of memory",
+        f"forecast from nothing: {at_best()}{in_words(total)} ({parts}), {needed / 1e9:.1f} GB of memory",
         soft_wrap=True,
     )
     if needed > (room := device_memory()):
@@ -72,13 +75,23 @@ def evaluation_flops(session: Session, iterations: int) -> float:
     groups = session.settings.groups
     interim, final = groups[InterimConfig], groups[EvalConfig]
     rounds = -(-iterations // groups[SelectConfig].eval_every) if iterations else 0
-    once = interim.interim_networks * interim.interim_epochs
-    search, last = len(GRID) * once, 3 * final.networks * final.eval_epochs
+    once, search = interim.interim_networks * interim.interim_epochs, search_epochs(interim)
+    last = 3 * final.networks * final.eval_epochs
     flops = session.model.flops * (rounds * once + search + last)
     for name, model in session.others.items():
         if name != session.run.model:
             flops += model.flops * (2 * search + last)
     return cost.GRADIENT * flops * session.ipc * session.classes
+
+
+def search_epochs(interim: InterimConfig) -> int:
+    """Epochs of all the networks with which a step size is chosen on val."""
+    return len(GRID) * interim.interim_networks * interim.interim_epochs
+
+
+def at_best() -> str:
+    """Counted work says nothing of the time in which a GPU is told what to do next: most of it, for few images."""
+    return "" if jax.default_backend() == "cpu" else "at best "
 
 
 def device_memory() -> float:

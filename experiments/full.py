@@ -14,9 +14,10 @@ from configs.full import PRESETS
 from experiments import final_stage
 from experiments.eval_stage import confused, train_and_score
 from experiments.flags import RunConfig, launch
+from experiments.forecast import Costs, forecast
 from experiments.method import run_command
 from experiments.session import Session
-from medjax import evaluate, metrics, runs, train
+from medjax import cost, evaluate, metrics, runs, train
 from medjax.config import option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.models import ConvNetConfig, ResNetConfig
@@ -35,9 +36,18 @@ class FullConfig:
 GROUPS = (RunConfig, PreprocessConfig, ConvNetConfig, ResNetConfig, FullConfig)
 
 
+def costs(session: Session) -> Costs:
+    """What it will cost."""
+    config, images = session.settings.groups[FullConfig], len(session.train.labels)
+    passes = config.full_networks * config.full_epochs * images
+    alive = train.alive(min(config.full_batch, images), config.full_networks)
+    return Costs({"training": cost.GRADIENT * session.model.flops * passes}, None, 0, alive)
+
+
 def train_all(session: Session, folder: Path) -> None:
     """Train the networks, score them on the test split; result.json."""
     config = session.settings.groups[FullConfig]
+    forecast(session, costs(session))
     trainer = train.Trainer(
         session.model, optax.scale_by_adam(), None, config.full_batch, session.classes
     )

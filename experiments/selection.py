@@ -18,9 +18,10 @@ from experiments.eval_stage import (
     train_and_score,
 )
 from experiments.flags import IpcConfig, RunConfig, launch
+from experiments.forecast import Costs, forecast, search_epochs
 from experiments.method import run_command
 from experiments.session import Session, random_start
-from medjax import evaluate, runs
+from medjax import cost, evaluate, runs, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
@@ -39,8 +40,18 @@ GROUPS = (
 )
 
 
+def costs(session: Session) -> Costs:
+    """What it will cost: a network on each of several subsets, as many on one, and the search for a step size."""
+    config, interim = (session.settings.groups[g] for g in (EvalConfig, InterimConfig))
+    images = session.ipc * session.classes
+    passes = images * (2 * config.networks * config.eval_epochs + search_epochs(interim))
+    alive = train.alive(min(config.eval_batch, images), config.networks)
+    return Costs({"evaluation": cost.GRADIENT * session.model.flops * passes}, None, 0, alive)
+
+
 def evaluate_subsets(session: Session, folder: Path) -> None:
     """A network on each of ``networks`` subsets, and as many networks on the first of them; result.json."""
+    forecast(session, costs(session))
     first = random_start(session)
     rate = choose_step_size(session, folder, "start-on-val", first)
     test = session.test()

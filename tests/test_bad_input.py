@@ -6,6 +6,7 @@ Files of images are in test_sources.py, downloads in test_download.py, words of 
 import errno
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -188,6 +189,18 @@ def test_images_that_cannot_fit_are_refused_with_the_numbers(raw):
     checks.check_memory(32, raw)
     with pytest.raises(UserError, match=r"84 images of 100000 px .* GB as floats.*lower --size"):
         checks.check_memory(100_000, raw)
+
+
+@pytest.mark.parametrize("name", ["experts", "mtt", "dc", "dm", "selection", "full"])
+def test_a_run_that_memory_cannot_hold_is_refused_with_the_numbers(name, tmp_path):
+    words = ["--preset=quick", "--width=4096", "--size=256", "--whiten=normalise"]
+    words += [f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}"]
+    ended = launching.SERVER.run(f"experiments.{name}", *words)
+    assert ended.status == 2 and "forecast from nothing" in ended.stdout
+    said = (
+        r"error: this run needs some [\d.]+ GB of memory and the device has [\d.]+ GB: lower .*\n"
+    )
+    assert re.fullmatch(said, ended.stderr)
 
 
 def test_device_memory_is_known():
