@@ -129,17 +129,10 @@ def final_scores(
     return metrics.summary(row)
 
 
-def gathered(folder: Path, names: list[str]) -> dict:
-    """The scores of several finished evaluations as one: {score: {mean, std, n}}."""
-    tables = [read_table(folder / "evaluations" / f"{name}.json") for name in names]
-    return metrics.summary([row for table in tables if table for row in table["scores"]])
-
-
-def confused(folder: Path, names: list[str]) -> list[list[int]]:
-    """Counts [true class][predicted class] over all networks of several finished evaluations."""
-    tables = [read_table(folder / "evaluations" / f"{name}.json") for name in names]
-    counts = [table["confusion"].sum(axis=0) for table in tables if table and "confusion" in table]
-    return np.sum(counts, axis=0).tolist() if counts else []
+def confused(folder: Path, name: str) -> list[list[int]]:
+    """Counts [true class][predicted class] over all networks of a finished evaluation; [] where none were made."""
+    table = read_table(folder / "evaluations" / f"{name}.json")
+    return table["confusion"].sum(axis=0).tolist() if table and "confusion" in table else []
 
 
 def read_table(path: Path) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         result["test_chosen_step"] = final_scores(
             session, folder, name, synthetic, test, chosen_rate
         )
-    result["confusion"] = confused(folder, ["test"])
+    result["confusion"] = confused(folder, "test")
     if session.others:
         names = ("step_size", "start_step_size", *sets)
         mine = {"step_size_from": "set"} | {name: result[name] for name in names}

@@ -63,7 +63,7 @@ def train_all(session: Session, folder: Path) -> None:
     result = final_stage.describe(session, "full", None) | {
         "select": "last",
         "test": metrics.summary(scores),
-        "confusion": confused(folder, ["networks"]),
+        "confusion": confused(folder, "networks"),
     }
     result["evaluation"] = {"networks": config.full_networks, "epochs": config.full_epochs}
     rows = runs.read_log(folder / "log.jsonl")

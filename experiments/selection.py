@@ -14,20 +14,19 @@ from experiments.eval_stage import (
     choose_step_size,
     confused,
     final_scores,
-    gathered,
     train_and_score,
 )
 from experiments.flags import IpcConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast, search_epochs
 from experiments.method import run_command
 from experiments.session import Session, random_start
-from medjax import cost, evaluate, runs, train
+from medjax import cost, evaluate, metrics, runs, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.selection import select_real
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig, ResNetConfig
-from medjax.types import Dataset, Synthetic
+from medjax.types import Dataset
 
 GROUPS = (
     RunConfig,
@@ -56,25 +55,23 @@ def evaluate_subsets(session: Session, folder: Path) -> None:
     rate = choose_step_size(session, folder, "start-on-val", first)
     test = session.test()
     config = session.settings.groups[EvalConfig]
-    trainer, networks = (
-        evaluate.trainer(config, session.model, session.classes, augment),
-        config.networks,
+    trainer = evaluate.trainer(config, session.model, session.classes, augment)
+    pool = jax.tree.map(
+        lambda *a: jnp.concatenate(a), *(draw(session, n) for n in range(config.networks))
     )
-    names = [f"subset-{number}" for number in range(networks)]
-    for number, name in enumerate(names):
-        # A network of its own as well: population() numbers its networks from 0.
-        key = jax.random.fold_in(session.key("final"), number)
-        people = evaluate.population(config, key, 1, config.eval_epochs, jnp.asarray([rate]))
-        subset = draw(session, number)
-        made = Dataset(subset.images, subset.labels)
-        train_and_score(session, folder, name, made, test, trainer, people, {"step_sizes": [rate]})
+    people = evaluate.population(
+        config, session.key("final"), config.networks, config.eval_epochs, jnp.asarray([rate])
+    )._replace(rows=jnp.arange(len(pool.labels)).reshape(config.networks, -1))
+    scores = train_and_score(
+        session, folder, "subsets", pool, test, trainer, people, {"step_sizes": [rate]}
+    )
     result = final_stage.describe(session, "random", session.ipc) | {
         "select": "last",
         "step_size": rate,
-        "subsets": networks,
-        "test": gathered(folder, names),
+        "subsets": config.networks,
+        "test": metrics.summary(scores),
         "test_one_subset": final_scores(session, folder, "one-subset", first, test, rate),
-        "confusion": confused(folder, names),
+        "confusion": confused(folder, "subsets"),
     }
     rows = runs.read_log(folder / "log.jsonl")
     spent = final_stage.phase_seconds(rows, "evaluate")
@@ -82,13 +79,13 @@ def evaluate_subsets(session: Session, folder: Path) -> None:
     runs.write_json(folder / "result.json", result)
 
 
-def draw(session: Session, number: int) -> Synthetic:
+def draw(session: Session, number: int) -> Dataset:
     """Subset ``number``; the first is what a distillation of this seed starts from."""
     if number == 0:
-        return random_start(session)
+        first = random_start(session)
+        return Dataset(first.images, first.labels)
     key = jax.random.fold_in(session.key("subsets"), number)
-    images, labels = select_real(key, session.train, session.ipc, session.classes)
-    return Synthetic(images, labels, jnp.float32(jnp.nan))
+    return Dataset(*select_real(key, session.train, session.ipc, session.classes))
 
 
 if __name__ == "__main__":

@@ -66,12 +66,14 @@ class SelectConfig:
 class Population(NamedTuple):
     """What a population of networks trains by; arrays, leading axis e.
 
-    keys [e]; rates [e, t] step sizes; forget [t] epochs before which the optimiser is made anew.
+    keys [e]; rates [e, t] step sizes; forget [t] epochs before which the optimiser is made anew; rows [e, m] the images
+    of the data that each network has for its own, None: all of them.
     """
 
     keys: Array
     rates: Float[Array, "e t"]
     forget: Array
+    rows: Int[Array, "e m"] | None = None
 
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
@@ -120,11 +122,14 @@ def advance(
 ) -> train.FitState:
     """Epochs ``first`` .. ``last`` - 1 (each network's own) of a population, in one program."""
 
-    def one(key: Array, rates: Array, state: train.FitState, last: Array) -> train.FitState:
+    def one(
+        key: Array, rates: Array, rows: Array | None, state: train.FitState, last: Array
+    ) -> train.FitState:
+        own = data if rows is None else jax.tree.map(lambda a: a[rows], data)
         run_key = jax.random.fold_in(key, 1)
-        return train.fit(trainer, run_key, state, data, rates, people.forget, first, last)
+        return train.fit(trainer, run_key, state, own, rates, people.forget, first, last)
 
-    return devices.populate(one)(people.keys, people.rates, state, last)
+    return devices.populate(one)(people.keys, people.rates, people.rows, state, last)
 
 
 def train_networks(
@@ -137,7 +142,8 @@ def train_networks(
     """Train from epoch ``first`` to the end; yields (epochs done, state) every some seconds of work."""
     data = devices.settle(data)  # what a distillation leaves lies on several devices of a CPU
     count, epochs = people.rates.shape
-    epoch_flops = cost.GRADIENT * trainer.model.flops * data.labels.shape[0] * count
+    images = (data.labels if people.rows is None else people.rows[0]).shape[0]
+    epoch_flops = cost.GRADIENT * trainer.model.flops * images * count
     per_call = max(1, int(cost.work_per_call() / epoch_flops))
     rest = -epochs % SCHEDULE
     rates, forget = jnp.pad(people.rates, ((0, 0), (0, rest))), jnp.pad(people.forget, (0, rest))
@@ -148,14 +154,15 @@ def train_networks(
             at_work: np.ndarray,
             keys: Array,
             rates: Array,
+            rows: Array | None,
             state: train.FitState,
             begin: int = begin,
             end: int = end,
         ) -> train.FitState:
-            group, last = Population(keys, rates, forget), np.where(at_work, end, begin)
+            group, last = Population(keys, rates, forget, rows), np.where(at_work, end, begin)
             return advance(trainer, group, data, state, jnp.int32(begin), jnp.int32(last))
 
-        state = devices.in_groups(call, people.keys, rates, state)
+        state = devices.in_groups(call, people.keys, rates, people.rows, state)
         yield end, jax.block_until_ready(state)
 
 

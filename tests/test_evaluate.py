@@ -47,6 +47,23 @@ def test_population_is_its_networks(small, jitter):
     assert np.abs(kernels[0] - kernels[1]).max() > 0.01  # different networks
 
 
+def test_networks_with_images_of_their_own(small, jitter):
+    """Trained side by side on parts of a set, each is what it is when trained on its part alone; float32, 1e-4."""
+    net = convnet(ConvNetConfig(width=4, depth=1), classes=3, size=16, channels=3)
+    trainer = evaluate.trainer(EvalConfig(eval_batch=2), net, 3, jitter)
+    people = evaluate.population(EvalConfig(), jax.random.key(0), 3, 4, jnp.float32([0.05]))
+    rows = np.random.default_rng(0).permutation(len(small.labels)).reshape(3, -1)
+    together, _ = trained(trainer, people._replace(rows=jnp.asarray(rows)), small)
+    for i in range(3):
+        alone = Population(people.keys[i : i + 1], people.rates[i : i + 1], people.forget)
+        own = small._replace(images=small.images[rows[i]], labels=small.labels[rows[i]])
+        single, _ = trained(trainer, alone, own)
+        for a, b in zip(
+            jax.tree.leaves(together.params), jax.tree.leaves(single.params), strict=True
+        ):
+            np.testing.assert_allclose(a[i], b[0], atol=1e-4)
+
+
 def test_schedule():
     """x 0.1 after half of the epochs, momentum kept."""
     people = evaluate.population(EvalConfig(), jax.random.key(0), 1, 10, jnp.float32([0.5]))

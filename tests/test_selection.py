@@ -2,7 +2,6 @@
 
 import io
 
-import jax
 import launching
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ def session(tmp_path):
 
 
 def test_every_subset_has_images_and_a_network_of_its_own(session, tmp_path, monkeypatch):
-    """What is trained for the row over subsets: no two populations share images or weights, or the spread would be that
+    """What is trained for the row over subsets: no two networks share images or weights, or the spread would be that
     of subsets alone; the first subset is the one that all networks see in the other row."""
     trained = []
 
@@ -51,25 +50,21 @@ def test_every_subset_has_images_and_a_network_of_its_own(session, tmp_path, mon
     monkeypatch.setattr(selection, "train_and_score", watched)
     monkeypatch.setattr(selection, "choose_step_size", lambda *_: 0.01)
     selection.evaluate_subsets(session, tmp_path)
-    assert [name for name, *_ in trained] == ["subset-0", "subset-1", "subset-2"]
-    weights, keys = [], []
-    for _, data, trainer, people in trained:
-        assert data.images.shape == (6, 4, 4, 3) and people.keys.shape == (1,)
-        assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
-        fresh = evaluate.start_networks(trainer, people)
-        weights.append(np.asarray(fresh.params["linear_kernel"]))
-        keys.append(tuple(np.asarray(jax.random.key_data(people.keys)).ravel()))
-    images = [np.asarray(data.images) for _, data, *_ in trained]
+    ((name, pool, trainer, people),) = trained
+    assert name == "subsets" and people.rows.shape == (3, 6)
+    images = np.asarray(pool.images)[people.rows]
+    assert images.shape == (3, 6, 4, 4, 3)
+    assert np.asarray(pool.labels)[people.rows].tolist() == [[0, 0, 1, 1, 2, 2]] * 3
+    weights = np.asarray(evaluate.start_networks(trainer, people).params["linear_kernel"])
     for i in range(3):
         for j in range(i):
             assert not np.allclose(weights[i], weights[j], atol=1e-3)
             assert not np.array_equal(images[i], images[j])
-    assert len(set(keys)) == 3
     np.testing.assert_array_equal(images[0], random_start(session).images)
 
     result = runs.read_json(tmp_path / "result.json")
     tables = {p.stem: runs.read_json(p) for p in (tmp_path / "evaluations").glob("*.json")}
-    accuracies = [tables[f"subset-{i}"]["scores"][0][0] for i in range(3)]
+    accuracies = [row[0] for row in tables["subsets"]["scores"]]
     mean, std, n = (result["test"]["accuracy"][k] for k in ("mean", "std", "n"))
     assert (mean, n, result["subsets"]) == (pytest.approx(np.mean(accuracies)), 3, 3)
     assert std == pytest.approx(np.std(accuracies))

@@ -16,7 +16,7 @@ from absl import logging
 from rich.console import Console
 
 from experiments import cells, checks
-from experiments.eval_stage import confused, gathered, read_table
+from experiments.eval_stage import confused, read_table
 from experiments.expert_stage import _check_maps
 from experiments.final_stage import health, is_finished, phase_seconds, show
 from experiments.flags import IpcConfig, RunConfig, Settings
@@ -115,8 +115,7 @@ def table_json() -> Any:
 def load_table(path: Path) -> bool:
     """A finished evaluation; what cannot be read is evaluated again."""
     if read_table(path):
-        gathered(path.parent.parent, [path.stem])
-        confused(path.parent.parent, [path.stem])
+        confused(path.parent.parent, path.stem)
     return read_table(path) is not None
 
 
