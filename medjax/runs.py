@@ -160,7 +160,9 @@ def _git_revision() -> str:
     try:
         # Installed below somebody else's repository, that one's revision says nothing of medjax.
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain") else "")
+        # What runs wrote there changes no run.
+        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)results")
+        return git("rev-parse", "HEAD") + ("+dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
