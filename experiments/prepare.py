@@ -39,8 +39,10 @@ SHOWN = 10  # images of a class on the contact sheet
 def main() -> None:
     config = resolve((PrepareConfig,), {"paper": {}}).groups[PrepareConfig]
     console, out = make_console(), Path(config.out).expanduser()
-    if not config.folder or out.suffix != ".npz":
+    if not config.folder or not config.out:
         raise UserError("what and where to? --folder=my_images --out=my.npz")
+    if out.suffix != ".npz" or out.is_dir():
+        raise UserError(f"--out={config.out}: give the name of a file that ends in .npz")
     with make_progress(console) as progress:
         bars: list = []
 

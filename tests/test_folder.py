@@ -162,6 +162,19 @@ def test_dicom_windows(tmp_path):
         read(tmp_path / "d.dcm", 8)
 
 
+def test_dicom_without_an_ending_is_known_by_its_first_bytes(tmp_path):
+    """Exports name files by UID: what looks like an ending is none. What is no image is counted and said."""
+    rng = np.random.default_rng(0)
+    for label in ("a", "b"):
+        for name in ("1.2.840.5", "IM00001"):
+            dicom(tmp_path / label / name, rng.integers(0, 4096, (8, 8)).astype(np.uint16))
+    for name in ("notes.txt", "scan.gif", "more.gif", ".hidden"):
+        (tmp_path / "a" / name).write_bytes(b"x" * 200)
+    made = read_folder(tmp_path, 8)
+    assert len(made.images) == 4
+    assert "files of other kinds, left out: 2 x .gif, 1 x .txt." in made.lines
+
+
 def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     (tmp_path / "a.dcm").write_bytes(b"")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from medjax import memory
-from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, read
+from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_image, read
 from medjax.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -44,14 +44,14 @@ def read_folder(
 
     tell: hears (files read, of how many). Raises UserError for a folder that holds no such images of two classes.
     """
-    files, names, given = _scan(folder)
+    files, names, given, others = _scan(folder)
     needed = 5 * len(files) * side * side  # of one channel: floats at first, and bytes made of them
     if needed > memory.total():
         raise UserError(
             f"{len(files)} images of {side} px need {memory.words(needed)} at least, and this machine has"
             f" {memory.words(memory.total())}: lower --size"
         )
-    lines, pictures, kept = [], [], []
+    lines, pictures, kept = others, [], []
     unread: list[str] = []
     for number, (path, label, split) in enumerate(files):
         try:
@@ -114,8 +114,10 @@ def split_groups(
     return home[ids]
 
 
-def _scan(folder: Path) -> tuple[list[tuple[Path, int, str]], tuple[str, ...], set[str]]:
-    """(file, label, split) of all images, class names, and which splits the folder has."""
+def _scan(
+    folder: Path,
+) -> tuple[list[tuple[Path, int, str]], tuple[str, ...], set[str], list[str]]:
+    """(file, label, split) of all images, class names, which splits the folder has, and a line on other files."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}: give a folder with one folder of images per class.")
@@ -132,18 +134,26 @@ def _scan(folder: Path) -> tuple[list[tuple[Path, int, str]], tuple[str, ...], s
         raise UserError(
             f"{roots['train']} holds no folders: one folder of images per class is needed."
         )
-    files = []
+    files: list[tuple[Path, int, str]] = []
+    others: Counter[str] = Counter()
     for split, root in roots.items():
         if strange := [p.name for p in _folders(root) if p.name not in names]:
             raise UserError(f"{root} has a class that train has not: {_some(strange)}.")
         for label, name in enumerate(names):
-            found = (p for p in sorted((root / name).rglob("*")) if p.suffix.lower() in SUFFIXES)
-            files += [(p, label, split) for p in found if p.is_file() and p.name[0] != "."]
+            for path in sorted((root / name).rglob("*")):
+                if path.name[0] == "." or not path.is_file():
+                    continue
+                if is_image(path):
+                    files.append((path, label, split))
+                else:
+                    others[path.suffix.lower() or "no ending"] += 1
     if not files:
         raise UserError(
             f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders."
         )
-    return files, names, set(roots)
+    kinds = [f"{count} x {kind}" for kind, count in others.most_common()]
+    lines = [f"files of other kinds, left out: {_some(kinds)}."] if kinds else []
+    return files, names, set(roots), lines
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -193,7 +203,9 @@ def _groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], lis
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table}: not a table of text ({error}).") from error
     if short := [row for row in rows if len(row) < 2]:
-        raise UserError(f"{table}: expected two columns, file and patient; found {short[0]}.")
+        raise UserError(
+            f"{table}: expected two columns, file and patient, with a comma between; found {','.join(short[0])!r}."
+        )
     named = {row[0].strip().replace("\\", "/"): row[1].strip() for row in rows}
     # A file without a patient is missing from the table as much as one without a line.
     found = [

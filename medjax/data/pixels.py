@@ -49,12 +49,28 @@ class Picture(NamedTuple):
     digest: bytes
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file is one that `read` takes, by its ending; DICOM also by its first bytes, for it often has none."""
+    return path.suffix.lower() in SUFFIXES or _is_dicom(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file that no other format's ending claims begins as DICOM does."""
+    if (suffix := path.suffix.lower()) in SUFFIXES:
+        return suffix == ".dcm"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def read(path: Path, side: int, window: Window = OWN) -> Picture:
     """A file's image: its centre square, resized (bicubic, antialiased).
 
     Raises Unreadable; UserError for DICOM without pydicom.
     """
-    if path.suffix.lower() == ".dcm":
+    if _is_dicom(path):
         planes, kind = _dicom(path, window)
     else:
         planes, kind = _pillow(path)
