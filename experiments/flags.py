@@ -33,6 +33,13 @@ DEFINE = {
 }
 #: A full disk or memory, in the words of a library that raises no OSError or MemoryError for it.
 EXHAUSTED = re.compile("RESOURCE_EXHAUSTED|No space left on device|Out of memory", re.IGNORECASE)
+#: absl's words for a value of the wrong type, and what is wanted.
+WANTED = {
+    "invalid literal": "a whole number",
+    "could not convert": "a number",
+    "('Non-boolean": "true or false",
+}
+ILLEGAL = re.compile(rf"flag (--\w+=.*?): ({'|'.join(map(re.escape, WANTED))})", re.DOTALL)
 Preset = Mapping[tuple[str, int | str], Mapping[str, Any]]
 
 
@@ -104,6 +111,11 @@ def define(*groups: type) -> None:
 
 def resolve(groups: tuple[type, ...], presets: Mapping[str, Preset]) -> Settings:
     """Values of all groups from defaults, preset and flags. Raises UserError for a value that is not allowed."""
+    for field in (f for g in groups for f in dataclasses.fields(g)):
+        if FLAGS[field.name].value == "" != field.default:
+            raise UserError(
+                f"--{field.name} is empty: give a value, or leave it out for {field.default}"
+            )
     given = {
         f.name: FLAGS[f.name].value
         for g in groups
@@ -118,6 +130,7 @@ def combine(
 ) -> Settings:
     """The same from ``given``, {flag: value}, in place of the command line."""
     run = RunConfig(**{k: v for k, v in given.items() if k in RunConfig.__dataclass_fields__})
+    validate(run)
     if run.preset not in presets:
         raise UserError(f"--preset={run.preset} is not known: choose one of {', '.join(presets)}")
     chosen: dict[str, Any] = {}
@@ -222,6 +235,8 @@ def launch(
 
 def mistake(error: BaseException) -> str | None:
     """What is wrong and what to do, in one line; None for a fault of ours."""
+    if isinstance(error, flags.IllegalFlagValueError) and (found := ILLEGAL.match(str(error))):
+        return f"{' '.join(found[1].split())} is not {WANTED[found[2]]}"
     if isinstance(error, (UserError, flags.Error)):
         return " ".join(str(error).split())
     if isinstance(error, (OSError, MemoryError)):  # a folder that cannot be written, a full disk

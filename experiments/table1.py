@@ -51,8 +51,11 @@ def main() -> None:
 def make_cells(config: Table1Config) -> list[Cell]:
     """Every cell, cheap ones first within a data set. Raises UserError for words that make none."""
     datasets, methods, models = (
-        v.split(",") for v in (config.datasets, config.methods, config.models)
+        [word.strip() for word in value.split(",")]
+        for value in (config.datasets, config.methods, config.models)
     )
+    if "" in datasets:
+        raise UserError(f"--datasets={config.datasets} has an empty name among its commas")
     for name, values, known in (
         ("methods", methods, LAUNCHERS),
         ("models", models, ("convnet", "resnet18")),

@@ -85,10 +85,27 @@ def test_signals_have_their_status(monkeypatch, capsys):
     assert status == 143 and "goes on from here" in said
 
 
-@pytest.mark.parametrize("words", [["--ipc=1.5"], ["--nonsense"], ["--fresh=maybe"], ["--seed="]])
-def test_absls_own_status_is_2_too(monkeypatch, capsys, words):
-    status, said = launched(monkeypatch, capsys, lambda: None, *words)
-    assert status == 2 and said.count("\n") == 1
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("--ipc=1.5", "--ipc=1.5 is not a whole number"),
+        ("--seed=", "--seed= is not a whole number"),
+        ("--ipc=x\ny", "--ipc=x y is not a whole number"),
+        ("--integrate_share=x", "--integrate_share=x is not a number"),
+        ("--fresh=maybe", "--fresh=maybe is not true or false"),
+        ("--out=", "--out is empty: give a value, or leave it out for runs"),
+        ("--model=vgg", "--model=vgg is not known: choose one of convnet"),
+        ("--nonsense", "Unknown command line flag 'nonsense'"),
+    ],
+)
+def test_words_that_are_no_values(monkeypatch, capsys, word, line):
+    """absl's own errors end with status 1 and in Python's words; here they do not."""
+
+    def main():
+        flags.resolve((RunConfig, IpcConfig), {"paper": {}})
+
+    status, said = launched(monkeypatch, capsys, main, word)
+    assert status == 2 and said.startswith(f"error: {line}") and said.count("\n") == 1
 
 
 # --- the folder of another run

@@ -223,6 +223,8 @@ def test_forecast_of_every_method_grows_with_the_set(method):
     [
         ["--methods=dc,magic"],
         ["--models=vgg"],
+        ["--datasets=,"],
+        ["--out="],
         ["--ipcs=0"],
         ["--ipcs=one"],
         ["--shard=2/2"],

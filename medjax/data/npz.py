@@ -38,7 +38,7 @@ def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
     if missing := [key for key in needed if key not in arrays]:
         raise UserError(
             f"{path}: no {', '.join(missing)}; expected train|val|test_images and train|val|test_labels (val may be"
-            f" left out), found {', '.join(sorted(arrays)) or 'nothing'}."
+            f" left out), found {', '.join(sorted(arrays)) or 'none of them'}."
         )
     notes: list[str] = []
     splits = {
