@@ -4,6 +4,7 @@ python -m experiments.table1 --datasets=bloodmnist,dermamnist --ipcs=1,10,50 --p
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from configs.full import PRESETS
@@ -45,7 +46,9 @@ def main() -> None:
         print(dry_run(out, wanted))
         return
     sweep(out, wanted, shard, lambda cell: cell.command(out))
-    write_table(out, wanted)
+    if missing := write_table(out, wanted):
+        print(f"{missing} failed: why is above; the same command tries them again", file=sys.stderr)
+        sys.exit(1)
 
 
 def make_cells(config: Table1Config) -> list[Cell]:
@@ -103,8 +106,8 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def write_table(out: Path, wanted: list[Cell]) -> None:
-    """OUT/table1.md, .csv and .tex from the cells that are done; what is missing is said in the header."""
+def write_table(out: Path, wanted: list[Cell]) -> int:
+    """OUT/table1.md, .csv and .tex from the cells that are done; what is missing is said in the header. How many."""
     entries: list[Entry] = []
     failures = []
     for cell in wanted:
@@ -118,6 +121,7 @@ def write_table(out: Path, wanted: list[Cell]) -> None:
         text = table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc}))
     print(text)
     print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
+    return len(failures)
 
 
 if __name__ == "__main__":

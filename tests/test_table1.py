@@ -146,7 +146,7 @@ def test_table_has_our_numbers_the_studys_and_the_difference(tmp_path):
     failing = cell("mtt", dataset="dermamnist")
     wanted += [bad, failing]
     sweep(tmp_path, wanted, (0, 1), lambda c: command(tmp_path, c, c is failing))
-    write_table(tmp_path, wanted)
+    assert write_table(tmp_path, wanted) == 1
     text = (tmp_path / "table1.md").read_text()
     assert "**60.0 ± 1.0 (study 60.5, -0.5)**" in text
     assert "30.0 ± 1.0 (study 34.8, -4.8)" in text, "random real images under ResNet-18"
@@ -251,6 +251,14 @@ def test_dry_run_lists_cells_and_runs_nothing(tmp_path):
     lines = ended.stdout.splitlines()
     assert len(lines) == 2 + 2 + 4 + 1 and all("GB" in line for line in lines)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_with_failed_cells_ends_with_status_1(tmp_path):
+    """A job script must see it; the table is written all the same."""
+    words = ("--datasets=/nowhere/x.npz", "--methods=random", "--ipcs=1", "--models=convnet")
+    ended = launching.SERVER.run("experiments.table1", *words, f"--out={tmp_path}")
+    assert (ended.status, "Missing: " in ended.stdout) == (1, True), ended
+    assert "1 failed: why is above" in ended.stderr and (tmp_path / "table1.csv").exists()
 
 
 def test_sizes_of_an_integrated_set():
