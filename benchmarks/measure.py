@@ -86,3 +86,21 @@ def in_turns(
             if worker.wants_more():
                 worker.run()
     return {side: worker.finish() for side, worker in workers.items()}
+
+
+def alone(suite: str, case: str, side: Side) -> dict[str, Any]:
+    """A row of medjax without an opponent."""
+    flops, rate = side.facts.get("flops"), side.facts.get("matrix_rate")
+    return {
+        "suite": suite,
+        "case": case,
+        "medjax_s": side.seconds,
+        "torch_s": None,
+        "ratio": None,
+        "medjax_mb": side.mb,
+        "torch_mb": None,
+        "gflops": flops / side.seconds / 1e9 if flops and side.seconds else None,
+        "matrix_gflops": rate / 1e9 if rate else None,
+        "temporaries_mb": side.facts.get("temporaries_mb"),
+        "errors": {"medjax": side.error} if side.error else {},
+    }

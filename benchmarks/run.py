@@ -24,7 +24,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 
-from benchmarks import growth, start
+from benchmarks import growth, lowerings, start
 from benchmarks.measure import Side, in_turns
 from benchmarks.table import markdown
 from medjax import runs
@@ -160,7 +160,12 @@ def surroundings() -> dict[str, Any]:
 
 
 def main() -> None:
-    known = {**dict.fromkeys(SUITES, compare), "scaling": growth.rows, "start": start.rows}
+    known = {
+        **dict.fromkeys(SUITES, compare),
+        "scaling": growth.rows,
+        "start": start.rows,
+        "lowerings": lowerings.rows,
+    }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
     parser.add_argument("--suite", default=",".join(known), help="suites, with commas; all")
     parser.add_argument(

@@ -4,7 +4,7 @@ import json
 import tempfile
 from typing import Any
 
-from benchmarks.measure import Worker
+from benchmarks.measure import Worker, alone
 
 
 def rows(suite: str, quick: bool) -> list[dict[str, Any]]:
@@ -24,17 +24,7 @@ def rows(suite: str, quick: bool) -> list[dict[str, Any]]:
                 ("compile", "compile_s"),
                 ("first iteration", "first_s"),
             ):
-                found.append(
-                    {
-                        "suite": suite,
-                        "case": f"{what}, {name} cache",
-                        "medjax_s": facts.get(key),
-                        "torch_s": None,
-                        "ratio": None,
-                        "medjax_mb": side.mb,
-                        "torch_mb": None,
-                        "errors": {"medjax": side.error} if side.error else {},
-                    }
-                )
+                moment = side._replace(seconds=facts.get(key), facts={})
+                found.append(alone(suite, f"{what}, {name} cache", moment))
                 print(json.dumps(found[-1]), flush=True)
     return found

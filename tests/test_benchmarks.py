@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from benchmarks import growth, medjax_side
+from benchmarks import gpu, growth, medjax_side
 from benchmarks.measure import Side, in_turns
 from benchmarks.run import row
 from benchmarks.table import markdown
@@ -181,3 +182,18 @@ def test_side_runs():
     once, facts = medjax_side.evaluation(networks=1, images=8, epochs=1)
     once()
     assert facts["flops"] > 0
+
+
+def test_gpu_jobs_end_in_time_and_are_done_once(tmp_path, monkeypatch, capsys):
+    """One that ended well is not done again; one past its limit is cut off; one that would not fit is not begun."""
+    long = gpu.Job("long", 1, "timeit -n 1 -r 1 -s 'import time' 'time.sleep(60)'")
+    jobs = (gpu.Job("short", 30, "json.tool --help"), long, gpu.Job("longer", 600, "nothing"))
+    monkeypatch.setattr(gpu, "JOBS", jobs)
+    words = ["gpu", "--data=x.npz", f"--out={tmp_path}", "--minutes=9"]
+    monkeypatch.setattr(sys, "argv", words)
+    gpu.main()
+    first = capsys.readouterr().out
+    assert "short: status 0" in first and "long: cut off" in first and "do not fit" in first
+    gpu.main()
+    assert "short: done before" in capsys.readouterr().out
+    assert not (tmp_path / "longer.json").exists()
