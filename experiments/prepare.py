@@ -68,6 +68,7 @@ def main() -> None:
         out.with_suffix(".contact.png"), chosen, made.class_names, f"{source.name}: training images"
     )
     sources.load(str(out))  # what a launcher would refuse is said here
+    console.print("note: the contact sheet shows real images: it is as confidential as they are")
     console.print(
         f"\n{out}\n{out.with_suffix('.report.md')}\n{out.with_suffix('.contact.png')}",
         soft_wrap=True,

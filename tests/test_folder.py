@@ -155,6 +155,14 @@ def test_dicom_windows(tmp_path):
     plain = read(dicom(tmp_path / "b.dcm", stored), 8)
     assert plain.kind == "DICOM, full range"
     np.testing.assert_allclose(plain.values[..., 0], stored * (255 / 2000), atol=0.51)
+    many = np.stack([stored, stored[::-1], stored])
+    frames = dicom(tmp_path / "e.dcm", many[0], NumberOfFrames=3, BurnedInAnnotation="YES")
+    data = pytest.importorskip("pydicom").dcmread(frames)
+    data.PixelData = many.tobytes()
+    data.save_as(frames)
+    found = read(frames, 8)
+    assert found.kind.startswith("DICOM, full range, middle of 3 frames, TEXT BURNED IN")
+    np.testing.assert_array_equal(found.values[::-1], plain.values)
     dark = dicom(tmp_path / "c.dcm", stored, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read(dark, 8).values, 255 - plain.values)
     (tmp_path / "d.dcm").write_bytes(b"hello")
@@ -172,7 +180,7 @@ def test_dicom_without_an_ending_is_known_by_its_first_bytes(tmp_path):
         (tmp_path / "a" / name).write_bytes(b"x" * 200)
     made = read_folder(tmp_path, 8)
     assert len(made.images) == 4
-    assert "files of other kinds, left out: 2 x .gif, 1 x .txt." in made.lines
+    assert "files left out: 2 x .gif, 1 x .txt." in made.lines
 
 
 def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
@@ -232,6 +240,40 @@ def test_patients_stay_together(tmp_path):
     assert all(len(splits) == 1 for splits in homes.values())
     assert abs(np.bincount(made.splits) - [70, 10, 20]).max() <= 8
     said(made, "99 images of 12 patients", "1 images are not in groups.csv")
+
+
+def patients(folder, *lines):
+    flat(folder, {"x": 3, "y": 3})
+    (folder / "Groups.csv").write_text("\n".join(lines))
+
+
+def test_columns_are_found_by_their_names(tmp_path):
+    """In any order, among others, in a file named with a capital as Windows does."""
+    patients(tmp_path, "Patient,age,File", "p1,40,x/000.png", "p1,41,y/001.png", "p2,40,x/002.png")
+    made = read_folder(tmp_path, 6)
+    said(made, "3 images of 2 patients", "3 images are not in Groups.csv")
+    assert made.splits[0] == made.splits[4], "x/000 and y/001"
+
+
+def test_what_was_passed_over_is_said(tmp_path):
+    flat(tmp_path, {"x": 3, "y": 3, "_unsure": 1, "..2f": 1})
+    put(tmp_path / "loose.png")
+    put(tmp_path / "x" / "patient 7" / "a.png")
+    said(read_folder(tmp_path, 6), "no groups.csv: if a patient has several images")
+    said(read_folder(tmp_path, 6), "begin with a dot or a line: ..2f, _unsure")
+    said(read_folder(tmp_path, 6), "1 x outside the folders of classes", "1 images lie in folders")
+
+
+def test_twelve_bits_stay_twelve_where_resizing_overshoots(tmp_path):
+    deep = np.zeros((40, 40), np.uint16)
+    deep[:, 20:] = 4095
+    for i, label in enumerate("xy"):
+        for j in range(2):
+            deep[0, 0] = 10 * i + j
+            put(tmp_path / label / f"{j}.png", value=deep)
+    made = read_folder(tmp_path, 9)
+    said(made, "0..4095 became 0..255")
+    assert made.images.max() == 255
 
 
 def test_files_without_a_patient_are_not_one_patient(tmp_path):
@@ -298,8 +340,8 @@ def test_mixture_is_said(tmp_path):
         (lambda p: (p / "f").write_text(""), "is a file, not a folder"),
         (lambda p: None, "does not exist"),
         (lambda p: (p / "f").mkdir(), "holds no folders"),
-        (lambda p: (p / "f/x").mkdir(parents=True), "holds no png, jpg"),
-        (lambda p: flat(p / "f", {"x": 3}), "one class only"),
+        (lambda p: [(p / "f" / c).mkdir(parents=True) for c in "xy"], "holds no png, jpg"),
+        (lambda p: flat(p / "f", {"x": 3}), "holds one folder: .* at least 2 classes"),
         (lambda p: (flat(p / "f", {"x": 3}), (p / "f/y").mkdir()), "no image of y"),
         (lambda p: flat(p / "f/train", {"x": 3, "y": 3}), "has train but no test"),
         (lambda p: flat(p / "f/test", {"x": 3, "y": 3}), "has test but no train"),
@@ -318,6 +360,12 @@ def test_mixture_is_said(tmp_path):
             ),
             "not a table",
         ),
+        (
+            lambda p: patients(p / "f", "file,age,patient", "x/000.png,40,a", "x/000.png,40,b"),
+            "x/000.png has two patients, a and b",
+        ),
+        (lambda p: patients(p / "f", "image,age,id", "x/000.png,40,a"), "first line that names"),
+        (lambda p: patients(p / "f", "x/zzz.png,a"), "names none of the images.* x/000.png"),
     ],
 )
 def test_folders_that_are_refused(tmp_path, build, words):

@@ -3,7 +3,6 @@
 Either ``train/<class>/*`` with ``test/<class>/*`` (and ``val/``), or only ``<class>/*``, which is split 70/10/20.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from medjax import memory
+from medjax.data import patients
 from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_image, read
 from medjax.errors import UserError
 
@@ -67,13 +67,9 @@ def read_folder(
     pictures, kept = [pictures[i] for i in order], [kept[i] for i in order]
     labels = np.array([label for _, label, _ in kept], np.int32)
     counts = np.bincount(labels, minlength=len(names))
-    if len(names) < 2 or not counts.all():
-        empty = [name for name, count in zip(names, counts, strict=True) if not count]
-        what = f"no image of {_some(empty)}" if empty else f"one class only ({_some(list(names))})"
-        raise UserError(
-            f"{folder}: {what} could be taken; at least 2 classes with images are needed."
-        )
-    groups, said = _groups(folder, [path for path, _, _ in kept])
+    if empty := [name for name, count in zip(names, counts, strict=True) if not count]:
+        raise UserError(f"{folder}: no image of {_some(empty)} could be read.")
+    groups, said = patients.read_groups(folder, [path for path, _, _ in kept])
     lines += said
     splits = np.array([SPLITS.index(split) for _, _, split in kept])
     if given == {"train"}:
@@ -85,7 +81,7 @@ def read_folder(
         inside = np.flatnonzero(splits == 0)
         splits[inside] = split_groups(labels[inside], groups[inside], (0.9, 0.1, 0.0), seed)
         lines.append("no val folder: a tenth of train, stratified by class.")
-    lines += _spread(groups, splits)
+    lines += patients.shared(groups, splits)
     images, looks = _to_uint8(pictures)
     return Folder(images, labels, splits, names, (*looks, *lines))
 
@@ -130,30 +126,54 @@ def _scan(
         )
     roots = parted or {"train": folder}
     names = tuple(p.name for p in _folders(roots["train"]))
-    if not names:
+    if len(names) < 2:
         raise UserError(
-            f"{roots['train']} holds no folders: one folder of images per class is needed."
+            f"{roots['train']} holds {'one folder' if names else 'no folders'}: one folder of images per class is"
+            " needed, and at least 2 classes."
         )
     files: list[tuple[Path, int, str]] = []
     others: Counter[str] = Counter()
+    aside = [p.name for p in sorted(folder.iterdir()) if _aside(p)]
+    deeper = 0
     for split, root in roots.items():
         if strange := [p.name for p in _folders(root) if p.name not in names]:
             raise UserError(f"{root} has a class that train has not: {_some(strange)}.")
+        aside += [p.name for p in sorted(root.iterdir()) if root != folder and _aside(p)]
+        others["outside the folders of classes"] += sum(
+            p.is_file() and is_image(p) for p in root.iterdir()
+        )
         for label, name in enumerate(names):
             for path in sorted((root / name).rglob("*")):
                 if path.name[0] == "." or not path.is_file():
                     continue
                 if is_image(path):
                     files.append((path, label, split))
+                    deeper += path.parent != root / name
                 else:
                     others[path.suffix.lower() or "no ending"] += 1
     if not files:
         raise UserError(
             f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders."
         )
-    kinds = [f"{count} x {kind}" for kind, count in others.most_common()]
-    lines = [f"files of other kinds, left out: {_some(kinds)}."] if kinds else []
+    full = {label for _, label, split in files if split == "train"}
+    if empty := [name for label, name in enumerate(names) if label not in full]:
+        raise UserError(
+            f"{roots['train']} holds no image of {_some(empty)}: put some there, or take the folder away."
+        )
+    kinds = [f"{count} x {kind}" for kind, count in others.most_common() if count]
+    lines = [f"files left out: {_some(kinds)}."] if kinds else []
+    if aside:
+        lines.append(
+            f"folders left out, for their names begin with a dot or a line: {_some(aside)}."
+        )
+    if deeper:
+        lines.append(f"{deeper} images lie in folders within their class's.")
     return files, names, set(roots), lines
+
+
+def _aside(path: Path) -> bool:
+    """Whether it is a folder that is passed over and may have been meant as a class."""
+    return path.is_dir() and path.name[0] in "._" and path.name != "__MACOSX"
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -190,47 +210,6 @@ def _distinct(
             f"WARNING: {len(odd)} of the duplicates have two classes, the kept one's counts: {_some(odd)}."
         )
     return sorted(first.values()), lines
-
-
-def _groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], list[str]]:
-    """A number for each image's group: the patient in groups.csv (file, patient), else the image itself."""
-    table, alone = folder / "groups.csv", [f"\0{p}" for p in paths]
-    if not table.is_file():
-        return np.arange(len(paths)), []
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as handle:
-            rows = [row for row in csv.reader(handle) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: not a table of text ({error}).") from error
-    if short := [row for row in rows if len(row) < 2]:
-        raise UserError(
-            f"{table}: expected two columns, file and patient, with a comma between; found {','.join(short[0])!r}."
-        )
-    named = {row[0].strip().replace("\\", "/"): row[1].strip() for row in rows}
-    # A file without a patient is missing from the table as much as one without a line.
-    found = [
-        named.get(p.relative_to(folder).as_posix()) or named.get(p.name) or None for p in paths
-    ]
-    missing = sum(group is None for group in found)
-    keys = [one if group is None else group for group, one in zip(found, alone, strict=True)]
-    ids = np.unique(np.array(keys), return_inverse=True)[1].reshape(-1)
-    count = len({group for group in found if group is not None})
-    lines = [f"groups.csv: {len(paths) - missing} images of {count} patients, each in one split."]
-    if missing:
-        lines.append(
-            f"WARNING: {missing} images are not in groups.csv; each is a group of its own."
-        )
-    return ids, lines
-
-
-def _spread(groups: np.ndarray, splits: np.ndarray) -> list[str]:
-    """A warning where the folder's own splits share patients."""
-    pairs = Counter(
-        group for group, _ in {(int(g), int(s)) for g, s in zip(groups, splits, strict=True)}
-    )
-    shared = sum(count > 1 for count in pairs.values())
-    said = "the folder's own splits share them, scores will flatter"
-    return [f"WARNING: {shared} patients are in more than one split ({said})."] if shared else []
 
 
 def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:

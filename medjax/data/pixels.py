@@ -79,7 +79,8 @@ def read(path: Path, side: int, window: Window = OWN) -> Picture:
     if planes.ndim == 3 and (planes == planes[..., :1]).all():
         planes, kind = planes[..., 0], f"{kind}, all channels equal"
     values = np.stack([square(p, side) for p in np.atleast_3d(planes).transpose(2, 0, 1)], -1)
-    top = 65535 if deep else 255
+    # Where an edge overshoots, 12 bits must not pass for 14.
+    top = int(planes.max()) if deep else 255
     shape = (int(planes.shape[0]), int(planes.shape[1]))
     return Picture(values.clip(0, top), deep, kind, shape, digest.digest())
 
@@ -145,11 +146,15 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
     except Exception as error:  # pydicom raises nearly everything
         raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from error
     colour = int(data.get("SamplesPerPixel", 1)) == 3
+    more = ""
     if raw.ndim == 4 or (raw.ndim == 3 and not colour):
+        more = f", middle of {len(raw)} frames" if len(raw) > 1 else ""
         raw = raw[len(raw) // 2]
+    if str(data.get("BurnedInAnnotation", "")).upper() == "YES":
+        more += ", TEXT BURNED IN (look whether it names patients)"
     if colour:
         scale = 255.0 / (2 ** int(data.get("BitsStored", 8)) - 1)
-        return np.rint(raw * scale).astype(np.uint8), "DICOM, RGB"
+        return np.rint(raw * scale).astype(np.uint8), "DICOM, RGB" + more
     values = raw.astype(np.float64) * float(data.get("RescaleSlope", 1) or 1)
     values += float(data.get("RescaleIntercept", 0) or 0)
     center, width = window
@@ -164,7 +169,7 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
         grey = ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1)
     if data.get("PhotometricInterpretation") == "MONOCHROME1":  # high values are dark
         grey = 1 - grey
-    return np.rint(grey * 255).astype(np.uint8), kind
+    return np.rint(grey * 255).astype(np.uint8), kind + more
 
 
 def _first(value: Any) -> float | None:

@@ -1,0 +1,85 @@
+"""Which images are of one patient: the table groups.csv beside a folder's images. A patient in two splits flatters."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from medjax.errors import UserError
+
+NAME = "groups.csv"
+COLUMNS = ("file", "patient")
+
+
+def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], list[str]]:
+    """A number for each image's group: its patient in groups.csv (columns file, patient), else the image itself; and
+    what to say of it.
+
+    Files are named as paths below the folder, or by their last part alone. Raises UserError for a table that cannot be
+    read, that names none of the images or gives one of them two patients.
+    """
+    table = next((p for p in sorted(folder.iterdir()) if p.name.lower() == NAME), None)
+    if table is None:
+        line = f"no {NAME}: if a patient has several images, they may be in several splits, and scores flatter."
+        return np.arange(len(paths)), [line]
+    named = _read(table)
+    found = [
+        named.get(p.relative_to(folder).as_posix()) or named.get(p.name) or None for p in paths
+    ]
+    if not any(found):
+        raise UserError(
+            f"{table} names none of the images, the first of which is {paths[0].relative_to(folder).as_posix()}"
+        )
+    missing = sum(group is None for group in found)
+    keys = [
+        f"\0{path}" if group is None else group for group, path in zip(found, paths, strict=True)
+    ]
+    ids = np.unique(np.array(keys), return_inverse=True)[1].reshape(-1)
+    count = len({group for group in found if group is not None})
+    lines = [f"{table.name}: {len(paths) - missing} images of {count} patients."]
+    if missing:
+        lines.append(
+            f"WARNING: {missing} images are not in {table.name}; each is a group of its own."
+        )
+    return ids, lines
+
+
+def _read(table: Path) -> dict[str, str]:
+    """File -> patient; a file without one is left out. The columns are those that the first line calls so, else the
+    only two."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as handle:
+            rows = [[word.strip() for word in row] for row in csv.reader(handle) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table}: not a table of text ({error}).") from error
+    head = [word.lower() for word in rows[0]] if rows else []
+    if set(COLUMNS) <= set(head):
+        file, patient = (head.index(name) for name in COLUMNS)
+        rows = rows[1:]
+    elif wrong := [row for row in rows if len(row) != 2]:
+        raise UserError(
+            f"{table}: expected two columns, file and patient, with a comma between, or a first line that names these"
+            f" two among others; found {','.join(wrong[0])!r}."
+        )
+    else:
+        file, patient = 0, 1
+    named: dict[str, str] = {}
+    for row in rows:
+        if len(row) <= max(file, patient) or not row[patient]:
+            continue
+        name = row[file].replace("\\", "/").removeprefix("./")
+        if named.setdefault(name, row[patient]) != row[patient]:
+            raise UserError(f"{table}: {name} has two patients, {named[name]} and {row[patient]}.")
+    return named
+
+
+def shared(groups: Int[np.ndarray, " n"], splits: Int[np.ndarray, " n"]) -> list[str]:
+    """A warning where the folder's own splits share patients."""
+    pairs = Counter(
+        group for group, _ in {(int(g), int(s)) for g, s in zip(groups, splits, strict=True)}
+    )
+    count = sum(n > 1 for n in pairs.values())
+    said = "the folder's own splits share them, scores will flatter"
+    return [f"WARNING: {count} patients are in more than one split ({said})."] if count else []
