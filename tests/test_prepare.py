@@ -14,13 +14,13 @@ def prepare(*words):
 
 
 def test_folder_becomes_a_set_with_report_and_contact_sheet(tmp_path):
-    flat(tmp_path / "cells", {"<b>|x": 30, "$\\frac{": 20, "ordinary": 20}, shape=(20, 30, 3))
+    flat(tmp_path / "cells", {"<b>|x": 30, "$\\frac{心": 20, "ordinary": 20}, shape=(20, 30, 3))
     out = tmp_path / "made" / "my.npz"
     words = (f"--folder={tmp_path / 'cells'}", f"--out={out}", "--size=16")
     ended = prepare(*words)
-    assert ended.status == 0, ended.stderr
+    assert (ended.status, ended.stderr) == (0, "")
     raw = sources.load(str(out))
-    assert raw.class_names == ("$\\frac{", "<b>|x", "ordinary") and raw.notes == ()
+    assert raw.class_names == ("$\\frac{心", "<b>|x", "ordinary") and raw.notes == ()
     assert raw.train.images.shape == (49, 16, 16, 3)
     report = out.with_suffix(".report.md").read_text()
     assert "| ordinary | 14 | 2 | 4 |" in report and "| all | 49 | 7 | 14 |" in report
