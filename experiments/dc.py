@@ -8,32 +8,16 @@ from pathlib import Path
 import jax
 
 from configs.dc import PRESETS
-from experiments.flags import FLAGS, IpcConfig, OthersConfig, RunConfig, launch
+from experiments.flags import FLAGS, launch
 from experiments.forecast import Costs, forecast
-from experiments.method import Plan, run_method
+from experiments.method import Plan, method_groups, run_method
 from experiments.session import Session
 from medjax import devices, train
 from medjax.augment import augment
-from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.average import AverageConfig
 from medjax.distill.dc import DCConfig, dc, iteration_flops
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
-from medjax.models import ConvNetConfig, ResNetConfig
 
-GROUPS = (
-    RunConfig,
-    IpcConfig,
-    PreprocessConfig,
-    ConvNetConfig,
-    ResNetConfig,
-    DCConfig,
-    AverageConfig,
-    EvalConfig,
-    InterimConfig,
-    SelectConfig,
-    OthersConfig,
-)
+GROUPS = method_groups(DCConfig)
 
 
 def costs(session: Session) -> Costs:

@@ -8,31 +8,15 @@ from pathlib import Path
 import jax
 
 from configs.dm import PRESETS
-from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch
+from experiments.flags import launch
 from experiments.forecast import Costs, forecast
-from experiments.method import Plan, run_method
+from experiments.method import Plan, method_groups, run_method
 from experiments.session import Session
 from medjax import devices
 from medjax.augment import augment
-from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.average import AverageConfig
 from medjax.distill.dm import DMConfig, dm, iteration_flops
-from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
-from medjax.models import ConvNetConfig, ResNetConfig
 
-GROUPS = (
-    RunConfig,
-    IpcConfig,
-    PreprocessConfig,
-    ConvNetConfig,
-    ResNetConfig,
-    DMConfig,
-    AverageConfig,
-    EvalConfig,
-    InterimConfig,
-    SelectConfig,
-    OthersConfig,
-)
+GROUPS = method_groups(DMConfig)
 
 
 def costs(session: Session) -> Costs:

@@ -8,10 +8,20 @@ from experiments import final_stage
 from experiments.checks import check_folder
 from experiments.display import make_console, make_progress
 from experiments.distil_stage import distil
-from experiments.flags import Preset, resolve
+from experiments.flags import IpcConfig, OthersConfig, Preset, RunConfig, resolve
 from experiments.session import Session, hold, load, open_session, random_start, run_folder
+from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import Distiller
 from medjax.distill.average import AverageConfig, averaged, prepared
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
+from medjax.models import ConvNetConfig, ResNetConfig
+
+
+def method_groups(*own: type) -> tuple[type, ...]:
+    """The flags of a distillation: what all of them have, and those of the method's ``own``."""
+    before = (RunConfig, IpcConfig, PreprocessConfig, ConvNetConfig, ResNetConfig)
+    after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig, OthersConfig)
+    return (*before, *own, *after)
 
 
 class Plan(NamedTuple):

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from configs.mtt import PRESETS
 from experiments.expert_stage import epochs_needed, experts_seconds, train_experts
-from experiments.flags import IpcConfig, OthersConfig, RunConfig, launch
+from experiments.flags import launch
 from experiments.forecast import Costs, forecast
-from experiments.method import Plan, run_method
+from experiments.method import Plan, method_groups, run_method
 from experiments.search import GRID, SEGMENTS, start_step_size
 from experiments.session import Session
 from medjax import cost, train
 from medjax.augment import augment
-from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.average import AverageConfig
 from medjax.distill.mtt import (
     MTTConfig,
     batch_size,
@@ -25,24 +23,9 @@ from medjax.distill.mtt import (
     mtt,
     passes,
 )
-from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
 from medjax.experts import ExpertsConfig, group_size
-from medjax.models import ConvNetConfig, ResNetConfig
 
-GROUPS = (
-    RunConfig,
-    IpcConfig,
-    PreprocessConfig,
-    ConvNetConfig,
-    ResNetConfig,
-    ExpertsConfig,
-    MTTConfig,
-    AverageConfig,
-    EvalConfig,
-    InterimConfig,
-    SelectConfig,
-    OthersConfig,
-)
+GROUPS = method_groups(ExpertsConfig, MTTConfig)
 
 
 def costs(session: Session) -> Costs:

@@ -16,7 +16,7 @@ start (`selection.select_real`), so that all batches have one shape; the images 
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,17 +28,16 @@ from jaxtyping import Array, Float, Int
 from medjax import cost, devices, train
 from medjax.config import option
 from medjax.distill.base import Distiller
+from medjax.distill.images import Info, State, beginning, extract, update
 from medjax.distill.matching import gradient_distance
 from medjax.distill.selection import select_real
 from medjax.models.base import Model
-from medjax.types import Dataset, PyTree, Synthetic
+from medjax.types import Dataset, PyTree
 
 #: Inner loops of the public code by images per class; the outer loops are ipc itself, at most 50.
 INNER = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10}
 #: Real images per class that set the statistics of a network with batch norm.
 STATISTICS = 16
-#: Step size of the networks that are trained on a finished set.
-STEP_SIZE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,23 +56,6 @@ class DCConfig:
     init_images: str = option("noise", "start of the images", choices=("noise", "real"))
 
 
-class State(NamedTuple):
-    """What the next iteration needs: images [m, h, w, c], labels [m], their momentum."""
-
-    images: Array
-    labels: Array
-    opt_state: Any
-
-
-class Info(NamedTuple):
-    """One iteration, for the log, means over its updates: the distance summed over classes, the norm of its gradient,
-    and whether an update was skipped for not being finite."""
-
-    loss: Array
-    grad_images: Array
-    skipped: Array
-
-
 def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
     """DC or DSA as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, used by DSA alone."""
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
@@ -81,16 +63,10 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
     augment = augment if config.method == "dsa" else None
     trainer = train.Trainer(model, train.sgd(), augment, config.batch_train, classes, dealt=True)
 
-    def init(key: Array, data: Dataset) -> State:
-        images, labels = select_real(key, data, ipc, classes)
-        if config.init_images == "noise":
-            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        return devices.everywhere(State(images, labels, tx.init(images)))
-
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
         network_key, loop_key = jax.random.split(key)
 
-        def update(carry: Any, number: Array) -> tuple[Any, Info]:
+        def turn(carry: Any, number: Array) -> tuple[Any, Info]:
             state, network = carry
             keys = jax.random.split(jax.random.fold_in(loop_key, number), 4)
             network = set_statistics(model, keys[0], network, data, classes)
@@ -102,29 +78,20 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
                 state.images.reshape(classes, -1, *real.shape[1:]),
                 jnp.arange(classes),
             )
-            gradient = gradients.reshape(state.images.shape)
-            updates, opt_state = tx.update(gradient, state.opt_state, state.images)
-            moved = state._replace(
-                images=optax.apply_updates(state.images, updates), opt_state=opt_state
-            )
-            use = jnp.isfinite(gradient).all()
-            state = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)
+            state, info = update(tx, state, losses, gradients)
             if outer > 1:
                 # Not after the last update: nobody would see the network again.
                 last = jnp.where(number < outer - 1, inner, 0)
                 rates, forget = jnp.full(inner, config.lr_net), jnp.zeros(inner, bool)
                 made = Dataset(state.images, state.labels)
                 network = train.fit(trainer, keys[3], network, made, rates, forget, 0, last)
-            return (state, network), Info(losses.sum(), jnp.sqrt((gradient**2).sum()), ~use)
+            return (state, network), info
 
         network = train.start(trainer, network_key)
-        (state, _), infos = lax.scan(update, (state, network), jnp.arange(outer))
+        (state, _), infos = lax.scan(turn, (state, network), jnp.arange(outer))
         return state, Info(infos.loss.mean(), infos.grad_images.mean(), infos.skipped.any())
 
-    def extract(state: State) -> Synthetic:
-        return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
-
-    return Distiller(init, None, step, extract)
+    return Distiller(beginning(tx, config.init_images, ipc, classes), None, step, extract)
 
 
 def match_class(

@@ -10,10 +10,9 @@ images; f is the network without its last layer.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax import lax
 from jaxtyping import Array, Float
@@ -21,11 +20,11 @@ from jaxtyping import Array, Float
 from medjax import devices
 from medjax.config import option
 from medjax.distill.base import Distiller
-from medjax.distill.dc import STEP_SIZE
+from medjax.distill.images import Info, State, beginning, extract, update
 from medjax.distill.selection import select_real
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.types import Dataset, PyTree, Synthetic
+from medjax.types import Dataset, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,23 +38,6 @@ class DMConfig:
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
 
 
-class State(NamedTuple):
-    """What the next iteration needs: images [m, h, w, c], labels [m], their momentum."""
-
-    images: Array
-    labels: Array
-    opt_state: Any
-
-
-class Info(NamedTuple):
-    """One iteration, for the log: the distance summed over classes, the norm of its gradient, and whether the update
-    was skipped for not being finite."""
-
-    loss: Array
-    grad_images: Array
-    skipped: Array
-
-
 def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
     """DM as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, or None. Raises UserError for a network
     that does not say what its features are."""
@@ -63,12 +45,6 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
     if features is None:
         raise UserError("DM needs a network with features; choose --model=convnet")
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
-
-    def init(key: Array, data: Dataset) -> State:
-        images, labels = select_real(key, data, ipc, classes)
-        if config.init_images == "noise":
-            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        return devices.everywhere(State(images, labels, tx.init(images)))
 
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
         network_key, real_key, augment_key = jax.random.split(key, 3)
@@ -82,18 +58,9 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
             real.reshape(by_class),
             state.images.reshape(by_class),
         )
-        gradient = gradients.reshape(state.images.shape)
-        updates, opt_state = tx.update(gradient, state.opt_state, state.images)
-        images = optax.apply_updates(state.images, updates)
-        moved = state._replace(images=images, opt_state=opt_state)
-        use = jnp.isfinite(gradient).all()
-        kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)
-        return kept, Info(losses.sum(), jnp.sqrt((gradient**2).sum()), ~use)
+        return update(tx, state, losses, gradients)
 
-    def extract(state: State) -> Synthetic:
-        return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
-
-    return Distiller(init, None, step, extract)
+    return Distiller(beginning(tx, config.init_images, ipc, classes), None, step, extract)
 
 
 def match_class(

@@ -1,0 +1,68 @@
+"""What methods share whose state is the synthetic images and their momentum alone (DC, DSA, DM)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from medjax import devices
+from medjax.distill.selection import select_real
+from medjax.types import Dataset, Synthetic
+
+#: Step size of the networks that are trained on a finished set: these methods learn none.
+STEP_SIZE = 0.01
+
+
+class State(NamedTuple):
+    """What the next iteration needs: images [m, h, w, c], labels [m], their momentum."""
+
+    images: Array
+    labels: Array
+    opt_state: Any
+
+
+class Info(NamedTuple):
+    """One update, for the log: the distance summed over classes, the norm of its gradient, and whether the update was
+    skipped for not being finite."""
+
+    loss: Array
+    grad_images: Array
+    skipped: Array
+
+
+def beginning(
+    tx: optax.GradientTransformation, start: str, ipc: int, classes: int
+) -> Callable[[Array, Dataset], State]:
+    """A method's ``init``. start: "real" (random real images) or "noise" (standard normal)."""
+
+    def init(key: Array, data: Dataset) -> State:
+        images, labels = select_real(key, data, ipc, classes)
+        if start == "noise":
+            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+        return devices.everywhere(State(images, labels, tx.init(images)))
+
+    return init
+
+
+def update(
+    tx: optax.GradientTransformation,
+    state: State,
+    losses: Float[Array, " k"],
+    gradients: Float[Array, "k i h w c"],
+) -> tuple[State, Info]:
+    """The images after one step along the gradients of all classes; as they were if one is not finite."""
+    gradient = gradients.reshape(state.images.shape)
+    updates, opt_state = tx.update(gradient, state.opt_state, state.images)
+    images = optax.apply_updates(state.images, updates)
+    moved = state._replace(images=images, opt_state=opt_state)
+    use = jnp.isfinite(gradient).all()
+    kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)
+    return kept, Info(losses.sum(), jnp.sqrt((gradient**2).sum()), ~use)
+
+
+def extract(state: State) -> Synthetic:
+    """A method's ``extract``."""
+    return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
