@@ -120,9 +120,10 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
 
 
 def _snapshot(session: Session, folder: Path, iteration: int, synthetic: Synthetic) -> None:
-    """The first image of each class as 8 bits, for the strip over training."""
+    """The first image of each class as 8 bits, as they are shared, for the strip over training."""
     first = np.searchsorted(np.asarray(synthetic.labels), np.arange(session.classes))
-    shown = preprocess.to_uint8(session.pre, np.asarray(synthetic.images)[first])
+    shown = preprocess.into_range(session.pre, np.asarray(synthetic.images)[first])
+    shown = preprocess.to_uint8(session.pre, shown)
     runs.write_arrays(folder / "snapshots" / f"{iteration:08d}.npz", images=shown)
 
 

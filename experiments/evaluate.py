@@ -92,6 +92,8 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
     scores |= {n: final_scores(session, folder, n, s, test, rate) for n, s in sets.items()}
     ipc = int(np.bincount(shared.synthetic.labels).max())
     result = describe(session, shared.origin.get("method", "unknown"), ipc) | scores
+    if session.settings.origin["eval_epochs"] == "set":
+        result["preset"] = "of the set"
     result["warnings"] = warnings
     if session.others:
         known = {own: scores}

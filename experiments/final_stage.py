@@ -102,7 +102,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         mine = {"step_size_from": "set"} | {name: result[name] for name in names}
         known, own = {session.run.model: mine}, session.run.model
         result["eval_models"] = score_others(session, folder, sets, test, own, known)
-    result["warnings"] = warnings
+    result["warnings"] = [*warnings, *no_gain(result)]
     rows = runs.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
     draw(session, folder, written, rows, f"{method}, {raw.name}, ipc {session.ipc}")
@@ -151,6 +151,18 @@ def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str
             "try a smaller --lr_img or --lr_lr"
         )
     return warnings, collapsed
+
+
+def no_gain(result: dict) -> list[str]:
+    """A warning where nothing was won, by balanced accuracy on the test split."""
+    made, began = (result[name]["balanced_accuracy"]["mean"] for name in ("test", "start"))
+    if made is not None and began is not None and made > began:
+        return []
+    made, began = ("undefined" if v is None else f"{100 * v:.1f} %" for v in (made, began))
+    return [
+        f"networks do no better on the distilled set ({made} balanced accuracy) than on the random images it began with "
+        f"({began})"
+    ]
 
 
 def _learned(steps: dict[int, dict]) -> bool:

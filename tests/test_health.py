@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.final_stage import health, typical_way
+from experiments.final_stage import health, no_gain, typical_way
 
 
 def course(ways, steps=(0.01, 0.01), skipped=()):
@@ -67,3 +67,11 @@ def test_iterations_after_the_chosen_one_do_not_count():
     rows = course([0.5] * 10 + [0.0] * 200)
     assert health(rows, 10, 0.01) == ([], False)
     assert health(rows, 210, 0.01)[1]
+
+
+@pytest.mark.parametrize(("made", "said"), [(0.5, False), (0.4, True), (0.3, True), (None, True)])
+def test_a_set_that_is_no_better_than_its_start_is_said(made, said):
+    result = {"test": {"balanced_accuracy": {"mean": made}}}
+    result["start"] = {"balanced_accuracy": {"mean": 0.4}}
+    lines = no_gain(result)
+    assert bool(lines) == said and all("40.0 %" in line for line in lines)

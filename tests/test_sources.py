@@ -312,6 +312,19 @@ def test_blank_images_are_said(tmp_path):
     assert data.notes == ("3 of 10 test images have one value all over.",)
 
 
+def test_images_of_two_splits_are_said(tmp_path):
+    """A test image that a network has seen flatters."""
+    content = arrays()
+    content["test_images"][:3] = content["train_images"][[5, 5, 9]]
+    data = sources.load(saved(tmp_path, content))
+    assert data.notes == ("3 of the 10 test images are in train too: scores flatter.",)
+
+
+def test_classes_of_one_name_are_refused(tmp_path):
+    with pytest.raises(UserError, match="several classes 'b'"):
+        sources.load(saved(tmp_path, arrays() | {"class_names": np.array(list("abcb"))}))
+
+
 def test_hostile_class_names_lose_their_control_characters(tmp_path):
     names = np.array(["a\nb\x1b[31m", "<script>", "../..", "\t"])
     data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))

@@ -1,6 +1,8 @@
 """An .npz file in the MedMNIST layout -> RawDataset, or one line that says what is wrong with it. Never unpickles."""
 
+import hashlib
 import zipfile
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -57,9 +59,27 @@ def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
         notes.append(
             f"no val split in {path.name}: {count} of the training images (10 %, stratified) were set aside as one."
         )
+    notes += _shared_images(splits)
     return RawDataset(
         path.stem, names, **splits, fingerprint=fingerprint(**splits), notes=tuple(notes)
     )
+
+
+def _shared_images(splits: dict[str, RawSplit]) -> list[str]:
+    """A line where images of val or test stand in train too."""
+    known = {
+        hashlib.blake2b(np.ascontiguousarray(image)).digest() for image in splits["train"].images
+    }
+    lines = []
+    for name in ("val", "test"):
+        images = splits[name].images
+        if count := sum(
+            hashlib.blake2b(np.ascontiguousarray(image)).digest() in known for image in images
+        ):
+            lines.append(
+                f"{count} of the {len(images)} {name} images are in train too: scores flatter."
+            )
+    return lines
 
 
 def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
@@ -181,7 +201,10 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
             )
         picked = given if len(given) == k else given[present]
         cleaned = [_printable(str(name)) for name in picked]
-        return tuple(n or f"class {label}" for n, label in zip(cleaned, present, strict=True))
+        names = tuple(n or f"class {label}" for n, label in zip(cleaned, present, strict=True))
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise UserError(f"{path}: class_names calls several classes {twice[0]!r}.")
+        return names
     named = catalog.find(path.stem)
     if named and len(named[0].class_names) == most:
         return tuple(named[0].class_names[label] for label in present)
