@@ -44,7 +44,11 @@ def main() -> None:
     if not asked.synthetic:
         raise UserError("which set? give --synthetic=PATH, the synthetic.npz of a run")
     path = Path(asked.synthetic)
-    shared, raw = share.load(path), load(settings, console)
+    shared = share.load(path)
+    made_of = shared.origin.get("dataset", "other images")
+    if settings.origin["dataset"] == "default" and made_of != settings.groups[RunConfig].dataset:
+        raise UserError(f"on what data? give --dataset=..., the set was distilled from {made_of}")
+    raw = load(settings, console)
     settings = as_distilled(settings, shared)
     # A set that was moved is the same set.
     values = {k: v for k, v in settings.values().items() if k not in (*PLACES, "synthetic")}

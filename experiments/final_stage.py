@@ -160,8 +160,8 @@ def no_gain(result: dict) -> list[str]:
         return []
     made, began = ("undefined" if v is None else f"{100 * v:.1f} %" for v in (made, began))
     return [
-        f"networks do no better on the distilled set ({made} balanced accuracy) than on the random images it began with "
-        f"({began})"
+        f"networks do no better on the distilled set ({made} balanced accuracy) than on the random images it began "
+        f"with ({began})"
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from configs.selection import PRESETS
 from experiments.cells import Cell, state
 from experiments.flags import RunConfig, launch, resolve
-from experiments.sweep import sweep
+from experiments.sweep import check_data, sweep
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.report import html, indicator
@@ -38,6 +38,7 @@ def main() -> None:
     wanted = [
         Cell(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS
     ]
+    check_data(out, wanted)
     # A class with fewer images than are asked of it is used again from its start.
     sweep(out, wanted, (0, 1), lambda cell: [*cell.command(out), "--allow_repeat"])
     measured = {}

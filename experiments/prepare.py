@@ -43,6 +43,13 @@ def main() -> None:
         raise UserError("what and where to? --folder=my_images --out=my.npz")
     if out.suffix != ".npz" or out.is_dir():
         raise UserError(f"--out={config.out}: give the name of a file that ends in .npz")
+    if config.window_center and not config.window_width:
+        raise UserError(
+            f"--window_center={config.window_center} is of no use without --window_width"
+        )
+    # Read for an hour, then nowhere to write to: found out before.
+    runs.write_bytes(out.with_suffix(".probe"), b"")
+    out.with_suffix(".probe").unlink()
     with make_progress(console) as progress:
         bars: list = []
 

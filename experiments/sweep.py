@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.cells import Cell, release, state, take, work_on
+from medjax.data import sources
 
 #: Seconds between looks at cells that others work on.
 POLL = 15.0
@@ -44,6 +45,15 @@ def sweep(
         if not waiting:
             return
         time.sleep(POLL)
+
+
+def check_data(out: Path, cells: list[Cell]) -> None:
+    """Before anything is run: UserError for data that cannot be had of a cell that is still to do."""
+    for cell in cells:
+        if (state(out, cell) or {}).get("status") != "done":
+            parts = cell.integrate.split(",") if cell.integrate else ()
+            for name in parts if cell.dataset == "integrated" else (cell.dataset,):
+                sources.check(name.strip())
 
 
 def _failed(out: Path, cell: Cell) -> bool:

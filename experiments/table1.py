@@ -11,7 +11,7 @@ from configs.full import PRESETS
 from experiments.cells import LAUNCHERS, Cell, state
 from experiments.dry_run import dry_run
 from experiments.flags import RunConfig, launch, resolve
-from experiments.sweep import sweep
+from experiments.sweep import check_data, sweep
 from medjax import runs
 from medjax.config import option
 from medjax.data.catalog import STUDY
@@ -42,6 +42,7 @@ GROUPS = (Table1Config,)
 def main() -> None:
     config = resolve(GROUPS, PRESETS).groups[Table1Config]
     wanted, shard, out = make_cells(config), parse_shard(config.shard), Path(config.out)
+    check_data(out, wanted)
     if config.dry_run:
         print(dry_run(out, wanted))
         return

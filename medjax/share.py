@@ -70,7 +70,8 @@ def save(
 def load(path: Path) -> SharedSet:
     """Read the file. Raises UserError where it is missing, cut short or not such a file."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist: give the path of a synthetic.npz")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {what}: give the path of a synthetic.npz")
     try:
         z: dict[str, Any] = read_arrays(path)
         images = np.asarray(z["images"], np.float32)
@@ -92,6 +93,7 @@ def load(path: Path) -> SharedSet:
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
     except BROKEN as error:
         reason = " ".join(str(error).split())
+        reason = f"no {reason}" if isinstance(error, KeyError) else reason
         raise UserError(
             f"{path} is not a whole distilled set ({reason}): give a synthetic.npz written by medjax"
         ) from error

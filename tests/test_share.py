@@ -99,7 +99,7 @@ def complaint(path):
 def test_missing_file(tmp_path):
     """Said as such."""
     assert "does not exist" in complaint(tmp_path / "none.npz")
-    assert "does not exist" in complaint(tmp_path)
+    assert "is a folder" in complaint(tmp_path)
 
 
 @pytest.mark.parametrize("share_left", [0.0, 0.1, 0.5, 0.99])

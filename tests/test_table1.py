@@ -233,13 +233,16 @@ def test_forecast_of_every_method_grows_with_the_set(method):
         ["--seeds=0"],
         ["--integrate=a,b"],
         ["--dry_run", "--datasets=/nowhere/x.npz"],
+        ["--datasets=phantom,phantm"],
+        ["--datasets=chestmnist"],
+        ["--integrate=phantom,nonesuch", "--datasets=integrated"],
     ],
 )
 def test_mistakes_are_one_line(words, tmp_path):
     """Status 2, the flag or the value named, nothing written."""
     ended = launching.SERVER.run("experiments.table1", f"--out={tmp_path}", *words)
     assert (ended.status, ended.stderr.count("\n")) == (2, 1), ended
-    assert words[-1].split("=")[1].split(",")[-1] in ended.stderr
+    assert words[0 if "=" in words[0] else -1].split("=")[1].split(",")[-1] in ended.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -255,7 +258,8 @@ def test_dry_run_lists_cells_and_runs_nothing(tmp_path):
 
 def test_a_sweep_with_failed_cells_ends_with_status_1(tmp_path):
     """A job script must see it; the table is written all the same."""
-    words = ("--datasets=/nowhere/x.npz", "--methods=random", "--ipcs=1", "--models=convnet")
+    (tmp_path / "x.npz").write_text("no images")
+    words = (f"--datasets={tmp_path}/x.npz", "--methods=random", "--ipcs=1", "--models=convnet")
     ended = launching.SERVER.run("experiments.table1", *words, f"--out={tmp_path}")
     assert (ended.status, "Missing: " in ended.stdout) == (1, True), ended
     assert "1 failed: why is above" in ended.stderr and (tmp_path / "table1.csv").exists()

@@ -38,6 +38,18 @@ def load(
     raise UserError(_unknown(name_or_path))
 
 
+def check(name: str) -> None:
+    """UserError for a name of which `load` could make nothing; nothing is read or downloaded."""
+    if name == "phantom" or name.startswith("tfds:"):
+        return
+    if named := find(name):
+        refuse_multi_label(named[0])
+    elif not _is_path(name) or Path(name).is_dir():
+        raise UserError(_unknown(name))
+    elif not _exists(name):
+        raise UserError(f"{name}: no such file.")
+
+
 def load_integrated(
     names: Sequence[str] = STUDY,
     share: float = 0.1,
@@ -50,10 +62,12 @@ def load_integrated(
     names: names and paths as `load` takes them. Raises UserError, naming every part that cannot be had.
     """
     # What needs no network first: nobody should wait for downloads to hear of a misspelt name.
-    others = [n for n in names if n != "phantom" and not find(n) and not n.startswith("tfds:")]
-    wrong = [_unknown(name) for name in others if not _is_path(name)]
-    wrong += [f"{n}: no such file." for n in others if _is_path(n) and not _exists(n)]
-    parts = []
+    wrong, parts = [], []
+    for name in names:
+        try:
+            check(name)
+        except UserError as error:
+            wrong.append(str(error))
     for index, name in enumerate(names if not wrong else ()):
         try:
             parts.append(integrated.take(load(name, data_dir, tell), index, share, seed))
