@@ -427,10 +427,8 @@ def test_evaluate_refuses_what_it_cannot_use(tmp_path):
     place = f"--out={tmp_path}"
     assert "--synthetic" in complaint(evaluate(place))
     assert "none.npz" in complaint(evaluate(place, "--synthetic=none.npz"))
-    mine = f"--synthetic={other_grey().folder / 'synthetic.npz'}"
-    assert "distilled from cells" in complaint(evaluate(place, mine)), (
-        "not phantom for want of a flag"
-    )
+    said = complaint(evaluate(place, f"--synthetic={mine}"))
+    assert "distilled from cells" in said, "not phantom for want of a flag"
     wrong = f"--synthetic={tiny('grey')}"
     assert "synthetic.npz" in complaint(evaluate(place, wrong, f"--dataset={tiny('grey')}"))
     other = (f"--synthetic={mine}", f"--dataset={tiny('rgb')}")
