@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from experiments.programs import keep_programs
-from experiments.signals import listening, stopped
+from experiments.signals import leave, listening, stopped
 from medjax import devices
 from medjax.config import option, validate
 from medjax.data.preprocess import PreprocessConfig
@@ -226,7 +226,7 @@ def launch(
         if number := stopped(error):
             name = " (SIGTERM)" if number == signal.SIGTERM else ""
             print(f"\nstopped{name}; the same command goes on from here", file=sys.stderr)
-            sys.exit(128 + number)
+            leave(number)
         if (line := mistake(error)) is None:
             raise
         print(f"error: {line}", file=sys.stderr)

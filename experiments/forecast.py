@@ -57,7 +57,7 @@ def forecast(session: Session, costs: Costs) -> None:
     parts = ", ".join(f"{name} {in_words(value)}" for name, value in seconds.items())
     total = sum(seconds.values())
     session.console.print(
-        f"forecast from nothing: {at_best()}{in_words(total)} ({parts}), {needed / 1e9:.1f} GB of memory",
+        f"forecast from nothing: {at_best()}{in_words(total)} of computing ({parts}), {needed / 1e9:.1f} GB of memory",
         soft_wrap=True,
     )
     if needed > (room := device_memory()):

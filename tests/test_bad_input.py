@@ -36,6 +36,7 @@ def launched(monkeypatch, capsys, main, *words):
     monkeypatch.setattr(sys, "argv", ["launcher", *words])
     monkeypatch.setattr(flags, "keep_programs", lambda: None)
     monkeypatch.setattr(flags.devices, "use_cores", lambda: None)
+    monkeypatch.setattr(flags, "leave", lambda number: sys.exit(128 + number))  # not this process
     before, status = signal.getsignal(signal.SIGTERM), 0
     try:
         flags.launch("Title.", (RunConfig, IpcConfig), main)

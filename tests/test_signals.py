@@ -106,3 +106,18 @@ def test_what_ends_by_itself_leaves_the_process_as_it_was():
         assert signal.getsignal(signal.SIGTERM) is not before[0]
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_end_does_not_wait_for_what_is_still_computed(number, status):
+    """As jax's own end does: what the interpreter would wait for is left alone, and what was said has arrived."""
+    code = (
+        "import atexit, sys, time; from experiments import flags\n"
+        "def main():\n"
+        "    print('ready', flush=True); atexit.register(time.sleep, 60)\n"
+        "    print('said before', file=sys.stderr); [time.sleep(0.1) for _ in range(600)]\n"
+        "sys.argv = ['x']; flags.launch('Title.', (flags.RunConfig,), main)"
+    )
+    found, said, seconds = stopped(code, number, after=0.5)
+    assert found == status and "said before" in said and "goes on from here" in said
+    assert seconds < 10
