@@ -15,7 +15,7 @@ from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, is_finished, phase_seconds
 from experiments.flags import PLACES, OthersConfig, RunConfig, Settings, launch, resolve
 from experiments.others import score_others, step_size_for
-from experiments.session import Session, hold, load, open_shared
+from experiments.session import Session, differences, hold, in_order, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
 from medjax.errors import UserError
@@ -34,6 +34,8 @@ class SetConfig:
     )
 
 
+#: What makes a ConvNet another one.
+SHAPE = ("width", "depth")
 GROUPS = (SetConfig, RunConfig, ConvNetConfig, ResNetConfig, EvalConfig, InterimConfig)
 GROUPS += (OthersConfig,)
 
@@ -48,7 +50,7 @@ def main() -> None:
     made_of = shared.origin.get("dataset", "other images")
     if settings.origin["dataset"] == "default" and made_of != settings.groups[RunConfig].dataset:
         raise UserError(f"on what data? give --dataset=..., the set was distilled from {made_of}")
-    raw = load(settings, console)
+    raw = in_order(load(settings, console), shared.class_names)
     settings = as_distilled(settings, shared)
     # A set that was moved is the same set.
     values = {k: v for k, v in settings.values().items() if k not in (*PLACES, "synthetic")}
@@ -70,7 +72,7 @@ def as_distilled(settings: Settings, shared: share.SharedSet) -> Settings:
     asked = (
         {"flag", f"preset {groups[RunConfig].preset}"} if origin["preset"] == "flag" else {"flag"}
     )
-    for group, names in ((ConvNetConfig, ("width", "depth")), (EvalConfig, TRAINING)):
+    for group, names in ((ConvNetConfig, SHAPE), (EvalConfig, TRAINING)):
         kept = {n: shared.origin[n] for n in names if n in shared.origin and origin[n] not in asked}
         values = {n: v == "True" if v in ("True", "False") else int(v) for n, v in kept.items()}
         groups = groups | {group: dataclasses.replace(groups[group], **values)}
@@ -82,7 +84,10 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
     """Score the float images and the 8-bit ones on the test split; result.json. rate: asked for, or 0."""
     sets, own = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}, session.run.model
     made_with, origin = shared.origin.get("model", own), "flag"
-    collapsed, warnings = shared.origin.get("collapsed") == "True", []
+    mine = session.settings.groups[ConvNetConfig]
+    if any(shared.origin.get(n, str(getattr(mine, n))) != str(getattr(mine, n)) for n in SHAPE):
+        made_with = "another ConvNet"
+    collapsed, warnings = shared.origin.get("collapsed") == "True", differences(session.raw, shared)
     if not rate:
         images = sets["test"]
         rate, origin = step_size_for(session, folder, own, images, made_with, collapsed)

@@ -12,8 +12,8 @@ from experiments.display import make_console, make_progress, track
 from experiments.flags import launch, resolve
 from medjax import runs
 from medjax.config import option
-from medjax.data import sources
 from medjax.data.folder import SPLITS, Folder, read_folder
+from medjax.data.npz import from_arrays
 from medjax.data.pixels import Window
 from medjax.errors import UserError
 from medjax.report.contact import contact_sheet
@@ -60,11 +60,19 @@ def main() -> None:
         window = Window(config.window_center, config.window_width)
         source = Path(config.folder).expanduser()
         made = read_folder(source, config.size, config.seed, window, tell)
+    if empty := [name for i, name in enumerate(SPLITS) if i not in made.splits]:
+        raise UserError(
+            f"{source}: its {len(made.labels)} images leave {' and '.join(empty)} empty (a patient's stay together):"
+            " more are needed, or folders train, val and test"
+        )
     arrays = {"class_names": np.array(made.class_names)}
     for number, split in enumerate(SPLITS):
         arrays[f"{split}_images"] = made.images[made.splits == number]
         arrays[f"{split}_labels"] = made.labels[made.splits == number]
-    lines = report(source, made)
+    raw = from_arrays(
+        out, arrays
+    )  # what a launcher would refuse is said before anything is replaced
+    lines = report(source, made) + [f"- {note}" for note in raw.notes]
     for line in lines:
         console.print(line, soft_wrap=True)
     runs.write_arrays(out, **arrays)
@@ -74,7 +82,6 @@ def main() -> None:
     contact_sheet(
         out.with_suffix(".contact.png"), chosen, made.class_names, f"{source.name}: training images"
     )
-    sources.load(str(out))  # what a launcher would refuse is said here
     console.print("note: the contact sheet shows real images: it is as confidential as they are")
     console.print(
         f"\n{out}\n{out.with_suffix('.report.md')}\n{out.with_suffix('.contact.png')}",

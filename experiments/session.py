@@ -168,17 +168,8 @@ def open_shared(
             f"the set has {len(shared.class_names)} classes and {channels} channels, {raw.name} has {k} and {have}: "
             "give the --dataset it was distilled from"
         )
-    if shared.origin.get("fingerprint", raw.fingerprint) != raw.fingerprint:
-        console.print(
-            f"note: the set was distilled from {shared.origin.get('dataset', 'other images')}, not from these images",
-            soft_wrap=True,
-        )
-    if tuple(shared.class_names) != tuple(raw.class_names):
-        console.print(
-            f"note: the set calls its classes {', '.join(shared.class_names)}; {raw.name} calls them "
-            f"{', '.join(raw.class_names)}, and they are compared in this order",
-            soft_wrap=True,
-        )
+    for line in differences(raw, shared):
+        console.print(f"note: {line}", soft_wrap=True)
     groups = settings.groups | {PreprocessConfig: PreprocessConfig(size, shared.preprocessor.kind)}
     settings = follow_size(settings._replace(groups=groups))
     (model, others), pre = build_models(settings, k, channels), shared.preprocessor
@@ -186,6 +177,32 @@ def open_shared(
     empty = Dataset(jnp.zeros((0, size, size, channels)), jnp.zeros(0, jnp.int32))
     parts = (settings, run, console, progress, raw, pre, model, others)
     return Session(*parts, empty, val, Path(run.out), 0.0)
+
+
+def in_order(raw: RawDataset, names: tuple[str, ...]) -> RawDataset:
+    """The data with its classes in the order of ``names``, where they are the same names in another order."""
+    if raw.class_names == names or sorted(raw.class_names) != sorted(names):
+        return raw
+    place = np.array([names.index(name) for name in raw.class_names], np.int32)
+    splits = {
+        n: getattr(raw, n)._replace(labels=place[getattr(raw, n).labels])
+        for n in ("train", "val", "test")
+    }
+    return raw._replace(class_names=names, **splits)
+
+
+def differences(raw: RawDataset, shared: SharedSet) -> list[str]:
+    """What a reader of the scores must know where a set is evaluated on other data than it was made of."""
+    lines = []
+    if shared.origin.get("fingerprint", raw.fingerprint) != raw.fingerprint:
+        made_of = shared.origin.get("dataset", "other images")
+        lines.append(f"the set was distilled from {made_of}, not from these images")
+    if tuple(shared.class_names) != tuple(raw.class_names):
+        lines.append(
+            f"the set calls its classes {', '.join(shared.class_names)}; {raw.name} calls them "
+            f"{', '.join(raw.class_names)}, and they are compared in this order"
+        )
+    return lines
 
 
 def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model, dict[str, Model]]:

@@ -11,6 +11,9 @@ from medjax.report.results import Entry, read
 
 
 def main(paths: list[str]) -> int:
+    if {"-h", "--help"} & set(paths):
+        print("Finished runs as one Markdown table.\n  the paths of result.json files, one or more")
+        return 0
     entries = [read(Path(path)) for path in paths]
     broken = [f"{p}: {e}" for p, e in zip(paths, entries, strict=True) if isinstance(e, str)]
     if broken or not paths:

@@ -39,14 +39,22 @@ def config_hash(values: dict[str, Any]) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, and a kill at any moment, sees the old one or the new one."""
+    """Replace a file in one step: a reader, and a kill at any moment, sees the old one or the new one. An OSError names
+    the file; a full disk is left as full as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -118,6 +118,8 @@ def test_cut_float_and_bomb(tmp_path, monkeypatch):
 
 # --- DICOM
 
+COLOURS = ("Red", "Green", "Blue")
+
 
 def dicom(path, array, **fields):
     """A small DICOM file."""
@@ -166,6 +168,16 @@ def test_dicom_windows(tmp_path):
     dark = dicom(tmp_path / "c.dcm", stored, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read(dark, 8).values, 255 - plain.values)
     (tmp_path / "d.dcm").write_bytes(b"hello")
+    table = {f"{name}PaletteColorLookupTableDescriptor": [4, 0, 16] for name in COLOURS}
+    table |= {
+        f"{name}PaletteColorLookupTableData": np.array(row, np.uint16).tobytes()
+        for name, row in zip(COLOURS, np.eye(3, 4, 1) * 65535, strict=True)
+    }
+    indices = np.arange(64, dtype=np.uint16).reshape(8, 8) % 4
+    path = dicom(tmp_path / "p.dcm", indices, PhotometricInterpretation="PALETTE COLOR", **table)
+    coloured = read(path, 8)
+    assert coloured.kind == "DICOM, RGB"
+    np.testing.assert_array_equal(coloured.values, 255 * np.eye(3, 4, 1).T[indices])
     with pytest.raises(Unreadable):
         read(tmp_path / "d.dcm", 8)
 
@@ -328,7 +340,7 @@ def test_mixture_is_said(tmp_path):
     made = read_folder(tmp_path, 6)
     assert made.images.shape == (18, 6, 6, 3)
     said(
-        made, "16 x grey, 1 x RGB, 1 x 16-bit", "10 to 30 high, 10 to 20 wide", "17 are not square"
+        made, "16 x grey; 1 x RGB; 1 x 16-bit", "10 to 30 high, 10 to 20 wide", "17 are not square"
     )
     said(made, "0..4095 became 0..255", "grey images were repeated", "1 files could not be read")
     said(made, "y/broken.png")

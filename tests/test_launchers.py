@@ -421,6 +421,27 @@ def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
     assert found["asked"]["step_size_from"] == "flag" and not found["asked"]["warnings"]
 
 
+def test_classes_are_compared_by_name_and_another_width_is_another_network(tmp_path):
+    """The same data with its classes in another order scores alike; a step size belongs to the network it was learned
+    with, and other data is a warning in the result."""
+    first, arrays = other_grey(), dict(np.load(tiny("grey")))
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_labels"] = 1 - arrays[f"{split}_labels"].astype(int)
+    np.savez(tmp_path / "turned.npz", **arrays | {"class_names": arrays["class_names"][::-1]})
+    words = [f"--synthetic={first.folder / 'synthetic.npz'}", f"--out={tmp_path}"]
+    ended = evaluate(*words, f"--dataset={tmp_path / 'turned.npz'}")
+    assert ended.status == 0, ended.stderr
+    (path,) = tmp_path.glob("*/result.json")
+    result = json.loads(path.read_text())
+    assert result["test"]["accuracy"] == first.result["test"]["accuracy"]
+    assert "not from these images" in result["warnings"][0]
+    few = ("--networks=1", "--interim_networks=1", "--interim_epochs=2", "--eval_epochs=2")
+    words[1] = f"--out={tmp_path / 'wide'}"
+    assert evaluate(*words, f"--dataset={tiny('grey')}", "--width=5", *few).status == 0
+    (path,) = (tmp_path / "wide").glob("*/result.json")
+    assert json.loads(path.read_text())["step_size_from"] == "val"
+
+
 def test_evaluate_refuses_what_it_cannot_use(tmp_path):
     """No set, a missing file, a file of another kind, another data set: one line each."""
     mine = other_grey().folder / "synthetic.npz"

@@ -43,6 +43,17 @@ def test_mistakes_are_one_line(tmp_path):
     assert "taken" in complaint(prepare(*words))
 
 
+def test_a_set_that_is_refused_replaces_none(tmp_path):
+    flat(tmp_path / "x", {"a": 30, "b": 30})
+    flat(tmp_path / "y", {"a": 2, "b": 2})
+    out = tmp_path / "my.npz"
+    assert prepare(f"--folder={tmp_path / 'x'}", f"--out={out}", "--size=8").status == 0
+    before = {p: p.read_bytes() for p in tmp_path.glob("my.*")}
+    said = complaint(prepare(f"--folder={tmp_path / 'y'}", f"--out={out}", "--size=8"))
+    assert "leave val empty" in said
+    assert {p: p.read_bytes() for p in tmp_path.glob("my.*")} == before
+
+
 def test_window_flags_reach_the_files(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b"):

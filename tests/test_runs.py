@@ -1,5 +1,6 @@
 """The files of a run's folder: whole or not at all, strict JSON, logs that survive a kill, and the lock."""
 
+import errno
 import json
 import os
 import signal
@@ -167,3 +168,17 @@ def test_lock_of_a_killed_process_is_free(tmp_path):
     assert (tmp_path / "lock").read_text() == str(other.pid)
     with runs.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_full_disk_is_told_by_the_files_name_and_left_as_it_was(tmp_path, monkeypatch):
+    """What the system says of a write has no name in it; half a file would fill the disk for good."""
+    path = tmp_path / "a.json"
+    runs.write_json(path, 1)
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.json"):
+        runs.write_json(path, [2] * 1000)
+    assert runs.read_json(path) == 1 and list(tmp_path.iterdir()) == [path]

@@ -215,7 +215,7 @@ def _distinct(
 def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
     """All images with the same channels, 0..255; and what they were."""
     lines = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
-    lines = ["pixels: " + ", ".join(lines) + "."]
+    lines = ["pixels: " + "; ".join(lines) + "."]
     heights, widths = zip(*(p.shape for p in pictures), strict=True)
     lines.append(
         f"sizes: {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide."

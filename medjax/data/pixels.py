@@ -133,7 +133,7 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
     """The same from a DICOM file: modality units through a window; the middle frame of several."""
     try:
         import pydicom
-        from pydicom.pixels.utils import pixel_array
+        from pydicom.pixels import apply_color_lut, pixel_array
     except ImportError as error:
         raise UserError(
             f"{path} is DICOM, which needs pydicom: pip install 'medjax[dicom]'"
@@ -143,6 +143,9 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
             warnings.simplefilter("ignore")
             data: Any = pydicom.dcmread(path)
             raw = pixel_array(data)  # YBR comes as RGB
+            if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+                raw = apply_color_lut(raw, data)
+                data.SamplesPerPixel, data.BitsStored = 3, 8 * raw.dtype.itemsize
     except Exception as error:  # pydicom raises nearly everything
         raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from error
     colour = int(data.get("SamplesPerPixel", 1)) == 3

@@ -15,7 +15,7 @@ from medjax.report.scatter import Fits, points, scatter, study_points
 
 #: Pictures that a run leaves in its folder: file, words, its pixels for one CSS pixel.
 PICTURES = (
-    ("gallery.png", "real images beside the synthetic ones", 2.0),
+    ("gallery.png", "real images (as confidential as the data) beside the synthetic ones", 2.0),
     ("strip.png", "the first synthetic image of each class over training", 2.0),
     ("curves.png", "loss, step size and interim scores", 2.2),
 )
