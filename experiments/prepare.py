@@ -69,9 +69,7 @@ def main() -> None:
     for number, split in enumerate(SPLITS):
         arrays[f"{split}_images"] = made.images[made.splits == number]
         arrays[f"{split}_labels"] = made.labels[made.splits == number]
-    raw = from_arrays(
-        out, arrays
-    )  # what a launcher would refuse is said before anything is replaced
+    raw = from_arrays(out, arrays)  # what a launcher would refuse is said before anything changes
     lines = report(source, made) + [f"- {note}" for note in raw.notes]
     for line in lines:
         console.print(line, soft_wrap=True)

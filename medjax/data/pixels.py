@@ -133,7 +133,8 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
     """The same from a DICOM file: modality units through a window; the middle frame of several."""
     try:
         import pydicom
-        from pydicom.pixels import apply_color_lut, pixel_array
+        from pydicom.pixels.processing import apply_color_lut
+        from pydicom.pixels.utils import pixel_array
     except ImportError as error:
         raise UserError(
             f"{path} is DICOM, which needs pydicom: pip install 'medjax[dicom]'"
