@@ -14,7 +14,7 @@ from experiments.display import make_console, make_progress
 from experiments.eval_stage import final_scores
 from experiments.final_stage import describe, is_finished, phase_seconds
 from experiments.flags import PLACES, OthersConfig, RunConfig, Settings, launch, resolve
-from experiments.others import score_others, step_size_for
+from experiments.others import guesses, score_others, step_size_for
 from experiments.session import Session, differences, hold, in_order, load, open_shared
 from medjax import checkpoints, runs, share
 from medjax.config import option
@@ -107,6 +107,7 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
     if session.others:
         known = {own: scores}
         result["eval_models"] = score_others(session, folder, sets, test, made_with, known)
+        warnings += guesses(session, result["eval_models"])
     seconds = phase_seconds(runs.read_log(folder / "log.jsonl"), "evaluate")
     runs.write_json(folder / "result.json", result | {"seconds": {"evaluate": seconds}})
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments.distil_stage import selected
 from experiments.eval_stage import choose_step_size, confused, final_scores
-from experiments.others import score_others
+from experiments.others import guesses, score_others
 from experiments.session import Session
 from medjax import evaluate, runs, share
 from medjax.data.npz import read_arrays
@@ -102,6 +102,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         mine = {"step_size_from": "set"} | {name: result[name] for name in names}
         known, own = {session.run.model: mine}, session.run.model
         result["eval_models"] = score_others(session, folder, sets, test, own, known)
+        warnings += guesses(session, result["eval_models"])
     result["warnings"] = [*warnings, *no_gain(result)]
     rows = runs.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}

@@ -9,6 +9,9 @@ from experiments.eval_stage import choose_step_size, final_scores
 from experiments.session import Session
 from medjax.types import Dataset, Synthetic
 
+#: Balanced accuracy above chance that is none.
+NEAR = 0.005
+
 
 def score_others(
     session: Session,
@@ -40,6 +43,18 @@ def score_others(
             file = f"{name}-{key.replace('_', '-')}"
             table[name][key] = final_scores(own, folder, file, images, test, at)
     return table
+
+
+def guesses(session: Session, table: Mapping[str, dict]) -> list[str]:
+    """A warning for every further network of ``eval_models`` to which the set is of no use."""
+    lines, chance = [], 1 / session.classes
+    for name, model in session.others.items():
+        score = table[name]["test"]["balanced_accuracy"]["mean"]
+        if score is None or score < chance + NEAR:
+            few = ": batch norm learns little from so few images, try --resnet_norm=instance"
+            hint = "" if model.separable else few
+            lines.append(f"{name} trained on the set does no better than guessing{hint}")
+    return lines
 
 
 def step_size_for(

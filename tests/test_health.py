@@ -1,8 +1,11 @@
 """Whether a distillation is called sound or collapsed: skipped iterations decide nothing."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from experiments.final_stage import health, no_gain, typical_way
+from experiments.others import guesses
 
 
 def course(ways, steps=(0.01, 0.01), skipped=()):
@@ -75,3 +78,13 @@ def test_a_set_that_is_no_better_than_its_start_is_said(made, said):
     result["start"] = {"balanced_accuracy": {"mean": 0.4}}
     lines = no_gain(result)
     assert bool(lines) == said and all("40.0 %" in line for line in lines)
+
+
+def test_networks_that_only_guess_are_said():
+    """With batch norm there is something to try."""
+    others = {n: SimpleNamespace(separable=n != "resnet18") for n in ("mlp", "resnet18", "vit")}
+    scores = {"mlp": 0.7, "resnet18": 0.5, "vit": None}
+    table = {n: {"test": {"balanced_accuracy": {"mean": s}}} for n, s in scores.items()}
+    lines = guesses(SimpleNamespace(classes=2, others=others), table)
+    assert ["instance" in line for line in lines] == [True, False]
+    assert lines[0].startswith("resnet18") and lines[1].startswith("vit")
