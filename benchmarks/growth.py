@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import alone, in_turns
+from benchmarks.measure import in_turns, row, words
 
 BASE = {"images": 8, "steps": 10, "width": 128, "meta_batch": 1}
 RANGES = {
@@ -34,7 +34,7 @@ def rows(suite: str, quick: bool) -> list[dict[str, Any]]:
         for value in values:
             side = in_turns("mtt", BASE | {name: value}, ("medjax",))["medjax"]
             points.append((side.seconds or np.nan, side.facts.get("temporaries_mb", np.nan)))
-            found.append(alone(suite, f"{name}={value}", side))
+            found.append(row(suite, words({name: value}), {"medjax": side}))
             print(json.dumps(found[-1]), flush=True)
         seconds, memory = (slope(values, list(column)) for column in zip(*points, strict=True))
         found[-1]["slope"] = f"time: {in_words(seconds)}; temporaries: {in_words(memory)}"

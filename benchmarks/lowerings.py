@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.measure import alone, in_turns
+from benchmarks.measure import in_turns, row, words
 from medjax.models.conv import LOWERINGS
 
 #: Several networks side by side, or one; differentiated once, or again.
@@ -26,7 +26,6 @@ def rows(suite: str, quick: bool) -> list[dict[str, Any]]:
     for name, case in () if quick else CASES:
         for conv in LOWERINGS:
             side = in_turns(name, case | {"conv": conv}, ("medjax",))["medjax"]
-            words = ", ".join(f"{k}={v}" for k, v in case.items())
-            found.append(alone(suite, f"{name}, {words}, {conv}", side))
+            found.append(row(suite, f"{name}, {words(case)}, {conv}", {"medjax": side}))
             print(json.dumps(found[-1]), flush=True)
     return found

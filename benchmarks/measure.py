@@ -88,19 +88,35 @@ def in_turns(
     return {side: worker.finish() for side, worker in workers.items()}
 
 
-def alone(suite: str, case: str, side: Side) -> dict[str, Any]:
-    """A row of medjax without an opponent."""
-    flops, rate = side.facts.get("flops"), side.facts.get("matrix_rate")
+def words(case: dict[str, Any]) -> str:
+    """What a case is called."""
+    return ", ".join(f"{k}={v}" for k, v in case.items())
+
+
+def row(suite: str, case: str, sides: dict[str, Side]) -> dict[str, Any]:
+    """One line of the table; ratios are eager PyTorch / medjax and the faster PyTorch / medjax."""
+    nothing = Side(None, None, {}, None)
+    ours, eager, fast = (sides.get(s, nothing) for s in ("medjax", "torch", "fast"))
+
+    def ratio(other: Side) -> float | None:
+        return other.seconds / ours.seconds if other.seconds and ours.seconds else None
+
+    flops, rate = ours.facts.get("flops"), ours.facts.get("matrix_rate")
+    achieved = flops / ours.seconds if flops and ours.seconds else None
     return {
         "suite": suite,
         "case": case,
-        "medjax_s": side.seconds,
-        "torch_s": None,
-        "ratio": None,
-        "medjax_mb": side.mb,
-        "torch_mb": None,
-        "gflops": flops / side.seconds / 1e9 if flops and side.seconds else None,
+        "medjax_s": ours.seconds,
+        "torch_s": eager.seconds,
+        "ratio": ratio(eager),
+        "medjax_mb": ours.mb,
+        "torch_mb": eager.mb,
+        "fast_s": fast.seconds,
+        "fast_ratio": ratio(fast),
+        "fast_mb": fast.mb,
+        "fast_how": fast.facts.get("how"),
+        "gflops": achieved / 1e9 if achieved else None,
         "matrix_gflops": rate / 1e9 if rate else None,
-        "temporaries_mb": side.facts.get("temporaries_mb"),
-        "errors": {"medjax": side.error} if side.error else {},
+        "temporaries_mb": ours.facts.get("temporaries_mb"),
+        "errors": {k: s.error for k, s in sides.items() if s.error},
     }

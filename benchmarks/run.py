@@ -25,7 +25,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 
 from benchmarks import growth, lowerings, start
-from benchmarks.measure import Side, in_turns
+from benchmarks.measure import in_turns, row, words
 from benchmarks.table import markdown
 from medjax import runs
 
@@ -103,43 +103,9 @@ def compare(suite: str, quick: bool, wanted: str = "") -> list[dict[str, Any]]:
         sides = ("medjax",)
         if importlib.util.find_spec("torch") and not too_large(suite, case):
             sides = ("medjax", "torch") if quick else ("medjax", "torch", "fast")
-        rows.append(row(suite, case, in_turns(name, case, sides)))
+        rows.append(row(suite, words(case), in_turns(name, case, sides)))
         print(json.dumps(rows[-1]), flush=True)
     return rows
-
-
-def words(case: dict[str, int]) -> str:
-    """What a case is called."""
-    return ", ".join(f"{k}={v}" for k, v in case.items())
-
-
-def row(suite: str, case: dict[str, int], sides: dict[str, Side]) -> dict[str, Any]:
-    """One line of the table; ratios are eager PyTorch / medjax and the faster PyTorch / medjax."""
-    nothing = Side(None, None, {}, None)
-    ours, eager, fast = (sides.get(s, nothing) for s in ("medjax", "torch", "fast"))
-
-    def ratio(other: Side) -> float | None:
-        return other.seconds / ours.seconds if other.seconds and ours.seconds else None
-
-    flops, rate = ours.facts.get("flops"), ours.facts.get("matrix_rate")
-    achieved = flops / ours.seconds if flops and ours.seconds else None
-    return {
-        "suite": suite,
-        "case": words(case),
-        "medjax_s": ours.seconds,
-        "torch_s": eager.seconds,
-        "ratio": ratio(eager),
-        "medjax_mb": ours.mb,
-        "torch_mb": eager.mb,
-        "fast_s": fast.seconds,
-        "fast_ratio": ratio(fast),
-        "fast_mb": fast.mb,
-        "fast_how": fast.facts.get("how"),
-        "gflops": achieved / 1e9 if achieved else None,
-        "matrix_gflops": rate / 1e9 if rate else None,
-        "temporaries_mb": ours.facts.get("temporaries_mb"),
-        "errors": {k: s.error for k, s in sides.items() if s.error},
-    }
 
 
 def surroundings() -> dict[str, Any]:

@@ -186,6 +186,7 @@ def test_side_runs():
 
 def test_gpu_jobs_end_in_time_and_are_done_once(tmp_path, monkeypatch, capsys):
     """One that ended well is not done again; one past its limit is cut off; one that would not fit is not begun."""
+    assert all(job.limit < 60 * gpu.MINUTES - 20 for job in gpu.JOBS), "else it is never begun"
     long = gpu.Job("long", 1, "timeit -n 1 -r 1 -s 'import time' 'time.sleep(60)'")
     jobs = (gpu.Job("short", 30, "json.tool --help"), long, gpu.Job("longer", 600, "nothing"))
     monkeypatch.setattr(gpu, "JOBS", jobs)
