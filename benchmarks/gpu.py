@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from medjax import runs
+from medjax import store
 
 #: A command on a lent machine may take ten.
 MINUTES = 9.5
@@ -108,7 +108,7 @@ def main() -> None:
             print(f"{job.name}: {job.limit} s do not fit into the {left:.0f} s left", flush=True)
         else:
             ended = work_on(job, out, str(Path(asked.data).resolve()))
-            runs.write_json(path, ended)
+            store.write_json(path, ended)
             how = "cut off" if ended["status"] is None else f"status {ended['status']}"
             print(f"{job.name}: {how} after {ended['seconds']:.0f} s", flush=True)
 

@@ -20,12 +20,12 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from medjax import experts, runs, train
+from medjax import experts, provenance, store, train
 from medjax.augment import augment
 from medjax.data import preprocess, sources
 from medjax.distill.mtt import MTTConfig, match
+from medjax.distill.random import random_images
 from medjax.distill.segments import Segments
-from medjax.distill.selection import select_real
 from medjax.models import ConvNetConfig, Model, convnet
 from medjax.types import PyTree
 
@@ -143,10 +143,10 @@ def main() -> None:
     trainer = train.Trainer(MODEL, train.sgd(), augment, batch=256, classes=8)
     read = experts.train_in_memory(trainer, jax.random.key(0), data, 0.01, experts=1, epochs=2).read
     start, target = read(0, np.array([1, 2]))
-    images, labels = select_real(jax.random.key(1), data, 1, 8)
+    images, labels = random_images(jax.random.key(1), data, 1, 8)
     segment = Segments(jnp.asarray(start), jnp.asarray(target))
     rows = [row for n in STEPS for row in measure(n, images, labels, segment)]
-    runs.write_json(Path(out), {"rows": rows, "environment": runs.environment()})
+    store.write_json(Path(out), {"rows": rows, "environment": provenance.environment()})
 
 
 if __name__ == "__main__":

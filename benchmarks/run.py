@@ -27,7 +27,7 @@ import jax
 from benchmarks import growth, lowerings, start
 from benchmarks.measure import in_turns, row, words
 from benchmarks.table import markdown
-from medjax import runs
+from medjax import provenance
 
 #: Memory of the eager twin per image and inner step (3.4 MB measured), for cases that this machine cannot hold.
 TORCH_BYTES = 3.5e6
@@ -119,7 +119,7 @@ def surroundings() -> dict[str, Any]:
     device = jax.devices()[0].device_kind
     return {
         "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
-        "device": device if not CPU else f"{os.cpu_count()} cores, {runs.processor()}",
+        "device": device if not CPU else f"{os.cpu_count()} cores, {provenance.processor()}",
         "python": platform.python_version(),
         **versions,
     }

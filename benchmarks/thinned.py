@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medjax.data import sources
-from medjax.runs import write_arrays
+from medjax.store import write_arrays
 from medjax.types import RawSplit
 
 SHARE = 2 / 3

@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medjax import runs
+from medjax import store
 
 BEAT, DEAD = 20.0, 300.0
 #: The launcher of each method, and the words that it wants beside the rest.
@@ -50,7 +50,7 @@ class Cell(NamedTuple):
         size = "all" if self.ipc is None else f"ipc{self.ipc}"
         stem = re.sub(r"\W+", "-", Path(self.dataset).stem)
         words = [stem, self.method, size, self.model, f"seed{self.seed}", self.preset]
-        return "-".join([*words, runs.config_hash(self._asdict())])
+        return "-".join([*words, store.config_hash(self._asdict())])
 
     @property
     def claim(self) -> str:
@@ -58,7 +58,7 @@ class Cell(NamedTuple):
         if self.method != "mtt":
             return self.name
         values = {**self._asdict(), "ipc": None}
-        return f"{Path(self.dataset).stem}-mtt-experts-{runs.config_hash(values)}"
+        return f"{Path(self.dataset).stem}-mtt-experts-{store.config_hash(values)}"
 
     def command(self, out: Path) -> list[str]:
         """The command line that runs it."""
@@ -76,7 +76,7 @@ def state(out: Path, cell: Cell) -> dict[str, Any] | None:
 
     None for one that has not ended, or whose result is gone.
     """
-    known = runs.read_json(out / "cells" / f"{cell.name}.json")
+    known = store.read_json(out / "cells" / f"{cell.name}.json")
     if not isinstance(known, dict):
         return None
     if known.get("status") == "failed":
@@ -191,7 +191,7 @@ def work_on(out: Path, cell: Cell, claim: Path, command: list[str]) -> dict[str,
         return {"status": "taken over"}
     record |= {"cell": cell._asdict(), "seconds": round(time.monotonic() - begin, 1)}
     record |= {"host": socket.gethostname(), "time": time.time()}
-    runs.write_json(out / "cells" / f"{cell.name}.json", record)
+    store.write_json(out / "cells" / f"{cell.name}.json", record)
     return record
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.flags import PLACES, IpcConfig, RunConfig, Settings
-from medjax import memory, runs
+from medjax import memory, store
 from medjax.errors import UserError
 from medjax.types import RawDataset
 
@@ -28,7 +28,7 @@ def begin_anew(settings: Settings, folder: Path) -> None:
     """With --fresh: empty a folder, its result first: one emptied half way must not pass for a finished run."""
     if not (settings.groups[RunConfig].fresh and folder.exists()):
         return
-    with runs.locked(folder):
+    with store.locked(folder):
         for path in sorted(folder.iterdir(), key=lambda path: path.name != "result.json"):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -41,7 +41,7 @@ def check_folder(settings: Settings, raw: RawDataset, folder: Path) -> None:
     begin_anew(settings, folder)
     if not (folder / "config.json").exists():
         return
-    kept = runs.read_json(folder / "config.json")
+    kept = store.read_json(folder / "config.json")
     try:
         there = {name: entry["value"] for name, entry in kept["values"].items()}
         there["data"] = kept["data"]["fingerprint"]

@@ -25,7 +25,7 @@ def costs(session: Session) -> Costs:
     config = session.settings.groups[DCConfig]
     flops = iteration_flops(config, session.model, session.ipc, session.classes)
     real = train.alive(config.batch_real, session.classes)
-    at_once = devices.lanes() if jax.default_backend() == "cpu" else session.classes
+    at_once = devices.device_count() if jax.default_backend() == "cpu" else session.classes
     made = session.ipc * min(session.classes, at_once)
     return Costs({"distillation": config.iterations * flops}, config.iterations, made, real)
 

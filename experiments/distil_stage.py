@@ -11,7 +11,7 @@ import numpy as np
 from experiments.display import track
 from experiments.eval_stage import evaluate_set, read_table
 from experiments.session import Session
-from medjax import checkpoints, cost, evaluate, metrics, runs
+from medjax import cost, evaluate, metrics, store
 from medjax.data import preprocess
 from medjax.data.npz import read_arrays
 from medjax.distill import Distiller, run
@@ -39,20 +39,20 @@ def distil(
     every = config.eval_every
     chunk = cost.divisor(every, cost.work_per_call() / flops)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
-    found = checkpoints.load_latest(folder / "checkpoints", fresh, session.note)
+    found = store.load_latest(folder / "checkpoints", fresh, session.note)
     if found and (gone := _lost(folder, config, found[0])):
         session.note(f"{gone} is missing or damaged; the distillation is done again to get it back")
         found = None
     if found is None:
         found = 0, prepare(fresh) if prepare else fresh
         _snapshot(session, folder, 0, distiller.extract(found[1]))
-        checkpoints.save_step(folder / "checkpoints", *found)
+        store.save_step(folder / "checkpoints", *found)
     # Onto the devices on which a step leaves its state, or the second device call would be compiled anew.
     first, held = (
         found[0],
         jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), found[1], fresh),
     )
-    rows = [r for r in runs.read_log(folder / "log.jsonl") if r["phase"] == "distill"]
+    rows = [r for r in store.read_log(folder / "log.jsonl") if r["phase"] == "distill"]
     skipped = max((r.get("skipped") or 0 for r in rows if r["iteration"] <= first), default=0)
     if rows and first < iterations:
         session.resumed("distillation", first, iterations, max(r["iteration"] for r in rows))
@@ -75,8 +75,8 @@ def distil(
             row = {name: value[i].item() for name, value in infos._asdict().items()}
             skipped += row.pop("skipped")
             row |= {"skipped": skipped, "seconds": seconds}
-            runs.append_log(folder / "log.jsonl", phase="distill", iteration=number, **row)
-        checkpoints.save_step(folder / "checkpoints", done, state)
+            store.append_log(folder / "log.jsonl", phase="distill", iteration=number, **row)
+        store.save_step(folder / "checkpoints", done, state)
         if done % every == 0 or done == iterations:
             accuracy = _interim(session, folder, done, distiller.extract(state))
         text = f"loss {float(np.mean(infos.loss)):.4f} "
@@ -91,7 +91,7 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     groups = session.settings.groups
     config, select = groups[evaluate.InterimConfig], groups[evaluate.SelectConfig].select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
-    runs.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
+    store.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
     _snapshot(session, folder, iteration, synthetic)
     split = "test" if select == "test" else "val"
     begin = time.monotonic()
@@ -109,9 +109,9 @@ def _interim(session: Session, folder: Path, iteration: int, synthetic: Syntheti
     means = {name: value["mean"] for name, value in metrics.summary(row).items()}
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}
-    rows = runs.read_log(folder / "log.jsonl")
+    rows = store.read_log(folder / "log.jsonl")
     if not any(r["phase"] == "interim" and r["iteration"] == iteration for r in rows):
-        runs.append_log(folder / "log.jsonl", phase="interim", **log)
+        store.append_log(folder / "log.jsonl", phase="interim", **log)
     best = _best(folder, select)
     for old in (folder / "candidates").glob("*.npz"):
         if int(old.stem) not in (best, iteration):
@@ -124,7 +124,7 @@ def _snapshot(session: Session, folder: Path, iteration: int, synthetic: Synthet
     first = np.searchsorted(np.asarray(synthetic.labels), np.arange(session.classes))
     shown = preprocess.into_range(session.pre, np.asarray(synthetic.images)[first])
     shown = preprocess.to_uint8(session.pre, shown)
-    runs.write_arrays(folder / "snapshots" / f"{iteration:08d}.npz", images=shown)
+    store.write_arrays(folder / "snapshots" / f"{iteration:08d}.npz", images=shown)
 
 
 def selected(folder: Path, select: str) -> tuple[int, Synthetic]:

@@ -24,7 +24,7 @@ def costs(session: Session) -> Costs:
     config = session.settings.groups[DMConfig]
     flops = iteration_flops(config, session.model, session.ipc, session.classes)
     work = {"distillation": config.iterations * flops}
-    at_once = devices.lanes() if jax.default_backend() == "cpu" else session.classes
+    at_once = devices.device_count() if jax.default_backend() == "cpu" else session.classes
     images = max(config.batch_real, session.ipc) * min(session.classes, at_once)
     return Costs(work, config.iterations, 0, images)
 

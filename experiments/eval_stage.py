@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.display import track
 from experiments.session import Session
-from medjax import checkpoints, evaluate, metrics, runs, train
+from medjax import evaluate, metrics, store, train
 from medjax.augment import augment
 from medjax.types import Dataset, Synthetic
 
@@ -63,20 +63,20 @@ def train_and_score(
     else:
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
-        first, held = checkpoints.load_latest(work, fresh, session.note) or (0, fresh)
+        first, held = store.load_latest(work, fresh, session.note) or (0, fresh)
         total = people.rates.shape[1]
         if first:
-            rows = runs.read_log(folder / "log.jsonl")
+            rows = store.read_log(folder / "log.jsonl")
             logged = [r.get("epoch") or 0 for r in rows if r.get("name") == name]
             session.resumed(f"evaluation {name}", first, total, max(logged, default=0))
         update = track(session.progress, f"evaluate {name}", total, first)
         for done, state in evaluate.train_networks(trainer, people, data, held, first):
             now = time.monotonic()
             row = {"name": name, "epoch": done, "seconds": now - begin}
-            runs.append_log(folder / "log.jsonl", phase="evaluate", **row)
+            store.append_log(folder / "log.jsonl", phase="evaluate", **row)
             begin = now
             if done < total:
-                checkpoints.save_step(work, done, state)
+                store.save_step(work, done, state)
             update(done, f"{len(people.keys)} networks, loss {float(np.mean(state.loss)):.3f}")
         found, truth = evaluate.predict(trainer.model, state, real.images), np.asarray(real.labels)
         scores = [metrics.scores(truth, p) for p in found]
@@ -84,9 +84,9 @@ def train_and_score(
             metrics.confusion(truth, np.nan_to_num(p).argmax(1), p.shape[1]) for p in found
         ]
         about = about | {"networks": len(people.keys), "scores": scores}
-        runs.write_json(path, about | {"confusion": confusion})
+        store.write_json(path, about | {"confusion": confusion})
         seconds = time.monotonic() - begin
-        runs.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
+        store.append_log(folder / "log.jsonl", phase="evaluate", name=name, seconds=seconds)
     # Here, for a kill may have come between the scores and this.
     shutil.rmtree(work, ignore_errors=True)
     return scores
@@ -138,7 +138,7 @@ def confused(folder: Path, name: str) -> list[list[int]]:
 def read_table(path: Path) -> dict[str, Any] | None:
     """A finished evaluation: ``scores``, one `Scores` a network, and ``confusion`` [network, true, predicted] where it
     was counted. None where there is no such file, or one that cannot be read."""
-    found = runs.read_json(path)
+    found = store.read_json(path)
     try:
         # JSON has no NaN: null stands for it.
         rows = np.array(found["scores"], float).reshape(-1, len(metrics.Scores._fields))

@@ -16,7 +16,7 @@ from experiments.final_stage import describe, is_finished, phase_seconds
 from experiments.flags import PLACES, OthersConfig, RunConfig, Settings, launch, resolve
 from experiments.others import guesses, score_others, step_size_for
 from experiments.session import Session, differences, hold, in_order, load, open_shared
-from medjax import checkpoints, runs, share
+from medjax import share, store
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
@@ -54,14 +54,14 @@ def main() -> None:
     settings = as_distilled(settings, shared)
     # A set that was moved is the same set.
     values = {k: v for k, v in settings.values().items() if k not in (*PLACES, "synthetic")}
-    values |= {"set": checkpoints.digest(shared.synthetic), "data": raw.fingerprint}
-    folder = Path(settings.groups[RunConfig].out) / f"evaluate-{runs.config_hash(values)}"
+    values |= {"set": store.digest(shared.synthetic), "data": raw.fingerprint}
+    folder = Path(settings.groups[RunConfig].out) / f"evaluate-{store.config_hash(values)}"
     begin_anew(settings, folder)
     if not is_finished(folder, console):
         with hold(folder), make_progress(console) as progress:
             session = open_shared(settings, raw, shared, console, progress)
             evaluate_both(session, folder, shared, asked.step_size)
-    result = runs.read_json(folder / "result.json")
+    result = store.read_json(folder / "result.json")
     print_result(result, {"result": str(folder / "result.json"), "set": str(path)}, console)
 
 
@@ -108,8 +108,8 @@ def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate:
         known = {own: scores}
         result["eval_models"] = score_others(session, folder, sets, test, made_with, known)
         warnings += guesses(session, result["eval_models"])
-    seconds = phase_seconds(runs.read_log(folder / "log.jsonl"), "evaluate")
-    runs.write_json(folder / "result.json", result | {"seconds": {"evaluate": seconds}})
+    seconds = phase_seconds(store.read_log(folder / "log.jsonl"), "evaluate")
+    store.write_json(folder / "result.json", result | {"seconds": {"evaluate": seconds}})
 
 
 if __name__ == "__main__":

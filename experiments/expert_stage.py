@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.display import track
 from experiments.session import Session, hold
-from medjax import checkpoints, experts, memory, runs, train
+from medjax import experts, memory, provenance, store, train
 from medjax.augment import augment
 from medjax.distill.mtt import MTTConfig
 from medjax.errors import UserError
@@ -36,7 +36,7 @@ def experts_folder(session: Session) -> Path:
     network = session.settings.groups.get(MODELS[session.run.model][0])
     values |= dataclasses.asdict(network) if network else {}
     values |= {"preprocess": session.pre.kind, "size": session.pre.size}
-    name = f"experts-{session.run.model}-seed{session.run.seed}-{runs.config_hash(values)}"
+    name = f"experts-{session.run.model}-seed{session.run.seed}-{store.config_hash(values)}"
     return session.home / name
 
 
@@ -48,8 +48,8 @@ def train_experts(session: Session) -> Trajectories:
         maps = _maps(session)
         _check_maps(folder, maps)
         config_json = {"values": session.settings.values(), "preprocess": maps}
-        config_json |= runs.environment()
-        runs.write_json(folder / "config.json", config_json)
+        config_json |= provenance.environment()
+        store.write_json(folder / "config.json", config_json)
         kept = {i: _stored(folder, i, session) for i in range(config.experts)}
         size = experts.group_size()
         steps = train.steps_per_epoch(_trainer(session), len(session.train.labels))
@@ -76,7 +76,7 @@ def _maps(session: Session) -> dict:
 
 def _check_maps(folder: Path, maps: dict) -> None:
     """UserError if the experts there saw images of another preprocessing."""
-    kept = runs.read_json(folder / "config.json")
+    kept = store.read_json(folder / "config.json")
     there = kept.get("preprocess") if isinstance(kept, dict) else None
     there = there if isinstance(there, dict) else maps
     shown = []
@@ -102,7 +102,7 @@ def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectori
     def expert(index: int) -> np.ndarray:
         path = _newest(folder, index)
         if path is None:
-            raise checkpoints.Damaged(f"expert {index} is missing from {folder}")
+            raise store.Damaged(f"expert {index} is missing from {folder}")
         return _read(path, parameters)
 
     return Trajectories(lambda index, rows: expert(index)[rows], count, epochs)
@@ -110,7 +110,7 @@ def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectori
 
 def experts_seconds(session: Session) -> float:
     """Time that training these experts took, over all commands that had a part in it."""
-    rows = runs.read_log(experts_folder(session) / "log.jsonl")
+    rows = store.read_log(experts_folder(session) / "log.jsonl")
     return round(sum(row["seconds"] for row in rows), 1)
 
 
@@ -130,7 +130,7 @@ def _length(path: Path) -> int:
 
 
 def _read(path: Path, parameters: int) -> np.ndarray:
-    return checkpoints.load(path, np.empty((_length(path), parameters), np.float32))
+    return store.load_tree(path, np.empty((_length(path), parameters), np.float32))
 
 
 def _stored(folder: Path, index: int, session: Session) -> int:
@@ -140,7 +140,7 @@ def _stored(folder: Path, index: int, session: Session) -> int:
         return 0
     try:
         return len(_read(path, parameter_count(session.model))) - 1
-    except checkpoints.Damaged as error:
+    except store.Damaged as error:
         session.note(f"{error}; this expert is trained again")
         shutil.rmtree(path)
         return 0
@@ -171,16 +171,16 @@ def _train_group(session, folder, group, members, missing, epochs, update) -> No
         update(position, f"expert {names} epoch {item.epoch}/{epochs}{loss}")
         if item.snapshot is not None:
             rows.append(item.snapshot)
-            checkpoints.save(partial / f"{item.epoch:08d}", item.snapshot)
+            store.save_tree(partial / f"{item.epoch:08d}", item.snapshot)
             now = time.monotonic()
             row = {"group": group, "epoch": item.epoch, "loss": item.loss, "seconds": now - begin}
-            runs.append_log(folder / "log.jsonl", phase="experts", **row)
+            store.append_log(folder / "log.jsonl", phase="experts", **row)
             begin = now
     stacked = np.stack(rows)
     for index in missing:
         old = _newest(folder, index)
         path = folder / f"expert-{index:04d}-e{epochs:04d}"
-        checkpoints.save(path, stacked[: epochs + 1, members.index(index)])
+        store.save_tree(path, stacked[: epochs + 1, members.index(index)])
         if old is not None and old != path:
             shutil.rmtree(old)
     for path, others in _partials(folder):
@@ -216,8 +216,8 @@ def _row(partials, epoch: int, members: list[int], parameters: int, tell) -> np.
     for folder, there in partials:
         if (path := folder / f"{epoch:08d}").is_dir():
             try:
-                kept = checkpoints.load(path, np.empty((len(there), parameters), np.float32))
+                kept = store.load_tree(path, np.empty((len(there), parameters), np.float32))
                 return kept[[there.index(i) for i in members]]
-            except checkpoints.Damaged as error:
+            except store.Damaged as error:
                 tell(f"{error}; the experts go on from the epoch before it")
     return None

@@ -11,7 +11,7 @@ from experiments.distil_stage import selected
 from experiments.eval_stage import choose_step_size, confused, final_scores
 from experiments.others import guesses, score_others
 from experiments.session import Session
-from medjax import evaluate, runs, share
+from medjax import evaluate, provenance, share, store
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
 from medjax.models import ConvNetConfig
@@ -37,8 +37,8 @@ def write_config(session: Session, folder: Path) -> None:
     values = {k: {"value": v, "origin": origin[k]} for k, v in settings.values().items()}
     sizes = {n: len(getattr(raw, n).labels) for n in ("train", "val", "test")}
     data = {"name": raw.name, "fingerprint": raw.fingerprint, "classes": raw.class_names, **sizes}
-    config = {"command": sys.argv, "values": values, "data": data, **runs.environment()}
-    runs.write_json(folder / "config.json", config)
+    config = {"command": sys.argv, "values": values, "data": data, **provenance.environment()}
+    store.write_json(folder / "config.json", config)
 
 
 def circumstances(session: Session) -> dict[str, str]:
@@ -59,7 +59,7 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     raw, select = session.raw, session.settings.groups[evaluate.SelectConfig].select
     iteration, synthetic = selected(folder, select)
     rate = float(synthetic.step_size)
-    warnings, collapsed = health(runs.read_log(folder / "log.jsonl"), iteration, rate)
+    warnings, collapsed = health(store.read_log(folder / "log.jsonl"), iteration, rate)
     share.save(
         folder / "synthetic.npz",
         synthetic,
@@ -104,10 +104,10 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
         result["eval_models"] = score_others(session, folder, sets, test, own, known)
         warnings += guesses(session, result["eval_models"])
     result["warnings"] = [*warnings, *no_gain(result)]
-    rows = runs.read_log(folder / "log.jsonl")
+    rows = store.read_log(folder / "log.jsonl")
     result["seconds"] = extra | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
     draw(session, folder, written, rows, f"{method}, {raw.name}, ipc {session.ipc}")
-    runs.write_json(folder / "result.json", result)
+    store.write_json(folder / "result.json", result)
 
 
 def describe(session: Session, method: str, ipc: int | None) -> dict:
@@ -247,7 +247,7 @@ def show(folder: Path, console: Console) -> None:
         "curves": "curves.png",
         "log": "log.jsonl",
     }
-    result = runs.read_json(folder / "result.json")
+    result = store.read_json(folder / "result.json")
     paths = {k: str(folder / v) for k, v in names.items() if (folder / v).exists()}
     print_result(result, paths, console)
 

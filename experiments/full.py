@@ -17,7 +17,7 @@ from experiments.flags import RunConfig, launch
 from experiments.forecast import Costs, forecast
 from experiments.method import run_command
 from experiments.session import Session
-from medjax import cost, evaluate, metrics, runs, train
+from medjax import cost, evaluate, metrics, store, train
 from medjax.config import option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.models import ConvNetConfig, ResNetConfig
@@ -66,10 +66,10 @@ def train_all(session: Session, folder: Path) -> None:
         "confusion": confused(folder, "networks"),
     }
     result["evaluation"] = {"networks": config.full_networks, "epochs": config.full_epochs}
-    rows = runs.read_log(folder / "log.jsonl")
+    rows = store.read_log(folder / "log.jsonl")
     spent = final_stage.phase_seconds(rows, "evaluate")
     result["seconds"] = {"data": session.seconds, "evaluate": spent}
-    runs.write_json(folder / "result.json", result)
+    store.write_json(folder / "result.json", result)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.display import make_console, make_progress, track
 from experiments.flags import launch, resolve
-from medjax import runs
+from medjax import store
 from medjax.config import option
 from medjax.data.folder import SPLITS, Folder, read_folder
 from medjax.data.npz import from_arrays
@@ -48,7 +48,7 @@ def main() -> None:
             f"--window_center={config.window_center} is of no use without --window_width"
         )
     # Read for an hour, then nowhere to write to: found out before.
-    runs.write_bytes(out.with_suffix(".probe"), b"")
+    store.write_bytes(out.with_suffix(".probe"), b"")
     out.with_suffix(".probe").unlink()
     with make_progress(console) as progress:
         bars: list = []
@@ -73,8 +73,8 @@ def main() -> None:
     lines = report(source, made) + [f"- {note}" for note in raw.notes]
     for line in lines:
         console.print(line, soft_wrap=True)
-    runs.write_arrays(out, **arrays)
-    runs.write_bytes(out.with_suffix(".report.md"), ("\n".join(lines) + "\n").encode())
+    store.write_arrays(out, **arrays)
+    store.write_bytes(out.with_suffix(".report.md"), ("\n".join(lines) + "\n").encode())
     train = made.splits == 0
     chosen = [made.images[train & (made.labels == k)][:SHOWN] for k in range(len(made.class_names))]
     contact_sheet(

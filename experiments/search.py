@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.session import Session
-from medjax import runs
+from medjax import store
 from medjax.augment import augment
 from medjax.distill import Distiller
 from medjax.distill.mtt import MTTConfig, search_step_size
@@ -38,7 +38,7 @@ def start_step_size(
 
         best, losses = search(search_key, state, segments, jnp.asarray(GRID))
         row = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
-        runs.append_log(folder / "log.jsonl", phase="search", **row)
+        store.append_log(folder / "log.jsonl", phase="search", **row)
         session.console.print(f"step size starts at {float(best):.2g}")
         return state._replace(step_size=best)
 

@@ -20,10 +20,10 @@ from experiments.flags import IpcConfig, RunConfig, launch
 from experiments.forecast import Costs, forecast, search_epochs
 from experiments.method import run_command
 from experiments.session import Session, random_start
-from medjax import cost, evaluate, metrics, runs, train
+from medjax import cost, evaluate, metrics, store, train
 from medjax.augment import augment
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig, ResNetConfig
 from medjax.types import Dataset
@@ -73,10 +73,10 @@ def evaluate_subsets(session: Session, folder: Path) -> None:
         "test_one_subset": final_scores(session, folder, "one-subset", first, test, rate),
         "confusion": confused(folder, "subsets"),
     }
-    rows = runs.read_log(folder / "log.jsonl")
+    rows = store.read_log(folder / "log.jsonl")
     spent = final_stage.phase_seconds(rows, "evaluate")
     result["seconds"] = {"data": session.seconds, "evaluate": spent}
-    runs.write_json(folder / "result.json", result)
+    store.write_json(folder / "result.json", result)
 
 
 def draw(session: Session, number: int) -> Dataset:
@@ -85,7 +85,7 @@ def draw(session: Session, number: int) -> Dataset:
         first = random_start(session)
         return Dataset(first.images, first.labels)
     key = jax.random.fold_in(session.key("subsets"), number)
-    return Dataset(*select_real(key, session.train, session.ipc, session.classes))
+    return Dataset(*random_images(key, session.train, session.ipc, session.classes))
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from experiments.flags import (
     Settings,
     follow_size,
 )
-from medjax import checkpoints, runs
+from medjax import store
 from medjax.data import preprocess, sources
 from medjax.data.catalog import STUDY
 from medjax.data.npz import read_arrays
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
 from medjax.share import SharedSet
@@ -85,8 +85,8 @@ class Session(NamedTuple):
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Work in ``folder`` alone, and without what a killed process left half written there."""
-    with runs.locked(folder):
-        checkpoints.sweep(folder)
+    with store.locked(folder):
+        store.remove_unfinished(folder)
         yield
 
 
@@ -123,7 +123,7 @@ def run_folder(settings: Settings, raw: RawDataset, method: str) -> Path:
     values = {k: v for k, v in settings.values().items() if k not in PLACES and v != ""}
     size = settings.groups.get(IpcConfig)
     words = [method, *([f"ipc{size.ipc}"] if size else []), run.preset, f"seed{run.seed}"]
-    name = "-".join([*words, runs.config_hash(values)])
+    name = "-".join([*words, store.config_hash(values)])
     return home_folder(settings, raw) / name
 
 
@@ -229,18 +229,18 @@ def fitted(
 ) -> preprocess.Preprocessor:
     """The fitted preprocessing, from its file if an earlier command left one (ZCA takes some seconds to fit)."""
     names = ("mean", "forward", "inverse")
-    with runs.locked(path.parent, wait=True):  # several runs on one set may begin at once
+    with store.locked(path.parent, wait=True):  # several runs on one set may begin at once
         if path.is_file():
             with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
                 kept = [read_arrays(path, names)[n] for n in names]
                 return preprocess.Preprocessor(config.whiten, config.size, *kept)
         pre = preprocess.fit(config, raw.train.images)
-        runs.write_arrays(path, **{n: getattr(pre, n) for n in names})
+        store.write_arrays(path, **{n: getattr(pre, n) for n in names})
         return pre
 
 
 def random_start(session: Session) -> Synthetic:
     """The random real images of this seed: what a distillation starts from, and the baseline beside it."""
     ipc, classes = session.ipc, session.classes
-    images, labels = select_real(session.key("init"), session.train, ipc, classes)
+    images, labels = random_images(session.key("init"), session.train, ipc, classes)
     return Synthetic(images, labels, jnp.float32(np.nan))

@@ -12,7 +12,7 @@ from experiments.cells import LAUNCHERS, Cell, state
 from experiments.dry_run import dry_run
 from experiments.flags import RunConfig, launch, resolve
 from experiments.sweep import check_data, sweep
-from medjax import runs
+from medjax import store
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
@@ -118,7 +118,7 @@ def write_table(out: Path, wanted: list[Cell]) -> int:
             failures.append(f"{cell.name}: {found}")
         else:
             entries.append(found)
-    with runs.locked(out / "cells", wait=True):  # shards end together
+    with store.locked(out / "cells", wait=True):  # shards end together
         text = table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc}))
     print(text)
     print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")

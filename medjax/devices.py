@@ -1,8 +1,12 @@
-"""Where programs run: side by side on an accelerator, on a CPU on devices of their own, one a core.
+"""Where programs run: several networks at once on an accelerator; on a CPU on several devices, one for each core.
 
-XLA keeps several cores busy in one program with large products only; most of what distillation runs is small. So a CPU
-is made as many devices as it has cores (`use_cores`), and work is dealt out to these "lanes": whole networks
-(`populate`), the classes of a method (`deal`), or the images of one batch (`spread`, `share`).
+XLA keeps several cores busy within one program only where products are large, and most products in distillation are
+small. So `use_cores` makes a CPU as many JAX devices as it has cores, and these functions spread work over them:
+
+``map``             a function over a leading axis, on one device;
+``map_sharded``     the same, the entries dealt out to the devices (the classes of DC and DM);
+``map_per_device``  one entry for each device (networks that a whole program trains), `map_in_groups` for any number;
+``replicate``       one function on every device, which takes its `shard` of the work (the images of a batch).
 """
 
 import contextlib
@@ -19,157 +23,161 @@ from jaxtyping import Array, Float, Int
 
 from medjax.types import PyTree
 
-#: Devices that a CPU is made, at most.
+#: The most devices that a CPU is split into.
 CORES = 8
 
-#: Name of the axis of a CPU's devices, one a core.
-LANES = "lanes"
+#: Name of the mesh axis of the devices.
+AXIS = "devices"
 
-#: Whether what is traced now gets a leading axis by `jax.vmap`, and with it gradients to weights; see `side_by_side`.
+#: Whether `map` is tracing several gradients to a network's weights under `jax.vmap`; see `side_by_side`.
 _BESIDE: contextvars.ContextVar[bool] = contextvars.ContextVar("beside", default=False)
 
 
+def device_count() -> int:
+    """Devices that work is spread over: all of a CPU's; 1 on an accelerator."""
+    return jax.local_device_count() if jax.default_backend() == "cpu" else 1
+
+
+def use_cores() -> None:
+    """Make every core (up to ``CORES``) a device of JAX's CPU backend, unless JAX_NUM_CPU_DEVICES says how many.
+    Call it before JAX is used; later it has no effect."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
+
+
 def side_by_side() -> bool:
-    """Whether several networks, or several gradients to one network's weights, are being made one program (tracing
-    only). On a GPU the gradient of such a `lax` convolution is a grouped one with a window as large as the image, for
-    which cuDNN has no good kernel; a matrix product stays one (`models.conv.lowering`)."""
+    """Whether the program that is being traced holds several gradients to weights under one `jax.vmap`. On a GPU the
+    weight gradient of a `lax` convolution then becomes a grouped convolution with a window as large as the image, for
+    which cuDNN has no good kernel; a matrix product stays a matrix product (`models.conv.lowering`)."""
     return _BESIDE.get()
 
 
-def each(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
-    """``function`` over a leading axis, inside a step: side by side, or on a CPU one after the other. There a single
-    network keeps both cores busy and its activations in cache (five at once took 1.4 times as long). weights: whether
-    it takes gradients to a network's weights."""
+def map(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
+    """``function`` over a leading axis, inside a step: `jax.vmap` on an accelerator, one entry after the other on a
+    CPU, where a single network keeps the cores busy and its activations in cache (five at once took 1.4 times as
+    long). weights: whether the function takes gradients to a network's weights."""
     if jax.default_backend() == "cpu":
         return lambda *args: lax.map(lambda xs: function(*xs), args)
 
-    def beside(*args: Any) -> Any:
-        # One alone (a single expert segment) is not beside another.
-        token = _BESIDE.set(weights and jax.tree.leaves(args)[0].shape[0] > 1)
+    def vmapped(*args: Any) -> Any:
+        several = jax.tree.leaves(args)[0].shape[0] > 1
+        token = _BESIDE.set(weights and several)
         try:
             return jax.vmap(function)(*args)
         finally:
             _BESIDE.reset(token)
 
-    return beside
+    return vmapped
 
 
-def populate(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` over a leading axis of networks that a whole program trains: side by side on an accelerator; on a
-    CPU each on a device of its own (`use_cores`), of which there must be enough. A network with a core to itself waits
-    for nobody: 5 networks of 8 images took 1.25 times as long one after the other on two cores.
+def map_sharded(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
+    """`map` for entries that are independent: on a CPU the entries are dealt out to the devices, each of which works
+    through its share. weights: as in `map`."""
+    if device_count() == 1:
+        return map(function, weights)
 
-    What comes back lies on several devices: `settle` it before it goes into such a program again.
+    def own(*args: Any) -> Any:
+        mine, _ = shard(jax.tree.leaves(args)[0].shape[0])
+        return lax.map(lambda xs: function(*xs), jax.tree.map(lambda a: a[mine], args))
+
+    def dealt(*args: Any) -> Any:
+        entries = jax.tree.leaves(args)[0].shape[0]
+        mesh, parts = _mesh(device_count()), jax.P(AXIS)
+        out = jax.shard_map(own, mesh=mesh, in_specs=jax.P(), out_specs=parts, check_vma=False)
+        return replicated(jax.tree.map(lambda a: a[:entries], out(*args)))
+
+    return dealt
+
+
+def map_per_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` over a leading axis of networks that a whole program trains: `jax.vmap` on an accelerator; on a CPU
+    one network for each device, of which there must be enough. A network with a core of its own waits for no other: 5
+    networks of 8 images took 1.25 times as long one after the other on two cores.
+
+    The result lies on several devices: `gather` it before it goes into such a program again.
     """
-    if lanes() == 1:
-        return each(function)
+    if device_count() == 1:
+        return map(function)
 
     def dealt(*args: Any) -> Any:
         networks = jax.tree.leaves(args)[0].shape[0]
-        if networks > lanes():
-            raise ValueError(f"{networks} networks for {lanes()} devices: use in_groups")
+        if networks > device_count():
+            raise ValueError(f"{networks} networks for {device_count()} devices: use map_in_groups")
 
         def own(*mine: Any) -> Any:
             out = function(*jax.tree.map(lambda a: a[0], mine))
             return jax.tree.map(lambda a: a[None], out)
 
-        spec, mesh = jax.P(LANES), _mesh(networks)
+        spec, mesh = jax.P(AXIS), _mesh(networks)
         return jax.shard_map(own, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(*args)
 
     return dealt
 
 
-def lanes() -> int:
-    """Devices among which one network's batch is dealt out: on a CPU all of them."""
-    return jax.local_device_count() if jax.default_backend() == "cpu" else 1
-
-
-def spread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, the same on each of the `lanes`, whose index ``lax.axis_index(LANES)`` tells it. Arguments and
-    result are whole on all of them; what a lane adds to a gradient is summed over the lanes. One student's images on
-    two cores: 1.2 times as fast as one program on both, for nothing waits but the sum."""
-    if lanes() == 1:
-        return function
-    return jax.shard_map(function, mesh=_mesh(lanes()), in_specs=jax.P(), out_specs=jax.P())
-
-
-def total(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """The sum over the `lanes` of what ``function`` gives on each of them; it is not to be differentiated."""
-    if lanes() == 1:
-        return function
-
-    def summed(*args: Any) -> PyTree:
-        return lax.psum(function(*args), LANES)
-
-    mesh, whole = _mesh(lanes()), jax.P()
-    return jax.shard_map(summed, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
-
-
-def share(count: int, piece: int = 1) -> tuple[Int[Array, " s"], Float[Array, " s"]]:
-    """Under `spread` or `total`: which of ``count`` entries are this lane's, a multiple of ``piece``, and 1 for each of
-    them; a share that is too long is filled up with entries that count 0."""
-    size = -(-count // (lanes() * piece)) * piece
-    mine = (lax.axis_index(LANES) if lanes() > 1 else 0) * size + jnp.arange(size)
-    return jnp.minimum(mine, count - 1), jnp.where(mine < count, 1.0, 0.0)
-
-
-def deal(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
-    """``function`` over a leading axis, inside a step, of entries that need nothing of one another: side by side, or
-    on a CPU dealt out to the `lanes`, one after the other on each. weights: as in `each`."""
-    if lanes() == 1:
-        return each(function, weights)
-
-    def own(*args: Any) -> Any:
-        mine, _ = share(jax.tree.leaves(args)[0].shape[0])
-        return lax.map(lambda xs: function(*xs), jax.tree.map(lambda a: a[mine], args))
-
-    def dealt(*args: Any) -> Any:
-        count = jax.tree.leaves(args)[0].shape[0]
-        mesh, parts = _mesh(lanes()), jax.P(LANES)
-        out = jax.shard_map(own, mesh=mesh, in_specs=jax.P(), out_specs=parts, check_vma=False)
-        return everywhere(jax.tree.map(lambda a: a[:count], out(*args)))
-
-    return dealt
-
-
-def everywhere(tree: PyTree) -> PyTree:
-    """Inside a program: the tree on all lanes, where `spread` leaves what depends on it, so that a program that is
-    called again with what it gave back need not be compiled again."""
-    if lanes() == 1:
-        return tree
-    return lax.with_sharding_constraint(tree, jax.sharding.NamedSharding(_mesh(lanes()), jax.P()))
-
-
-def _mesh(lanes: int) -> jax.sharding.Mesh:
-    return jax.sharding.Mesh(np.array(jax.local_devices()[:lanes]), (LANES,))
-
-
-def in_groups(program: Callable[..., PyTree], *networks: PyTree) -> PyTree:
-    """``program(at_work, *networks)`` over leading axes of any length: all at once on an accelerator, on a CPU as many
-    at a time as it has devices, so that one compiled program serves every number of networks. The last group is filled
-    up with copies that are not at work (a bool for each) and whose results are dropped."""
+def map_in_groups(program: Callable[..., PyTree], *networks: PyTree) -> PyTree:
+    """``program(at_work, *networks)`` over leading axes of any length: all at once on an accelerator; on a CPU as many
+    at a time as it has devices, so that one compiled program serves any number of networks. The last group is padded
+    with copies; ``at_work`` (a bool for each entry) is False for them, and their results are dropped."""
     count = jax.tree.leaves(networks)[0].shape[0]
     size = jax.local_device_count() if jax.default_backend() == "cpu" else count
     if size == count:
-        return settle(program(np.ones(count, bool), *networks))
+        return gather(program(np.ones(count, bool), *networks))
     parts = []
     for first in range(0, count, size):
-        lanes = np.arange(first, first + size)
-        chosen = np.minimum(lanes, count - 1)
+        places = np.arange(first, first + size)
+        chosen = np.minimum(places, count - 1)
         group = jax.tree.map(lambda a, chosen=chosen: a[chosen], networks)
-        parts.append(settle(program(lanes < count, *group)))
+        parts.append(gather(program(places < count, *group)))
     return jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
 
 
-def settle(tree: PyTree) -> PyTree:
-    """What `populate` made, where every call finds it alike (on a CPU: the host), or the next would compile anew."""
+def replicate(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` on every device; `shard` tells each its share. Arguments and result are whole on all devices, and
+    gradients to the arguments are summed over the devices. One student's images on two cores: 1.2 times as fast as one
+    program on both, for only the sum has to wait."""
+    if device_count() == 1:
+        return function
+    return jax.shard_map(function, mesh=_mesh(device_count()), in_specs=jax.P(), out_specs=jax.P())
+
+
+def replicate_and_sum(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """The sum over the devices of what ``function`` returns on each; it cannot be differentiated."""
+    if device_count() == 1:
+        return function
+
+    def summed(*args: Any) -> PyTree:
+        return lax.psum(function(*args), AXIS)
+
+    mesh, whole = _mesh(device_count()), jax.P()
+    return jax.shard_map(summed, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
+
+
+def shard(count: int, piece: int = 1) -> tuple[Int[Array, " s"], Float[Array, " s"]]:
+    """Inside `replicate` or `replicate_and_sum`: (indices, weights) of this device's share of ``count`` entries. The
+    share's length is a multiple of ``piece``; a share that is too long is padded with entries of weight 0, all others
+    have weight 1."""
+    devices = device_count()
+    size = -(-count // (devices * piece)) * piece
+    mine = (lax.axis_index(AXIS) if devices > 1 else 0) * size + jnp.arange(size)
+    return jnp.minimum(mine, count - 1), jnp.where(mine < count, 1.0, 0.0)
+
+
+def replicated(tree: PyTree) -> PyTree:
+    """Inside a program: the tree on all devices, where `replicate` leaves its results, so that a program that is called
+    again with its own result is not compiled again."""
+    if device_count() == 1:
+        return tree
+    whole = jax.sharding.NamedSharding(_mesh(device_count()), jax.P())
+    return lax.with_sharding_constraint(tree, whole)
+
+
+def gather(tree: PyTree) -> PyTree:
+    """The result of `map_per_device` in one place (on a CPU: the host), so that the next call of such a program is not
+    compiled again."""
     return jax.device_get(tree) if jax.default_backend() == "cpu" else tree
 
 
-def use_cores() -> None:
-    """Make every core (up to ``CORES``) a device of JAX's CPU backend, unless JAX_NUM_CPU_DEVICES says how many.
-    Before JAX is used; later it has no effect."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
+def _mesh(devices: int) -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.array(jax.local_devices()[:devices]), (AXIS,))

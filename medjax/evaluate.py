@@ -103,7 +103,7 @@ def population(
 
 def start_networks(trainer: train.Trainer, people: Population) -> train.FitState:
     """Fresh networks, leading axis e."""
-    return devices.in_groups(lambda _, keys: _start(trainer, keys), people.keys)
+    return devices.map_in_groups(lambda _, keys: _start(trainer, keys), people.keys)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -129,7 +129,7 @@ def advance(
         run_key = jax.random.fold_in(key, 1)
         return train.fit(trainer, run_key, state, own, rates, people.forget, first, last)
 
-    return devices.populate(one)(people.keys, people.rates, people.rows, state, last)
+    return devices.map_per_device(one)(people.keys, people.rates, people.rows, state, last)
 
 
 def train_networks(
@@ -140,7 +140,7 @@ def train_networks(
     first: int = 0,
 ) -> Iterator[tuple[int, train.FitState]]:
     """Train from epoch ``first`` to the end; yields (epochs done, state) every some seconds of work."""
-    data = devices.settle(data)  # what a distillation leaves lies on several devices of a CPU
+    data = devices.gather(data)  # what a distillation leaves lies on several devices of a CPU
     count, epochs = people.rates.shape
     images = (data.labels if people.rows is None else people.rows[0]).shape[0]
     epoch_flops = cost.GRADIENT * trainer.model.flops * images * count
@@ -162,7 +162,7 @@ def train_networks(
             group, last = Population(keys, rates, forget, rows), np.where(at_work, end, begin)
             return advance(trainer, group, data, state, jnp.int32(begin), jnp.int32(last))
 
-        state = devices.in_groups(call, people.keys, rates, people.rows, state)
+        state = devices.map_in_groups(call, people.keys, rates, people.rows, state)
         yield end, jax.block_until_ready(state)
 
 
@@ -175,7 +175,7 @@ def logits(
     def one(params: PyTree, model_state: PyTree) -> Array:
         return model.apply(params, model_state, images, False)[0]
 
-    return devices.populate(one)(params, model_state)
+    return devices.map_per_device(one)(params, model_state)
 
 
 def predict(
@@ -192,7 +192,7 @@ def predict(
             parts.append(np.asarray(logits(model, params, model_state, images[chosen])))
         return np.concatenate(parts, axis=1)[:, :count]
 
-    return metrics.log_odds(devices.in_groups(group, state.params, state.model_state))
+    return metrics.log_odds(devices.map_in_groups(group, state.params, state.model_state))
 
 
 def score(

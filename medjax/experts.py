@@ -1,8 +1,7 @@
 """Expert trajectories: networks trained on the real images, with a snapshot of the parameters after every epoch.
 
-Experts are trained in fixed groups by index, side by side (`devices.populate`), so that a group trained again gives the
-same bits.
-An expert is plain SGD: its parameters are its whole state, and a trajectory can be continued from its last snapshot.
+Experts are trained in fixed groups by index (`devices.map_per_device`), so that a group trained again gives the same
+bits. An expert is plain SGD: its parameters are its whole state, and a trajectory can be continued from its last snapshot.
 """
 
 import dataclasses
@@ -105,7 +104,7 @@ def full_batches(
     def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_steps(trainer, key, state, data, order, rate, first, last)
 
-    return devices.populate(one)(keys, state, orders)
+    return devices.map_per_device(one)(keys, state, orders)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -122,7 +121,7 @@ def last_batch(
     def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_tail(trainer, key, state, data, order, rate)
 
-    return devices.populate(one)(keys, state, orders)
+    return devices.map_per_device(one)(keys, state, orders)
 
 
 @jax.jit
@@ -155,17 +154,17 @@ def train_group(
         yield Progress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
     else:
         done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
-    state = devices.settle(state)
+    state = devices.gather(state)
     for epoch in range(done, epochs):
         orders, step_keys = begin_epoch(trainer, keys, jnp.int32(epoch), data.labels)
         for first in range(0, full, per_call):
             bounds = jnp.int32(first), jnp.int32(min(first + per_call, full))
             state = full_batches(trainer, step_keys, state, data, orders, step_size, *bounds)
-            state = devices.settle(state)
+            state = devices.gather(state)
             yield Progress(epoch, int(bounds[1]), steps, float(state.loss.mean()), None)
         if full < steps:
             state = last_batch(trainer, step_keys, state, data, orders, step_size)
-            state = devices.settle(state)
+            state = devices.gather(state)
         snapshot = np.asarray(flatten(state.params))
         yield Progress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
 

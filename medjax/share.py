@@ -21,7 +21,7 @@ from medjax.data import preprocess
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
 from medjax.evaluate import TRAINING
-from medjax.runs import write_arrays
+from medjax.store import write_arrays
 from medjax.types import Synthetic
 
 #: Where a set is from; of a ConvNet also its size; how networks were trained on it.

@@ -138,14 +138,14 @@ def batch_gradient(
 def dealt_gradient(model: Model, params: PyTree, batch: Dataset) -> tuple[Float[Array, ""], PyTree]:
     """Mean loss of a batch and its gradient, as `batch_gradient` gives them, its images dealt out to the lanes."""
     n = batch.labels.shape[0]
-    piece = min(CPU_PIECE, -(-n // devices.lanes()))
+    piece = min(CPU_PIECE, -(-n // devices.device_count()))
 
     def loss(params: PyTree, part: Dataset, counts: Array) -> Array:
         logits, _ = model.apply(params, {}, part.images, True)
         return counts @ cross_entropies(logits, part.labels) / n
 
     def own(params: PyTree, batch: Dataset) -> PyTree:
-        mine, counts = devices.share(n, piece)
+        mine, counts = devices.shard(n, piece)
 
         def add(total: PyTree, xs: tuple[Array, Array]) -> tuple[PyTree, None]:
             chosen, counts = xs
@@ -156,7 +156,7 @@ def dealt_gradient(model: Model, params: PyTree, batch: Dataset) -> tuple[Float[
         nothing = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
         return lax.scan(add, nothing, (mine.reshape(-1, piece), counts.reshape(-1, piece)))[0]
 
-    return devices.total(own)(params, batch)
+    return devices.replicate_and_sum(own)(params, batch)
 
 
 def train_batch(
@@ -172,7 +172,7 @@ def train_batch(
     if trainer.augment is not None:
         batch = batch._replace(images=trainer.augment(key, batch.images))
     params, model_state = state.params, state.model_state
-    if trainer.dealt and trainer.model.separable and devices.lanes() > 1:
+    if trainer.dealt and trainer.model.separable and devices.device_count() > 1:
         loss, grads = dealt_gradient(trainer.model, params, batch)
     else:
         loss, model_state, grads = batch_gradient(trainer.model, params, model_state, batch)

@@ -270,11 +270,11 @@ def serve() -> None:
     import jax
     from absl import flags, logging
 
-    from medjax import cost, runs
+    from medjax import cost, store
 
     logging.set_verbosity(logging.ERROR)  # has flags of its own, which must not go with a command's
     cost.WORK_PER_CALL["cpu"] = WORK
-    update, append = jax.config.update, runs.append_log
+    update, append = jax.config.update, store.append_log
     known = set(flags.FLAGS)
 
     def keep_all(name: str, value: Any) -> None:
@@ -289,7 +289,7 @@ def serve() -> None:
             if kill and re.search(kill, json.dumps(row)):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        runs.append_log = append_or_die
+        store.append_log = append_or_die
         sys.argv = [order["module"], *order["words"]]
         # A command line starts its module fresh; here an earlier command may have imported it.
         sys.modules.pop(order["module"], None)

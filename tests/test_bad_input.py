@@ -168,10 +168,10 @@ def test_fresh_removes_the_result_first(tmp_path, raw, monkeypatch):
 
 
 def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
-    from medjax import runs
+    from medjax import store
 
     write_config(tmp_path, settings(), raw.fingerprint)
-    with runs.locked(tmp_path), pytest.raises(UserError, match="in use"):
+    with store.locked(tmp_path), pytest.raises(UserError, match="in use"):
         checks.check_folder(settings(fresh=True), raw, tmp_path)
     assert (tmp_path / "config.json").exists()
 

@@ -141,9 +141,9 @@ def test_on_a_gpu_gradients_side_by_side_are_matrix_products(
     def gradient(params, images):
         return jax.grad(lambda p: (model.apply(p, {}, images, True)[0] ** 2).sum())(params)
 
-    expected = devices.each(gradient)(params, images)
+    expected = devices.map(gradient)(params, images)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    beside = devices.each(gradient, weights)
+    beside = devices.map(gradient, weights)
     assert ("conv_general_dilated" in str(jax.make_jaxpr(beside)(params, images))) == convolutions
     assert not devices.side_by_side()
     for a, b in zip(

@@ -5,7 +5,7 @@ import pytest
 from test_flags import make_session
 
 from experiments import expert_stage
-from medjax import checkpoints, experts, runs
+from medjax import experts, store
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def train(tmp_path, monkeypatch):
         def save(path, tree):
             if path.name == cut:
                 raise KeyboardInterrupt
-            checkpoints.save(path, tree)
+            store.save_tree(path, tree)
 
         fake = {name: getattr(checkpoints, name) for name in ("load", "Damaged")}
         monkeypatch.setattr(expert_stage, "checkpoints", type("Fake", (), fake | {"save": save}))
@@ -25,11 +25,11 @@ def train(tmp_path, monkeypatch):
         words = (f"--experts={count}", "--expert_epochs=2", "--max_start_epoch=2")
         session = make_session(tmp_path / out, *words)
         log = expert_stage.experts_folder(session) / "log.jsonl"
-        before = len(runs.read_log(log))
+        before = len(store.read_log(log))
         try:
             read = expert_stage.train_experts(session).read
         finally:
-            rows = [(row["group"], row["epoch"]) for row in runs.read_log(log)[before:]]
+            rows = [(row["group"], row["epoch"]) for row in store.read_log(log)[before:]]
         return np.stack([read(i, np.arange(3)) for i in range(count)]), rows
 
     return train

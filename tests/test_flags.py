@@ -21,11 +21,11 @@ from experiments.flags import PLACES, IpcConfig, RunConfig, define, help_text, r
 from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
-from medjax import evaluate, runs, train
+from medjax import evaluate, store, train
 from medjax.distill import METHODS, Distiller, mtt, run
 from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.distill.mtt import MTTConfig
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
 from medjax.models import ConvNetConfig, Model, convnet
@@ -219,7 +219,7 @@ def test_allow_repeat():
         load(settings(*words), Console(quiet=True))
     raw = load(settings(*words, "--allow_repeat"), Console(quiet=True))
     data = Dataset(jnp.asarray(raw.train.images, jnp.float32), jnp.asarray(raw.train.labels))
-    assert select_real(jax.random.key(0), data, 21, 3)[0].shape[0] == 63
+    assert random_images(jax.random.key(0), data, 21, 3)[0].shape[0] == 63
 
 
 @shows("size", "whiten", "model")
@@ -528,7 +528,7 @@ def test_evaluations_are_as_large_as_asked(made):
     """Networks and epochs of both kinds in the files of the evaluations; how often; the split and the choice."""
     finished = made()
     asked = {name: entry["value"] for name, entry in finished.config["values"].items()}
-    tables = {p.stem: runs.read_json(p) for p in finished.folder.glob("evaluations/*.json")}
+    tables = {p.stem: store.read_json(p) for p in finished.folder.glob("evaluations/*.json")}
     for name in ("test", "test-uint8", "start"):
         assert len(tables[name]["scores"]) == tables[name]["networks"] == asked["networks"]
     interim = [t for name, t in tables.items() if name.startswith("interim-")]

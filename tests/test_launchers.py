@@ -13,7 +13,7 @@ from launching import RUNS, contents, finished, mtt, other_grey, paper_grey, pap
 from PIL import Image
 
 from experiments.mtt import GROUPS
-from medjax import runs, share
+from medjax import share, store
 
 METRICS = {"accuracy", "balanced_accuracy", "auc"}
 PHASES = {"data", "experts", "distill", "evaluate"}
@@ -365,7 +365,7 @@ def test_locked_folder_is_one_line_and_status_2(tmp_path):
     first = other_grey()
     words = [w for w in first.config["command"][1:] if not w.startswith("--out=")]
     folder = tmp_path / first.folder.parent.name / first.folder.name
-    with runs.locked(folder):
+    with store.locked(folder):
         line = complaint(mtt(*words, f"--out={tmp_path}"))
     assert str(folder) in line
     assert (folder / "lock").read_text() in line

@@ -13,8 +13,8 @@ from medjax.augment import augment
 from medjax.distill import mtt, segments
 from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt import MTTConfig
+from medjax.distill.random import random_images
 from medjax.distill.segments import Segments
-from medjax.distill.selection import select_real
 from medjax.models import ConvNetConfig, Model, conv, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -39,7 +39,7 @@ def flat(tree):
 def test_the_same_however_it_is_worked_out(monkeypatch, images):
     """One student's images dealt out to two devices (an odd one left over too) or on one, steps kept or computed again:
     the same end and the same gradients, float64."""
-    assert devices.lanes() == 2
+    assert devices.device_count() == 2
     model = convnet(ConvNetConfig(width=4, depth=2), classes=3, size=8, channels=3)
     params, _ = model.init(jax.random.key(0))
     with jax.enable_x64(True):
@@ -467,12 +467,12 @@ def test_search(setting, linear, tiny):
 # Selection and refusals
 
 
-def test_select_real(tiny):
+def test_random_images(tiny):
     """Images of the right class, class by class, none twice where there are enough, other keys other images."""
     rows = np.asarray(tiny.images).reshape(45, -1)
     chosen = []
     for seed in (0, 1):
-        images, labels = select_real(jax.random.key(seed), tiny, 5, 3)
+        images, labels = random_images(jax.random.key(seed), tiny, 5, 3)
         assert labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
         where = [np.flatnonzero((rows == i.ravel()).all(1)).item() for i in np.asarray(images)]
         np.testing.assert_array_equal(tiny.labels[jnp.array(where)], labels)
@@ -483,7 +483,7 @@ def test_select_real(tiny):
 
 def test_select_more_than_there_are(tiny):
     """A class with 6 images gives all six, and again from its start."""
-    images, labels = select_real(jax.random.key(0), tiny, 8, 3)
+    images, labels = random_images(jax.random.key(0), tiny, 8, 3)
     rare = np.asarray(images[16:]).reshape(8, -1)
     assert len(np.unique(rare, axis=0)) == 6
     np.testing.assert_array_equal(rare[6:], rare[:2])
@@ -494,7 +494,7 @@ def test_select_uniformly(tiny):
     """Every image of a class is as likely as the others."""
     data = Dataset(jnp.arange(45.0).reshape(45, 1, 1, 1), tiny.labels)
     keys = jax.random.split(jax.random.key(0), 600)
-    images = jax.jit(jax.vmap(lambda k: select_real(k, data, 2, 3)[0]))(keys)
+    images = jax.jit(jax.vmap(lambda k: random_images(k, data, 2, 3)[0]))(keys)
     times = np.bincount(np.asarray(images, int).ravel(), minlength=45)
     for c, size in enumerate((24, 15, 6)):
         found, expected = times[np.asarray(tiny.labels) == c], 1200 / size

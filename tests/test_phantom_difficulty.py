@@ -9,7 +9,7 @@ from medjax import evaluate, metrics, train
 from medjax.augment import augment
 from medjax.data import preprocess
 from medjax.data.phantom import phantom
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Synthetic
 
@@ -40,7 +40,7 @@ def test_all_images_pass_90_percent(space):
 def test_one_random_image_per_class_stays_under_45_percent(space, seed):
     """The final protocol (with fewer epochs) on random real images, at the best of three step sizes on test."""
     data, test, model = space
-    images, labels = select_real(jax.random.key(seed), data, 1, 8)
+    images, labels = random_images(jax.random.key(seed), data, 1, 8)
     config = evaluate.EvalConfig()
     trainer = evaluate.trainer(config, model, 8, augment)
     rates = jnp.array([0.003, 0.01, 0.03])

@@ -30,7 +30,7 @@ def assert_same_bits(a, b):
 def test_gradient_in_pieces(net, tiny, n, dealt):
     """A batch in pieces of 16, with a rest or without, has the gradient of the batch; so has one whose images are dealt
     out to two devices, be they odd in number; 1e-5 of the largest."""
-    assert devices.lanes() == 2
+    assert devices.device_count() == 2
     batch = Dataset(tiny.images[:n], tiny.labels[:n])
     params, _ = jax.jit(net.init)(jax.random.key(0))
 
@@ -176,11 +176,13 @@ def test_learns(net, tiny):
 
 def test_more_networks_than_devices_are_refused():
     """A CPU's program has a device for each; more of them would silently be dropped."""
-    function = devices.populate(lambda x: x + 1)
+    function = devices.map_per_device(lambda x: x + 1)
     np.testing.assert_array_equal(function(jnp.arange(2)), [1, 2])
     with pytest.raises(ValueError, match="in_groups"):
         function(jnp.arange(4))
-    done = devices.in_groups(lambda at_work, x: jnp.where(at_work, function(x), -1), jnp.arange(5))
+    done = devices.map_in_groups(
+        lambda at_work, x: jnp.where(at_work, function(x), -1), jnp.arange(5)
+    )
     np.testing.assert_array_equal(done, [1, 2, 3, 4, 5])
 
 
@@ -191,7 +193,7 @@ def test_dealt_entries(count):
     x = jnp.arange(2.0 * count).reshape(count, 2)
 
     def outer(base, x):
-        return devices.deal(lambda row: (row.sum() * base, row[0]))(x)
+        return devices.map_sharded(lambda row: (row.sum() * base, row[0]))(x)
 
     products, firsts = jax.jit(outer)(base, x)
     np.testing.assert_array_equal(products, np.outer(x.sum(1), base))

@@ -11,7 +11,7 @@ DSA is the same with one differentiable augmentation, drawn per class, applied t
 One iteration, all its classes and loops, is one pure function, so that it compiles to one program.
 
 A departure from the public code: a class with fewer real images than a batch is used whole and then again from its
-start (`selection.select_real`), so that all batches have one shape; the images used twice weigh double in that update.
+start (`random.random_images`), so that all batches have one shape; the images used twice weigh double in that update.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
 from medjax.distill.matching import gradient_distance
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
 
@@ -70,9 +70,9 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
             state, network = carry
             keys = jax.random.split(jax.random.fold_in(loop_key, number), 4)
             network = set_statistics(model, keys[0], network, data, classes)
-            real, _ = select_real(keys[1], data, config.batch_real, classes)
+            real, _ = random_images(keys[1], data, config.batch_real, classes)
             match = functools.partial(match_class, model, augment, network)
-            losses, gradients = devices.deal(match)(
+            losses, gradients = devices.map_sharded(match)(
                 jax.random.split(keys[2], classes),
                 real.reshape(classes, -1, *real.shape[1:]),
                 state.images.reshape(classes, -1, *real.shape[1:]),
@@ -128,7 +128,7 @@ def set_statistics(
     """Batch norm: the statistics of one pass over some real images of every class, used frozen until the next."""
     if model.separable:
         return network
-    images, _ = select_real(key, data, STATISTICS, classes)
+    images, _ = random_images(key, data, STATISTICS, classes)
     _, model_state = model.apply(network.params, network.model_state, images, True)
     return network._replace(model_state=model_state)
 

@@ -21,7 +21,7 @@ from medjax import devices
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.errors import UserError
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
@@ -49,11 +49,11 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:
         network_key, real_key, augment_key = jax.random.split(key, 3)
         params, model_state = model.init(network_key)
-        real, _ = select_real(real_key, data, config.batch_real, classes)
+        real, _ = random_images(real_key, data, config.batch_real, classes)
         by_class = (classes, -1, *real.shape[1:])
         embed = functools.partial(features, params, model_state)
         match = functools.partial(match_class, embed, augment)
-        losses, gradients = devices.deal(match, weights=False)(
+        losses, gradients = devices.map_sharded(match, weights=False)(
             jax.random.split(augment_key, classes),
             real.reshape(by_class),
             state.images.reshape(by_class),

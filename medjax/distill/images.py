@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from medjax import devices
-from medjax.distill.selection import select_real
+from medjax.distill.random import random_images
 from medjax.types import Dataset, Synthetic
 
 #: Step size of the networks that are trained on a finished set: these methods learn none.
@@ -39,10 +39,10 @@ def beginning(
     """A method's ``init``. start: "real" (random real images) or "noise" (standard normal)."""
 
     def init(key: Array, data: Dataset) -> State:
-        images, labels = select_real(key, data, ipc, classes)
+        images, labels = random_images(key, data, ipc, classes)
         if start == "noise":
             images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        return devices.everywhere(State(images, labels, tx.init(images)))
+        return devices.replicated(State(images, labels, tx.init(images)))
 
     return init
 

@@ -25,13 +25,12 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from medjax import cost
+from medjax import cost, devices
 from medjax.config import option
-from medjax.devices import each, everywhere
 from medjax.distill.base import Distiller
 from medjax.distill.matching import parameter_distance
+from medjax.distill.random import random_images
 from medjax.distill.segments import Draws, Segments, read_segments
-from medjax.distill.selection import select_real
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
 from medjax.models.base import Model
@@ -119,7 +118,7 @@ def mtt(
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def init(key: Array, data: Dataset) -> State:
-        images, labels = select_real(key, data, ipc, classes)
+        images, labels = random_images(key, data, ipc, classes)
         if config.init_images == "noise":
             images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
         state = State(
@@ -131,7 +130,7 @@ def mtt(
             jnp.full(RECENT, jnp.nan),
             jnp.int32(0),
         )
-        return everywhere(state)
+        return devices.replicated(state)
 
     def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
         return read_segments(trajectories, draws(config), key, iterations)
@@ -144,7 +143,7 @@ def mtt(
                 segment = Segments(start, target)
                 return match(config, model, augment, key, images, state.labels, step_size, segment)
 
-            losses, displacements = each(one)(keys, item.start, item.target)
+            losses, displacements = devices.map(one)(keys, item.start, item.target)
             return losses.mean(), displacements.mean()
 
         (value, displacement), (g_images, g_step) = jax.value_and_grad(

@@ -54,8 +54,8 @@ def student(
         if augment is not None:
             images = augment(key, images)
         weights = jnp.full(batch, 1 / batch)
-        if devices.lanes() > 1:
-            mine, counts = devices.share(batch)
+        if devices.device_count() > 1:
+            mine, counts = devices.shard(batch)
             images, labels, weights = images[mine], labels[mine], counts / batch
         # Under `spread` the sum over the lanes is part of a gradient to what all lanes share.
         grads = jax.grad(loss)(theta, images, labels, weights)
@@ -67,4 +67,4 @@ def student(
         return ravel_pytree(lax.scan(step, unravel(start), (keys, table))[0])[0]
 
     keys = jax.random.split(key, steps)
-    return devices.spread(walk)(synthetic, start, keys, table)
+    return devices.replicate(walk)(synthetic, start, keys, table)

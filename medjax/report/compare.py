@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medjax import runs
+from medjax import store
 from medjax.errors import UserError
 from medjax.report import charts, html
 from medjax.report.page import percent
@@ -71,7 +71,7 @@ def write_comparison(first: Path, second: Path, out: Path) -> Path:
         body += [*pictures(figures, entry), "</section>"]
     body.append("</div>")
     page = out / "index.html"
-    runs.write_bytes(page, html.page("medjax: two runs", body).encode())
+    store.write_bytes(page, html.page("medjax: two runs", body).encode())
     return page
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medjax import runs
+from medjax import store
 from medjax.errors import UserError
 from medjax.report import html, table1
 from medjax.report.results import REAL, Cell, baseline, cells, collect, titled
@@ -79,7 +79,7 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
     for entry in entries:
         body += run_section(figures, entry)
     page = out / "index.html"
-    runs.write_bytes(page, html.page("medjax report", body).encode())
+    store.write_bytes(page, html.page("medjax report", body).encode())
     table1.write(out, grouped, complaints, sorted({c.ipc for c in grouped if c.ipc}))
     return page, len(entries), complaints
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medjax import runs
+from medjax import store
 from medjax.report import charts, html, table1
 from medjax.report.paper import study_name
 from medjax.report.paper import table1 as study_table
@@ -131,7 +131,7 @@ def class_names(config: dict, k: int) -> list[str]:
 def read_course(entry: Entry) -> list[dict]:
     """The rows of iterations and interim scores in the run's log; what is not such a row is left out."""
     try:
-        rows = runs.read_log(entry.folder / "log.jsonl")
+        rows = store.read_log(entry.folder / "log.jsonl")
     except (OSError, ValueError):
         return []
     if entry.path.name != "result.json":

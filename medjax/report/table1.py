@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from medjax import runs
+from medjax import store
 from medjax.report.header import header
 from medjax.report.paper import NETWORK, Score, study_name, table1
 from medjax.report.results import ORDER, Cell, titled
@@ -139,7 +139,7 @@ def write(out: Path, cells: list[Cell], failures: list[str], ipcs: list[int]) ->
         "tex": latex(found, said, ipcs),
     }
     for kind, text in texts.items():
-        runs.write_bytes(out / f"table1.{kind}", text.encode())
+        store.write_bytes(out / f"table1.{kind}", text.encode())
     return texts["md"]
 
 

@@ -21,7 +21,7 @@ from experiments.expert_stage import _check_maps
 from experiments.final_stage import health, is_finished, phase_seconds, show
 from experiments.flags import IpcConfig, RunConfig, Settings
 from experiments.tabulate import main as tabulate
-from medjax import checkpoints, runs, share
+from medjax import share, store
 from medjax.data import preprocess, sources
 from medjax.data.folder import read_folder
 from medjax.data.phantom import fingerprint
@@ -128,7 +128,7 @@ def log_json() -> Any:
 
 def load_log(path: Path) -> bool:
     """What a run reads of its log; a row that is not as it was written is left out."""
-    found = runs.read_log(path)
+    found = store.read_log(path)
     health(found, 2, 0.01)
     phase_seconds(found, "distill")
     for phase in ("distill", "interim"):
@@ -160,14 +160,14 @@ def groups_csv() -> bytes:
 def checkpoint(folder: Path) -> None:
     """A sound save, as a folder of files."""
     arrays = {"a": np.arange(200, dtype=np.float32).reshape(40, 5), "n": np.int32(7)}
-    checkpoints.save(folder / "00000001", arrays)
+    store.save_tree(folder / "00000001", arrays)
 
 
 def load_checkpoint(path: Path) -> bool:
     """A save is what it was, or is passed over."""
     logging.set_verbosity(logging.ERROR)
     said: list[str] = []
-    found = checkpoints.load_latest(path, LIKE, said.append)
+    found = store.load_latest(path, LIKE, said.append)
     assert (found is None) == (len(said) == 1), said
     if found:
         assert found[1]["n"] == 7 and (found[1]["a"].ravel() == np.arange(200)).all()

@@ -14,7 +14,7 @@ from experiments.display import make_progress
 from experiments.eval_stage import train_and_score
 from experiments.flags import define, resolve
 from experiments.session import load, open_session, random_start
-from medjax import evaluate, runs
+from medjax import evaluate, store
 from medjax.report.table import print_result
 
 SMALL = ("--size=4", "--whiten=normalise", "--width=4", "--depth=1", "--ipc=2", "--networks=3")
@@ -62,8 +62,8 @@ def test_every_subset_has_images_and_a_network_of_its_own(session, tmp_path, mon
             assert not np.array_equal(images[i], images[j])
     np.testing.assert_array_equal(images[0], random_start(session).images)
 
-    result = runs.read_json(tmp_path / "result.json")
-    tables = {p.stem: runs.read_json(p) for p in (tmp_path / "evaluations").glob("*.json")}
+    result = store.read_json(tmp_path / "result.json")
+    tables = {p.stem: store.read_json(p) for p in (tmp_path / "evaluations").glob("*.json")}
     accuracies = [row[0] for row in tables["subsets"]["scores"]]
     mean, std, n = (result["test"]["accuracy"][k] for k in ("mean", "std", "n"))
     assert (mean, n, result["subsets"]) == (pytest.approx(np.mean(accuracies)), 3, 3)

@@ -1,6 +1,10 @@
-"""A run's folder: what was asked (config.json), what happened (log.jsonl), what came out (result.json), and a lock.
+"""A run's folder: JSON files, arrays, a log, a lock, and checkpoints of pytrees (by orbax; nothing else imports it).
 
-Files appear whole or not at all. The log is appended to; everything else is replaced by renaming.
+Files appear whole or not at all. The log is appended to; everything else is replaced by renaming. There is never a
+pickle. A checkpoint is a folder. orbax may load flipped bytes of uncompressed floats without an error, so every
+checkpoint carries a SHA-256 of its arrays, and a load that does not match it raises `Damaged`. For files that were cut
+short orbax's threads print tracebacks, so a checkpoint also lists the sums of its files: a load can refuse it before
+orbax reads it.
 """
 
 import contextlib
@@ -10,18 +14,19 @@ import io
 import json
 import math
 import os
-import platform
-import subprocess
+import shutil
 import time
-from collections.abc import Iterator
-from importlib import metadata
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
+from orbax.checkpoint import v1 as ocp
 
 from medjax.errors import UserError
+from medjax.types import PyTree
 
 #: Numbers that readers of a log count on, by the phase of a row.
 LOGGED = {"distill": ("iteration",), "interim": ("iteration",), "experts": ("seconds",)}
@@ -30,7 +35,11 @@ LOGGED |= {"evaluate": ("seconds",)}
 NUMBERS = ("epoch", "seconds", "loss", "step_size", "displacement", "skipped")
 NUMBERS += ("accuracy", "balanced_accuracy")
 TEXTS = ("name", "split")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+#: In a save's folder: {file: SHA-256}. A save without it (killed just before it was written) is read all the same.
+SUMS = "sums.json"
+
+# orbax and its filesystem layer report every save at INFO and unrelated cloud settings at WARNING.
+logging.set_verbosity(logging.ERROR)
 
 
 def config_hash(values: dict[str, Any]) -> str:
@@ -111,33 +120,6 @@ def _whole(row: Any) -> bool:
     )
 
 
-def environment() -> dict[str, Any]:
-    """Versions, git revision and device that a result was made with."""
-    device = jax.devices()[0]
-    return {
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in PACKAGES},
-        "git": _git_revision(),
-        "device": {
-            "backend": jax.default_backend(),
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-            "cpus": os.cpu_count(),
-            "machine": platform.machine(),
-            "processor": processor(),
-        },
-    }
-
-
-def processor() -> str:
-    """The CPU's name, and its widest vector instructions, which decide its matrix rate."""
-    path = Path("/proc/cpuinfo")
-    text = path.read_text() if path.exists() else ""
-    lines = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
-    vectors = "AVX-512" if "avx512f" in text else "AVX2" if "avx2" in text else ""
-    return f"{lines[0] if lines else platform.processor()} {vectors}".strip()
-
-
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold a folder against a second process. The system drops the lock when its process ends, however it ends.
@@ -160,21 +142,6 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def _git_revision() -> str:
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # Installed below somebody else's repository, that one's revision says nothing of medjax.
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        # What runs wrote there changes no run.
-        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)results")
-        return git("rev-parse", "HEAD") + ("+dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def _strict(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _strict(v) for k, v in value.items()}
@@ -185,3 +152,91 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be read back as it was written."""
+
+
+def digest(tree: PyTree) -> str:
+    """SHA-256 over shapes, types and bytes of all leaves, in tree order."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        array = np.ascontiguousarray(leaf)
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def save_tree(path: Path, tree: PyTree) -> None:
+    """Write a pytree of arrays to the folder ``path``, atomically, replacing what is there."""
+    host = jax.tree.map(np.asarray, jax.device_get(tree))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note: dict[str, Any] = {"sha256": digest(host)}
+    ocp.save(str(path.absolute()), host, overwrite=True, custom_metadata=note)
+    files = [p for p in path.rglob("*") if p.is_file()]
+    write_json(path / SUMS, {str(p.relative_to(path)): _sum(p) for p in files})
+
+
+def load_tree(path: Path, like: PyTree) -> Any:
+    """The pytree at ``path``, NumPy leaves, in the structure of ``like``. Raises Damaged."""
+    shape = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
+    _check_files(path)
+    logger = logging.get_absl_logger()
+    logger.disabled = True  # what is wrong is raised, and said once
+    try:
+        tree = ocp.load(str(path.absolute()), shape)
+        metadata = ocp.metadata(str(path.absolute())).custom_metadata
+        written = metadata.get("sha256") if isinstance(metadata, dict) else None
+    except Exception as error:  # orbax raises many kinds for a folder cut short
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Damaged(f"{path} cannot be read: {reason}") from error
+    finally:
+        logger.disabled = False
+    if digest(tree) != written:
+        raise Damaged(f"{path} does not match its checksum")
+    # orbax gives back whatever shape was saved.
+    if [np.shape(a) for a in jax.tree.leaves(tree)] != [a.shape for a in jax.tree.leaves(shape)]:
+        raise Damaged(f"{path} holds arrays of another shape")
+    return tree
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_files(path: Path) -> None:
+    """Raises Damaged where a file is not as it was written."""
+    sums = read_json(path / SUMS)
+    for name, written in sums.items() if isinstance(sums, dict) else ():
+        file = path / name
+        if not file.is_file() or _sum(file) != written:
+            raise Damaged(
+                f"{path} cannot be read: {name} is {'damaged' if file.is_file() else 'gone'}"
+            )
+
+
+def save_step(folder: Path, step: int, tree: PyTree) -> None:
+    """Save as number ``step`` of a rolling series in ``folder``; the one before stays as a spare, older ones go."""
+    save_tree(folder / f"{step:08d}", tree)
+    for old in sorted(folder.glob("[0-9]" * 8))[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed saves left anywhere in ``folder``. Only for who holds its lock."""
+    for stray in list(folder.rglob("*orbax-checkpoint-tmp*")):
+        shutil.rmtree(stray, ignore_errors=True)
+
+
+def load_latest(folder: Path, like: PyTree, tell: Callable[[str], None]) -> tuple[int, Any] | None:
+    """(step, tree) of the newest readable save of a rolling series, or None. tell: hears, in a line each, of saves
+    that are damaged; they are deleted."""
+    for path in sorted(folder.glob("[0-9]" * 8), reverse=True):
+        try:
+            return int(path.name), load_tree(path, like)
+        except Damaged as error:
+            tell(f"{error}; it is passed over for the save before it")
+            shutil.rmtree(path, ignore_errors=True)
+    return None

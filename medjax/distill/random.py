@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from medjax.types import Dataset
 
 
-def select_real(
+def random_images(
     key: Array, data: Dataset, ipc: int, classes: int
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
     """``ipc`` random real images of each class, class by class; m = classes * ipc.

@@ -12,40 +12,40 @@ import launching
 import numpy as np
 import pytest
 
-from medjax import runs
+from medjax import provenance, store
 from medjax.errors import UserError
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     """Whatever fails before the renaming, the reader sees what was there."""
     path = tmp_path / "deep" / "value.json"
-    runs.write_json(path, {"a": 1})
+    store.write_json(path, {"a": 1})
 
     def fail(*_):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no space"):
-        runs.write_json(path, {"a": 2})
-    assert runs.read_json(path) == {"a": 1}
+        store.write_json(path, {"a": 2})
+    assert store.read_json(path) == {"a": 1}
     monkeypatch.undo()
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
-        runs.write_bytes(path, b"half")
-    assert runs.read_json(path) == {"a": 1}
+        store.write_bytes(path, b"half")
+    assert store.read_json(path) == {"a": 1}
     monkeypatch.undo()
-    runs.write_json(path, {"a": 3})
-    assert runs.read_json(path) == {"a": 3}
+    store.write_json(path, {"a": 3})
+    assert store.read_json(path) == {"a": 3}
     assert [p.name for p in path.parent.iterdir()] == ["value.json"]
 
 
 def test_value_that_is_no_json_leaves_the_old_file(tmp_path):
     """The text is made before the file is touched."""
     path = tmp_path / "value.json"
-    runs.write_json(path, [1])
+    store.write_json(path, [1])
     with pytest.raises(TypeError):
-        runs.write_json(path, {"a": object()})
-    assert runs.read_json(path) == [1]
+        store.write_json(path, {"a": object()})
+    assert store.read_json(path) == [1]
 
 
 def test_json_is_strict(tmp_path):
@@ -60,7 +60,7 @@ def test_json_is_strict(tmp_path):
         "none": None,
         "yes": True,
     }
-    runs.write_json(path, value)
+    store.write_json(path, value)
     plain = {
         "nan": None,
         "list": [1.5, None, [None, 2]],
@@ -71,23 +71,23 @@ def test_json_is_strict(tmp_path):
         "yes": True,
     }
     assert json.loads(path.read_text(), parse_constant=pytest.fail) == plain
-    assert runs.read_json(path) == plain
+    assert store.read_json(path) == plain
 
 
 def test_missing_and_broken_json_read_as_none(tmp_path):
     """A file that is not whole counts as not there."""
     path = tmp_path / "value.json"
-    assert runs.read_json(path) is None
+    assert store.read_json(path) is None
     path.write_text('{"a": 1')
-    assert runs.read_json(path) is None
+    assert store.read_json(path) is None
 
 
 def test_equal_arrays_give_equal_bytes(tmp_path):
     """Two writes at different times are the same file, and load without pickles."""
     arrays = {"a": np.arange(6.0).reshape(2, 3), "name": np.array(["x", "yz"])}
-    runs.write_arrays(tmp_path / "a.npz", **arrays)
+    store.write_arrays(tmp_path / "a.npz", **arrays)
     time.sleep(2.1)  # a zip archive counts time in steps of two seconds
-    runs.write_arrays(tmp_path / "b.npz", **arrays)
+    store.write_arrays(tmp_path / "b.npz", **arrays)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as z:
         assert sorted(z.files) == ["a", "name"]
@@ -97,14 +97,14 @@ def test_equal_arrays_give_equal_bytes(tmp_path):
 def test_log_goes_on_after_a_line_cut_short(tmp_path):
     """The cut line is lost, the rows before and after it are not."""
     path = tmp_path / "log" / "log.jsonl"
-    assert runs.read_log(path) == []
-    runs.append_log(path, phase="a", loss=float("nan"))
-    runs.append_log(path, phase="b")
+    assert store.read_log(path) == []
+    store.append_log(path, phase="a", loss=float("nan"))
+    store.append_log(path, phase="b")
     path.write_bytes(path.read_bytes()[:-5])
-    assert [row["phase"] for row in runs.read_log(path)] == ["a"]
-    runs.append_log(path, phase="c")
-    runs.append_log(path, phase="d")
-    rows = runs.read_log(path)
+    assert [row["phase"] for row in store.read_log(path)] == ["a"]
+    store.append_log(path, phase="c")
+    store.append_log(path, phase="d")
+    rows = store.read_log(path)
     assert [row["phase"] for row in rows] == ["a", "c", "d"]
     assert rows[0]["loss"] is None
     assert all(abs(row["time"] - time.time()) < 60 for row in rows)
@@ -112,17 +112,17 @@ def test_log_goes_on_after_a_line_cut_short(tmp_path):
 
 def test_config_hash_names_values_not_their_order():
     """Eight digits that change with any value and with nothing else."""
-    one = runs.config_hash({"a": 1, "b": 0.1})
+    one = store.config_hash({"a": 1, "b": 0.1})
     assert len(one) == 8
-    assert one == runs.config_hash({"b": 0.1, "a": 1})
-    assert one != runs.config_hash({"a": 1, "b": 0.2})
-    assert one != runs.config_hash({"a": 1, "c": 0.1})
+    assert one == store.config_hash({"b": 0.1, "a": 1})
+    assert one != store.config_hash({"a": 1, "b": 0.2})
+    assert one != store.config_hash({"a": 1, "c": 0.1})
 
 
 def test_environment_names_versions_revision_and_device():
     """Everything config.json promises, as JSON."""
-    found = runs.environment()
-    assert {"python", *runs.PACKAGES} == set(found["versions"])
+    found = provenance.environment()
+    assert {"python", *provenance.PACKAGES} == set(found["versions"])
     assert found["versions"]["numpy"] == np.__version__
     assert found["git"] == "unknown" or len(found["git"].removesuffix("+dirty")) == 40
     assert found["device"]["cpus"] == os.cpu_count()
@@ -134,19 +134,19 @@ def test_revision_of_another_project_is_not_ours(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     commit = ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"]
     subprocess.run(["git", "-C", tmp_path, *commit], check=True)
-    (tmp_path / "runs.py").touch()
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
-    assert runs.environment()["git"] == "unknown"
+    (tmp_path / "provenance.py").touch()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    assert provenance.environment()["git"] == "unknown"
 
 
 def test_lock_keeps_others_out_while_it_is_held(tmp_path):
     """A second taker is told who holds the folder; afterwards it is free."""
-    with runs.locked(tmp_path):
-        with pytest.raises(UserError, match=str(os.getpid())) as caught, runs.locked(tmp_path):
+    with store.locked(tmp_path):
+        with pytest.raises(UserError, match=str(os.getpid())) as caught, store.locked(tmp_path):
             pass
         assert str(tmp_path) in str(caught.value)
         assert "\n" not in str(caught.value)
-    with runs.locked(tmp_path):
+    with store.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
@@ -154,31 +154,31 @@ def test_lock_of_a_killed_process_is_free(tmp_path):
     """While another process lives its lock holds; killed, it leaves a file that blocks nobody."""
     code = (
         "import sys, time, pathlib; from medjax import runs\n"
-        "with runs.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "with store.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=launching.environment()
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"pid {other.pid}"), runs.locked(tmp_path):
+        with pytest.raises(UserError, match=f"pid {other.pid}"), store.locked(tmp_path):
             pass
         other.send_signal(signal.SIGKILL)
         other.wait()
     assert (tmp_path / "lock").read_text() == str(other.pid)
-    with runs.locked(tmp_path):
+    with store.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
 def test_a_full_disk_is_told_by_the_files_name_and_left_as_it_was(tmp_path, monkeypatch):
     """What the system says of a write has no name in it; half a file would fill the disk for good."""
     path = tmp_path / "a.json"
-    runs.write_json(path, 1)
+    store.write_json(path, 1)
 
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: .*a\.json"):
-        runs.write_json(path, [2] * 1000)
-    assert runs.read_json(path) == 1 and list(tmp_path.iterdir()) == [path]
+        store.write_json(path, [2] * 1000)
+    assert store.read_json(path) == 1 and list(tmp_path.iterdir()) == [path]
