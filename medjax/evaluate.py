@@ -26,6 +26,9 @@ TEST_CHUNK = 64
 SCHEDULE = 1024
 
 
+#: Step sizes among which val chooses, for images that bring none of their own.
+GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
+
 #: The fields of `EvalConfig` that say how a network is trained.
 TRAINING = ("eval_epochs", "eval_batch", "eval_augment", "decay_parity")
 
@@ -49,6 +52,11 @@ class InterimConfig:
 
     interim_networks: int = option(2, "networks of an interim evaluation", low=1)
     interim_epochs: int = option(300, "epochs of each", low=1)
+
+
+def search_epochs(config: InterimConfig) -> int:
+    """Epochs, over all networks, of a search for a step size on val (`GRID`)."""
+    return len(GRID) * config.interim_networks * config.interim_epochs
 
 
 @dataclasses.dataclass(frozen=True)

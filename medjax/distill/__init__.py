@@ -1,9 +1,5 @@
-"""The distillation methods, by name. Each lives in the module of its name, beside its configuration."""
+"""The distillation algorithms, one file each, beside its dataclass of options; the registry is `medjax.recipes`."""
 
-from medjax.distill import dc, dm, mtt
 from medjax.distill.base import Chunk, Distiller, run
 
-#: name -> factory(config, *, model, augment, ipc, classes) -> Distiller; mtt also takes trajectories.
-METHODS = {"dc": dc.dc, "dm": dm.dm, "mtt": mtt.mtt}
-
-__all__ = ["METHODS", "Chunk", "Distiller", "run"]
+__all__ = ["Chunk", "Distiller", "run"]

@@ -44,7 +44,6 @@ STATISTICS = 16
 class DCConfig:
     """Gradient matching."""
 
-    method: str = option("dc", "dsa: augment real and synthetic alike", choices=("dc", "dsa"))
     iterations: int = option(1000, "random networks", low=1)
     lr_img: float = option(0.1, "step size of the synthetic images", low=0)
     img_momentum: float = option(0.5, "their momentum", low=0)
@@ -57,10 +56,9 @@ class DCConfig:
 
 
 def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
-    """DC or DSA as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, used by DSA alone."""
+    """DC as a `Distiller`; DSA where ``augment``, (key, images, siamese=...) -> images, is given."""
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
     outer, inner = loops(config, ipc)
-    augment = augment if config.method == "dsa" else None
     trainer = train.Trainer(model, train.sgd(), augment, config.batch_train, classes, dealt=True)
 
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:

@@ -1,0 +1,31 @@
+"""Score a saved distilled set: fresh networks trained on it, scored on a data set's test split."""
+
+from pathlib import Path
+
+from medjax.cli import flags
+from medjax.cli.console import Console
+from medjax.cli.flags import OutConfig
+from medjax.cli.launch import Command
+from medjax.pipeline import presets
+from medjax.pipeline.evaluate_saved import SetConfig, evaluate_saved, evaluation_groups
+from medjax.recipes.mtt import RECIPE
+from medjax.report.table import print_result
+
+
+def command() -> Command:
+    """The command."""
+    groups = (*evaluation_groups(), OutConfig)
+
+    def main(words: list[str]) -> None:
+        settings = flags.read(*groups, presets=presets.read(RECIPE))
+        place = settings.config(OutConfig)
+        settings = settings._replace(
+            groups={g: v for g, v in settings.groups.items() if g is not OutConfig}
+        )
+        with Console() as console:
+            result = evaluate_saved(settings, place.out, progress=console, fresh=place.fresh)
+            paths = {"result": str((result.folder or Path()) / "result.json")}
+            paths |= {"set": settings.config(SetConfig).synthetic}
+            print_result(result, paths, console.terminal)
+
+    return Command("Score a saved distilled set.", groups, main)

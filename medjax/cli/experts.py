@@ -1,0 +1,45 @@
+"""Train expert trajectories alone; `experiments.mtt` with the same values finds them."""
+
+from pathlib import Path
+
+from medjax.cli import flags
+from medjax.cli.console import Console
+from medjax.cli.flags import OutConfig
+from medjax.cli.launch import Command
+from medjax.pipeline import folders, presets
+from medjax.pipeline.experts import experts_folder, experts_seconds, train_experts
+from medjax.pipeline.forecast import forecast
+from medjax.pipeline.session import check_data, load_data, open_session
+from medjax.pipeline.settings import groups_of
+from medjax.recipes.mtt import RECIPE, expert_epochs
+
+#: All of MTT's flags are taken, so that the same command line names the same experts.
+GROUPS = (*groups_of(RECIPE), OutConfig)
+
+
+def main(words: list[str]) -> None:
+    """Train what is missing; print the folder."""
+    settings = flags.read(*GROUPS, presets=presets.read(RECIPE))
+    place = settings.config(OutConfig)
+    with Console() as console:
+        raw = load_data(settings, console)
+        check_data(settings, raw, console)
+        home = folders.home(Path(place.out), raw)
+        session = open_session(settings, raw, home / "experts", console)
+        if place.fresh:
+            folders.clear(experts_folder(session))
+        setup = session.setup()
+        costs = RECIPE.costs(setup)
+        costs = costs._replace(work={"experts": costs.work["experts"]}, iterations=None)
+        forecast(settings, setup, {}, costs, console)
+        trajectories = train_experts(session, expert_epochs(setup))
+        console.say(
+            f"{trajectories.experts} experts, epochs 0 to {trajectories.epochs}, trained in "
+            f"{experts_seconds(session):.0f} s:\n{experts_folder(session)}"
+        )
+
+
+def command() -> Command:
+    """The command."""
+    shown = ("experts", "expert_epochs", "expert_lr", "expert_batch", "expert_sampling")
+    return Command("Train expert trajectories for MTT.", GROUPS, main, shown)

@@ -1,0 +1,68 @@
+"""Is this set worth distilling? Trains on random real images alone, and forecasts what distillation would gain.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from medjax.cli import flags
+from medjax.cli.launch import Command
+from medjax.cli.sweep.jobs import Job, state
+from medjax.cli.sweep.sweep import check_data, sweep
+from medjax.config import option
+from medjax.errors import UserError
+from medjax.pipeline.settings import RunConfig
+from medjax.report import html, indicator
+from medjax.report.results import cells, collect, read
+
+
+@dataclasses.dataclass(frozen=True)
+class IndicatorConfig:
+    """Which set, and where finished runs lie that the forecast may learn from."""
+
+    dataset: str = option(RunConfig.dataset, "a name or the path of an .npz")
+    preset: str = option(
+        "indicator", "values of the random subsets: indicator, quick, cpu or paper"
+    )
+    out: str = option(
+        RunConfig.out, "folder that runs go to, and where known results are looked for"
+    )
+
+
+def main(words: list[str]) -> None:
+    """Train on random images, print the forecast, draw the figure."""
+    config = flags.read(IndicatorConfig).config(IndicatorConfig)
+    out = Path(config.out)
+    wanted = [
+        Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS
+    ]
+    check_data(out, wanted)
+    # A class with fewer images than are asked of it is used again from its start.
+    sweep(out, wanted, (0, 1), lambda job: [*job.command(out), "--allow_repeat"])
+    measured = {}
+    for job in wanted:
+        known = state(out, job) or {}
+        if known.get("status") != "done":
+            raise UserError(f"{job.name}: {known.get('reason')} (what it said: {out}/jobs/)")
+        entry = read(out / known["result"])
+        if isinstance(entry, str):
+            raise UserError(f"{known['result']}: {entry}")
+        measured[job.ipc] = entry.result
+    name, fingerprint = (measured[50][key] for key in ("dataset", "fingerprint"))
+    random = {ipc: r["test"]["accuracy"]["mean"] for ipc, r in measured.items()}
+    if not all(value is not None for value in random.values()):
+        raise UserError(f"networks on random images of {name} did not end in numbers: no forecast")
+    finished = cells(collect(out)[0])
+    known_sets = indicator.study_sets() + indicator.own_sets(finished, fingerprint)
+    made = [indicator.forecast(random, known_sets, ipc) for ipc in indicator.IPCS]
+    stem = out / html.slug("indicator", name, fingerprint[:8])
+    indicator.figure(stem, name, random, made, known_sets)
+    for sentence in indicator.sentences(name, made[-1], known_sets, random):
+        print(sentence)
+    print(indicator.rule(finished, fingerprint, random))
+    print(f"figure  {stem}.png, .svg")
+
+
+
+def command() -> Command:
+    """The command."""
+    return Command("Is this set worth distilling?", (IndicatorConfig,), main)

@@ -1,0 +1,113 @@
+"""How a command is started: flags are parsed, mistakes become one line and exit status 2, signals stop it cleanly."""
+
+import importlib
+import re
+import signal
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from absl import flags
+
+from medjax import devices
+from medjax.cli.compilation_cache import keep_programs
+from medjax.cli.flags import FLAGS, ILLEGAL, SHOWN, WANTED, define, help_text
+from medjax.cli.signals import leave, listening, stopped
+from medjax.errors import UserError
+from medjax.recipes import RECIPES
+
+#: The commands that are no methods: modules of medjax.cli with a function `command`.
+TOOLS = ("experts", "evaluate", "prepare", "table1", "report", "tabulate", "indicator")
+#: What XLA, orbax and NumPy say of a full disk or memory, where they raise no OSError or MemoryError.
+EXHAUSTED = re.compile("RESOURCE_EXHAUSTED|No space left on device|Out of memory", re.IGNORECASE)
+
+
+class Command(NamedTuple):
+    """A command. summary: one line; groups: dataclasses of its options; main: does the work after flags are parsed;
+    shown: flags for `--help` beside `SHOWN`, None for all; words: its arguments that are no flags, or ""."""
+
+    summary: str
+    groups: tuple[type, ...]
+    main: Callable[[list[str]], int | None]
+    shown: tuple[str, ...] | None = None
+    words: str = ""
+
+
+def find(name: str) -> Command:
+    """A command by its name. Raises UserError for an unknown one."""
+    if name in RECIPES:
+        return importlib.import_module("medjax.cli.methods").command(RECIPES[name])
+    if name in TOOLS:
+        return importlib.import_module(f"medjax.cli.{name}").command()
+    known = ", ".join((*RECIPES, *TOOLS))
+    raise UserError(f"{name!r} is no command of medjax: choose one of {known}")
+
+
+def main() -> None:
+    """The console command: medjax COMMAND --flags."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "--helpfull"):
+        print("medjax COMMAND --flags; medjax COMMAND --help shows its flags.")
+        for name in (*RECIPES, *TOOLS):
+            print(f"  {name:<12}{find(name).summary}")
+        return
+    name = sys.argv.pop(1)
+    launch(name)
+
+
+def launch(name: str) -> None:
+    """Parse the command line and run a command. A user's mistake is one line and exit status 2. Compiled programs are
+    kept in the user's cache folder, so that a second start skips compilation."""
+    try:
+        command = find(name)
+        define(*command.groups)
+        words = _parse(command)
+        if words is None:
+            return
+        devices.use_cores()
+        keep_programs()
+        with listening():
+            status = command.main(words)
+    except (Exception, KeyboardInterrupt) as error:
+        if number := stopped(error):
+            what = " (SIGTERM)" if number == signal.SIGTERM else ""
+            print(f"\nstopped{what}; the same command goes on from here", file=sys.stderr)
+            leave(number)
+        if (line := mistake(error)) is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+    if status:
+        sys.exit(status)
+
+
+def _parse(command: Command) -> list[str] | None:
+    """The words of the command line that are no flags; None where help was asked for, and given."""
+    asked = {"-h", "--help", "--helpshort", "--helpfull"} & set(sys.argv)
+    try:
+        words = FLAGS([w for w in sys.argv if w not in asked])[1:]
+    except UnicodeDecodeError as error:
+        raise UserError("a --flagfile holds what is no text") from error
+    if asked:
+        everything = command.shown is None or "--helpfull" in asked
+        shown = None if everything else SHOWN | set(command.shown or ())
+        print(help_text(command.summary, command.groups, shown))
+        if command.words:
+            print(f"  {command.words}")
+        return None
+    if words and not command.words:
+        raise UserError(f"{words[0]!r} is not a flag: flags look like --ipc=10 (see --help)")
+    return words
+
+
+def mistake(error: BaseException) -> str | None:
+    """What is wrong and what to do, in one line; None for a fault of medjax."""
+    if isinstance(error, flags.IllegalFlagValueError) and (found := ILLEGAL.match(str(error))):
+        return f"{' '.join(found[1].split())} is not {WANTED[found[2]]}"
+    if isinstance(error, (UserError, flags.Error)):
+        return " ".join(str(error).split())
+    if isinstance(error, (OSError, MemoryError)):  # a folder that cannot be written, a full disk
+        return f"{error}: put that right, and the same command goes on"
+    if EXHAUSTED.search(str(error)):
+        what = f"{' '.join(str(error).split())[:200]}: memory or disk is full"
+        return f"{what}; free some, and the same command goes on"
+    return None

@@ -1,0 +1,48 @@
+"""The command of a method: run it, print its table."""
+
+from pathlib import Path
+
+from medjax.cli import flags
+from medjax.cli.console import Console
+from medjax.cli.flags import OutConfig
+from medjax.cli.launch import Command
+from medjax.pipeline import presets
+from medjax.pipeline.run import run
+from medjax.pipeline.settings import groups_of
+from medjax.recipes import Recipe
+from medjax.report.table import print_result
+from medjax.result import Result
+
+#: What a run leaves for its user: what it is -> its file.
+FILES = {
+    "result": "result.json",
+    "distilled set": "synthetic.npz",
+    "pictures": "gallery.png",
+    "over training": "strip.png",
+    "curves": "curves.png",
+    "log": "log.jsonl",
+}
+
+
+def command(recipe: Recipe) -> Command:
+    """The command of one method."""
+    groups = (*groups_of(recipe), OutConfig)
+
+    def main(words: list[str]) -> None:
+        settings = flags.read(*groups, presets=presets.read(recipe))
+        place = settings.config(OutConfig)
+        settings = settings._replace(
+            groups={g: v for g, v in settings.groups.items() if g is not OutConfig}
+        )
+        with Console() as console:
+            result = run(recipe, settings, place.out, progress=console, fresh=place.fresh)
+            show(result, console)
+
+    return Command(recipe.summary, groups, main, recipe.shown)
+
+
+def show(result: Result, console: Console) -> None:
+    """Print a finished run's table and where its files lie."""
+    folder = result.folder or Path()
+    paths = {k: str(folder / v) for k, v in FILES.items() if (folder / v).exists()}
+    print_result(result, paths, console.terminal)

@@ -1,0 +1,22 @@
+"""A folder of images -> an .npz that every command takes."""
+
+from pathlib import Path
+
+from medjax.cli import flags
+from medjax.cli.console import Console
+from medjax.cli.launch import Command
+from medjax.pipeline.prepare import PrepareConfig, prepare
+
+
+def main(words: list[str]) -> None:
+    """Write the .npz, its report and its contact sheet; print their paths."""
+    config = flags.read(PrepareConfig).config(PrepareConfig)
+    with Console() as console:
+        prepare(config, console)
+        out = Path(config.out).expanduser()
+        console.say(f"\n{out}\n{out.with_suffix('.report.md')}\n{out.with_suffix('.contact.png')}")
+
+
+def command() -> Command:
+    """The command."""
+    return Command("Make an .npz of a folder of images.", (PrepareConfig,), main)

@@ -1,0 +1,1 @@
+"""Many runs: the jobs of a table, worked through by one process or by several that share a folder."""

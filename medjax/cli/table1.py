@@ -1,0 +1,131 @@
+"""The study's Table 1: a resumable sweep over data sets, images per class, methods and seeds, and its table.
+
+python -m experiments.table1 --datasets=bloodmnist,dermamnist --ipcs=1,10,50 --preset=cpu --seeds=3
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from medjax import recipes, store
+from medjax.cli import flags
+from medjax.cli.launch import Command
+from medjax.cli.sweep.dry_run import dry_run
+from medjax.cli.sweep.jobs import Job, state
+from medjax.cli.sweep.sweep import check_data, sweep
+from medjax.config import option
+from medjax.data.catalog import STUDY
+from medjax.errors import UserError
+from medjax.pipeline import presets
+from medjax.pipeline.settings import RunConfig
+from medjax.recipes import RECIPES
+from medjax.report import table1
+from medjax.report.results import Entry, cells, read
+
+
+@dataclasses.dataclass(frozen=True)
+class Table1Config:
+    """The jobs of the table, and this process's share of them."""
+
+    datasets: str = option("study", "names or paths of .npz files; study: its eight sets")
+    ipcs: str = option("1,10,50", "images per class")
+    methods: str = option(",".join(RECIPES), "of " + ",".join(RECIPES))
+    models: str = option("convnet,resnet18", "networks; distilled sets are made with the first")
+    integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
+    preset: str = option(RunConfig.preset, "table of values: paper, cpu or quick")
+    seeds: int = option(1, "distillation seeds of each job", low=1)
+    shard: str = option("0/1", "this process is number i of n that share the work, i from 0")
+    out: str = option("runs", "folder that runs and table go to; shards share it")
+    dry_run: bool = option(False, "only print the jobs with a forecast of time and memory")
+
+
+def main(words: list[str]) -> int:
+    """Work through the jobs, write the table; status 1 where jobs failed."""
+    config = flags.read(Table1Config).config(Table1Config)
+    wanted, shard, out = make_jobs(config), parse_shard(config.shard), Path(config.out)
+    check_data(out, wanted)
+    if config.dry_run:
+        print(dry_run(out, wanted))
+        return 0
+    sweep(out, wanted, shard, lambda job: job.command(out))
+    if missing := write_table(out, wanted):
+        print(f"{missing} failed: why is above; the same command tries them again", file=sys.stderr)
+        return 1
+    return 0
+
+
+def make_jobs(config: Table1Config) -> list[Job]:
+    """Every job, cheap ones first within a data set. Raises UserError for words that make none."""
+    datasets, methods, models = (
+        [word.strip() for word in value.split(",")]
+        for value in (config.datasets, config.methods, config.models)
+    )
+    if "" in datasets:
+        raise UserError(f"--datasets={config.datasets} has an empty name among its commas")
+    for name, values, known in (
+        ("methods", methods, RECIPES),
+        ("models", models, ("convnet", "resnet18")),
+    ):
+        for value in values:
+            if value not in known:
+                raise UserError(
+                    f"--{name}: {value!r} is not known: choose among {', '.join(known)}"
+                )
+    try:
+        ipcs = [int(i) for i in config.ipcs.split(",")]
+        assert min(ipcs) > 0
+    except (ValueError, AssertionError) as error:
+        raise UserError(
+            f"--ipcs={config.ipcs}: give numbers of at least 1, like 1,10,50"
+        ) from error
+    for method in methods:
+        presets.chosen(presets.read(recipes.find(method)), config.preset, "*", None)
+    if config.integrate and "integrated" not in datasets:
+        raise UserError(
+            f"--integrate={config.integrate} is for --datasets=integrated: name that too, or leave it out"
+        )
+    made = []
+    for dataset in STUDY if datasets == ["study"] else datasets:
+        parts = config.integrate if dataset == "integrated" else ""
+        for method in methods:
+            sized, alone = recipes.find(method).sized, recipes.real(method)
+            for ipc in ipcs if sized else [None]:
+                other = "" if alone else ",".join(models[1:])
+                # All images: networks differ in their seed already.
+                for seed in range(config.seeds if sized else 1):
+                    for model in models if alone else models[:1]:
+                        about = (dataset, ipc, method, model, seed, config.preset)
+                        made.append(Job(*about, other, parts))
+    return list(dict.fromkeys(made))
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """'1/4' -> (1, 4). Raises UserError for anything else."""
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise UserError(f"--shard={text}: give i/n, i from 0 to n-1, like 0/4")
+    return int(index), int(count)
+
+
+def write_table(out: Path, wanted: list[Job]) -> int:
+    """OUT/table1.md, .csv and .tex from the jobs that are done; what is missing is said in the header. How many."""
+    entries: list[Entry] = []
+    failures = []
+    for job in wanted:
+        known = state(out, job) or {"status": "open", "reason": "not done yet"}
+        found = read(out / known["result"]) if known["status"] == "done" else known["reason"]
+        if isinstance(found, str):
+            failures.append(f"{job.name}: {found}")
+        else:
+            entries.append(found)
+    with store.locked(out / "jobs", wait=True):  # shards end together
+        text = table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc}))
+    print(text)
+    print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
+    return len(failures)
+
+
+
+def command() -> Command:
+    """The command."""
+    return Command("Table 1 of the study: a resumable sweep and its table.", (Table1Config,), main)

@@ -1,0 +1,1 @@
+"""What a command does, callable without flags or console: `run`, `evaluate_saved`, `prepare`."""

@@ -1,0 +1,78 @@
+"""Cross-architecture scores: how well networks train on a set that they were not distilled with (``eval_models``)."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medjax.models import MODELS
+from medjax.pipeline.health import guessing
+from medjax.pipeline.score import choose_step_size, final_scores
+from medjax.pipeline.session import Session
+from medjax.types import Dataset, Synthetic
+
+
+class Network(NamedTuple):
+    """A network by its name and the values of its options: two are the same only where both are equal."""
+
+    name: str
+    config: Any
+
+
+def network_of(session: Session, name: str) -> Network:
+    """A network as this run has it."""
+    return Network(name, session.settings.config(MODELS[name].config))
+
+
+def score_networks(
+    session: Session,
+    sets: Mapping[str, Synthetic],
+    test: Dataset,
+    made_with: Network,
+    known: Mapping[str, dict],
+) -> tuple[dict[str, dict], list[str]]:
+    """``eval_models`` of a result, every network of --eval_models trained on every set and scored on the test split,
+    with warnings for networks that only guess.
+
+    sets: row of the result -> images; "test" is among them. made_with: the network they were distilled with. known:
+    rows that are there already, by network. Each network has the step size of `step_size_for`; random real images
+    ("start") have one of their own.
+    """
+    table = {}
+    for name, model in session.others.items():
+        if name in known:
+            table[name] = known[name]
+            continue
+        own = session._replace(model=model)
+        rate, origin = step_size_for(own, name, sets["test"], made_with)
+        table[name] = {"step_size": rate, "step_size_from": origin}
+        for row, images in sets.items():
+            at = rate
+            if row == "start":
+                at = choose_step_size(own, f"{name}-start-on-val", images)
+                table[name]["start_step_size"] = at
+            file = f"{name}-{row.replace('_', '-')}"
+            table[name][row] = final_scores(own, file, images, test, at)
+    scores = {name: rows["test"]["balanced_accuracy"]["mean"] for name, rows in table.items()}
+    separable = {name: model.separable for name, model in session.others.items()}
+    return table, guessing(scores, 1 / session.classes, separable)
+
+
+def step_size_for(
+    session: Session,
+    name: str,
+    synthetic: Synthetic,
+    made_with: Network,
+    collapsed: bool = False,
+) -> tuple[float, str]:
+    """The step size at which network ``name`` (the session's) trains on a set, and where it comes from.
+
+    A set's own step size belongs to the network that the set was distilled with ("set"). Any other network gets one
+    that is chosen on val ("val"), and so does a set whose own is no step size or has ``collapsed`` in its run, because
+    networks would stay untrained.
+    """
+    own = float(synthetic.step_size)
+    same = network_of(session, name) == made_with
+    if same and np.isfinite(own) and own > 0 and not collapsed:
+        return own, "set"
+    return choose_step_size(session, f"{name}-chosen-on-val", synthetic), "val"

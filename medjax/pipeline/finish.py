@@ -1,0 +1,123 @@
+"""The end of a distillation: the test split is read, once, and everything that is shared or looked at is written."""
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from medjax import evaluate, share, store
+from medjax.data.npz import read_arrays
+from medjax.errors import UserError
+from medjax.pipeline.cross_architecture import network_of, score_networks
+from medjax.pipeline.distil import selected
+from medjax.pipeline.health import health, no_gain, phase_seconds
+from medjax.pipeline.score import choose_step_size, confused, final_scores
+from medjax.pipeline.session import Session
+from medjax.report.figures import curves
+from medjax.report.gallery import gallery, strip
+from medjax.result import Result
+from medjax.types import Synthetic
+
+
+def finish(session: Session, method: str, start: Synthetic, spent: dict[str, float]) -> Result:
+    """Choose the iteration, evaluate on the test split, write synthetic.npz, the pictures and result.json.
+
+    start: the images the distillation began with. spent: {phase: seconds} of what came before the distillation.
+    """
+    folder, raw = session.folder, session.raw
+    select = session.settings.config(evaluate.SelectConfig).select
+    iteration, synthetic = selected(folder, select)
+    rate = float(synthetic.step_size)
+    warnings, collapsed = health(store.read_log(session.log), iteration, rate)
+    written = write_set(session, method, synthetic, collapsed)
+    start_rate = choose_step_size(session, "start-on-val", start)
+    chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
+    test = session.test()
+    sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
+    own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
+    for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
+        own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)
+    found = own | {"select": select, "selected_iteration": iteration}
+    if chosen_rate is not None:
+        found["chosen_step_size"] = chosen_rate
+        scores = final_scores(session, "test-chosen-step", synthetic, test, chosen_rate)
+        found["test_chosen_step"] = scores
+    found["confusion"] = confused(folder, "test")
+    if session.others:
+        name = session.settings.run.model
+        mine = {name: {"step_size_from": "set"} | own}
+        made_with = network_of(session, name)
+        table, guesses = score_networks(session, sets, test, made_with, mine)
+        found["eval_models"], warnings = table, warnings + guesses
+    gained = (own[row]["balanced_accuracy"]["mean"] for row in ("test", "start"))
+    found["warnings"] = [*warnings, *no_gain(*gained)]
+    rows = store.read_log(session.log)
+    found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
+    draw(session, written, rows, f"{method}, {raw.name}, ipc {session.settings.ipc}")
+    return write_result(session, method, found)
+
+
+def write_set(session: Session, method: str, synthetic: Synthetic, collapsed: bool) -> share.SharedSet:
+    """synthetic.npz, read back as its users will."""
+    path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
+    training = session.settings.config(evaluate.EvalConfig)
+    share.save(
+        path,
+        synthetic,
+        session.pre,
+        raw.class_names,
+        network=network_of(session, run.model),
+        dataset=raw.name,
+        fingerprint=raw.fingerprint,
+        method=method,
+        collapsed=str(collapsed),
+        **{name: str(getattr(training, name)) for name in evaluate.TRAINING},
+    )
+    return share.load(path)
+
+
+def write_result(
+    session: Session, method: str, found: dict[str, Any], ipc: int | None = None
+) -> Result:
+    """result.json: what was evaluated and how, and what was ``found``. ipc: of the set, if not the settings'."""
+    run, labels = session.settings.run, session.raw.test.labels
+    config = session.settings.config(evaluate.EvalConfig)
+    about = {
+        "method": method,
+        "model": run.model,
+        "dataset": session.raw.name,
+        "fingerprint": session.raw.fingerprint,
+        "ipc": ipc or session.settings.ipc or None,
+        "seed": run.seed,
+        "preset": run.preset,
+        "majority_share": float(np.bincount(labels).max() / len(labels)),
+        "chance": 1 / session.classes,
+        "evaluation": {
+            "networks": config.networks,
+            "epochs": config.eval_epochs,
+            "batch": config.eval_batch,
+            "augment": config.eval_augment,
+            "decay_parity": config.decay_parity,
+        },
+        "warnings": [],
+    }
+    path = session.folder / "result.json"
+    store.write_json(path, about | found)
+    return Result.read(path)
+
+
+def draw(session: Session, made: share.SharedSet, rows: list[dict], title: str) -> None:
+    """gallery.png, strip.png and curves.png."""
+    raw, k, folder = session.raw, session.classes, session.folder
+    shown = min(5, *(int((raw.train.labels == c).sum()) for c in range(k)))
+    real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
+    labels = np.asarray(made.synthetic.labels)
+    mine = np.stack([made.images_uint8[labels == c] for c in range(k)])
+    gallery(folder / "gallery.png", real, mine, raw.class_names, title)
+    snapshots = []
+    for path in sorted((folder / "snapshots").glob("*.npz")):
+        with contextlib.suppress(UserError, KeyError):  # one picture of many is no loss
+            snapshots.append((int(path.stem), read_arrays(path)["images"]))
+    if snapshots:
+        strip(folder / "strip.png", snapshots, raw.class_names)
+    curves(folder / "curves.png", rows)

@@ -1,0 +1,114 @@
+"""What a run will take, said before it starts: hours and gigabytes, from counted work and a measured rate."""
+
+import math
+from typing import NamedTuple
+
+import jax
+
+from medjax import cost, memory
+from medjax.errors import UserError
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig, search_epochs
+from medjax.models import Model
+from medjax.pipeline.progress import Progress
+from medjax.pipeline.settings import Settings
+from medjax.recipes import Costs, Setup
+
+#: On a CPU a forecast of more seconds than this comes with a hint.
+LONG = 3600.0
+#: By preset; "" is for all others.
+HINTS = {
+    "": "on a CPU use --preset=cpu: it is made for two cores and takes minutes to hours at one image per class",
+    "cpu": "more images per class take a GPU, or patience: a run can be stopped, and the same command goes on",
+}
+
+
+class Forecast(NamedTuple):
+    """Of a whole run from nothing. seconds: by phase; memory: bytes at the peak."""
+
+    seconds: dict[str, float]
+    memory: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())
+
+
+def estimate(
+    settings: Settings, setup: Setup, others: dict[str, Model], costs: Costs, rate: float
+) -> Forecast:
+    """The forecast at ``rate`` floating-point operations a second."""
+    work = dict(costs.work)
+    if costs.iterations is not None:
+        distillation = work.get("distillation", 0.0) + costs.iterations * costs.iteration
+        evaluation = evaluation_flops(settings, setup, others, costs.iterations)
+        work |= {"distillation": distillation, "evaluation": evaluation}
+    step = max(costs.made * cost.META_ALIVE, costs.real * cost.GRADIENT_ALIVE)
+    # float32 images on every device, and once more while they are made.
+    copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
+    data = 4 * copies * math.prod(setup.shape)
+    step *= cost.bytes_read(setup.model, setup.shape[1:])
+    seconds = {name: flops / rate for name, flops in work.items()}
+    return Forecast(seconds, cost.BASE_BYTES + data + costs.kept + step)
+
+
+def forecast(
+    settings: Settings,
+    setup: Setup,
+    others: dict[str, Model],
+    costs: Costs,
+    progress: Progress,
+) -> None:
+    """Say the forecast of a whole run from nothing (what an earlier run left is not subtracted). Raises UserError for
+    a run that the device's memory cannot hold."""
+    found = estimate(settings, setup, others, costs, cost.matrix_rate() * cost.EFFICIENCY)
+    parts = ", ".join(f"{name} {in_words(value)}" for name, value in found.seconds.items())
+    progress.say(
+        f"forecast from nothing: {at_best()}{in_words(found.total)} of computing ({parts}), "
+        f"{found.memory / 1e9:.1f} GB of memory"
+    )
+    if found.memory > (room := device_memory()):
+        raise UserError(
+            f"this run needs some {found.memory / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower"
+            " --size, --width, the batches or --ipc"
+        )
+    if found.total > LONG and jax.default_backend() == "cpu":
+        progress.say(f"hint: {HINTS.get(settings.run.preset, HINTS[''])}")
+
+
+def evaluation_flops(
+    settings: Settings, setup: Setup, others: dict[str, Model], iterations: int
+) -> float:
+    """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
+    three final evaluations; for each further network, of three final ones and of two searches."""
+    interim, final = settings.config(InterimConfig), settings.config(EvalConfig)
+    rounds = -(-iterations // settings.config(SelectConfig).eval_every) if iterations else 0
+    once, search = interim.interim_networks * interim.interim_epochs, search_epochs(interim)
+    last = 3 * final.networks * final.eval_epochs
+    flops = setup.model.flops * (rounds * once + search + last)
+    for name, model in others.items():
+        if name != settings.run.model:
+            flops += model.flops * (2 * search + last)
+    return cost.GRADIENT * flops * setup.ipc * setup.classes
+
+
+def at_best() -> str:
+    """Words before a time on a GPU: counted work leaves out the time in which kernels are launched, which is most of it
+    for few images."""
+    return "" if jax.default_backend() == "cpu" else "at best "
+
+
+def device_memory() -> float:
+    """Bytes of memory that the device has; infinite where it does not tell."""
+    if jax.default_backend() == "cpu":
+        return memory.total()
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", float("inf"))
+
+
+def in_words(seconds: float) -> str:
+    """'95 s', '12 min' or '30 h'."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

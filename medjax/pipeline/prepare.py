@@ -1,0 +1,98 @@
+"""A folder of images -> an .npz that every run takes, a report of the data and a contact sheet."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from medjax import store
+from medjax.config import option
+from medjax.data.folder import SPLITS, Folder, read_folder
+from medjax.data.npz import from_arrays
+from medjax.data.pixels import Window
+from medjax.errors import UserError
+from medjax.pipeline.progress import Progress, Silent
+from medjax.report.contact import contact_sheet
+from medjax.types import RawDataset
+
+#: Images of a class on the contact sheet.
+SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """A folder with one folder of images per class (in train/, val/, test/, or to be split) -> my.npz."""
+
+    folder: str = option(
+        "", "folder of the images; groups.csv in it (file, patient) keeps patients together"
+    )
+    out: str = option("", "the .npz to write; beside it .report.md and .contact.png")
+    size: int = option(64, "pixels a side: the centre square, resized", low=4)
+    seed: int = option(0, "seed of the split, where the folder has none", low=0)
+    window_center: float = option(0.0, "DICOM: centre of the window, in Hounsfield for CT")
+    window_width: float = option(0.0, "DICOM: its width; 0: the file's own window", low=0)
+
+
+def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDataset:
+    """Write the .npz, the report and the contact sheet; returns the data set. Nothing that exists is replaced before
+    the new one is sound. Raises UserError for folders and values that cannot be used."""
+    progress, out = progress or Silent(), Path(config.out).expanduser()
+    source = Path(config.folder).expanduser()
+    _check(config, out)
+    bars: list = []
+
+    def tell(done: int, total: int) -> None:
+        if not bars:
+            bars.append(progress.bar("read", total))
+        bars[0](done, "files")
+
+    window = Window(config.window_center, config.window_width)
+    made = read_folder(source, config.size, config.seed, window, tell)
+    if empty := [name for i, name in enumerate(SPLITS) if i not in made.splits]:
+        raise UserError(
+            f"{source}: its {len(made.labels)} images leave {' and '.join(empty)} empty (a patient's stay together):"
+            " more are needed, or folders train, val and test"
+        )
+    arrays = {"class_names": np.array(made.class_names)}
+    for number, split in enumerate(SPLITS):
+        arrays[f"{split}_images"] = made.images[made.splits == number]
+        arrays[f"{split}_labels"] = made.labels[made.splits == number]
+    raw = from_arrays(out, arrays)  # what a run would refuse is said before anything changes
+    lines = report(source, made) + [f"- {note}" for note in raw.notes]
+    for line in lines:
+        progress.say(line)
+    store.write_arrays(out, **arrays)
+    store.write_bytes(out.with_suffix(".report.md"), ("\n".join(lines) + "\n").encode())
+    train = made.splits == 0
+    chosen = [made.images[train & (made.labels == k)][:SHOWN] for k in range(len(made.class_names))]
+    title = f"{source.name}: training images"
+    contact_sheet(out.with_suffix(".contact.png"), chosen, made.class_names, title)
+    progress.say("note: the contact sheet shows real images: it is as confidential as they are")
+    return raw
+
+
+def _check(config: PrepareConfig, out: Path) -> None:
+    """UserError for values that cannot be used, before the images are read, which may take an hour."""
+    if not config.folder or not config.out:
+        raise UserError("what and where to? --folder=my_images --out=my.npz")
+    if out.suffix != ".npz" or out.is_dir():
+        raise UserError(f"--out={config.out}: give the name of a file that ends in .npz")
+    if config.window_center and not config.window_width:
+        raise UserError(
+            f"--window_center={config.window_center} is of no use without --window_width"
+        )
+    store.write_bytes(out.with_suffix(".probe"), b"")
+    out.with_suffix(".probe").unlink()
+
+
+def report(source: Path, made: Folder) -> list[str]:
+    """Lines of Markdown: images per class and split, and everything that was done to them."""
+    n, s, _, c = made.images.shape
+    table = np.zeros((len(made.class_names), len(SPLITS)), int)
+    np.add.at(table, (made.labels, made.splits), 1)
+    rows = [f"# {source.name}: {n} images, {s} px, {'RGB' if c == 3 else 'grey'}", ""]
+    rows += ["| class | train | val | test |", "| --- | --- | --- | --- |"]
+    for name, counts in zip(made.class_names, table, strict=True):
+        rows.append(f"| {name.replace('|', '/')} | " + " | ".join(map(str, counts)) + " |")
+    rows.append("| all | " + " | ".join(map(str, table.sum(0))) + " |")
+    return [*rows, "", *(f"- {line}" for line in made.lines)]

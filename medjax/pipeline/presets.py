@@ -1,0 +1,61 @@
+"""Presets: tables of option values in configs/NAME.toml, as [PRESET."DATA SET"."IPC"] with "*" for any."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import medjax
+from medjax.errors import UserError
+from medjax.recipes import Recipe
+
+PACKAGE = Path(medjax.__file__).parent
+#: Where preset files lie: inside an installed medjax, or beside it in a clone.
+FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
+
+#: {preset: {data set: {ipc: {option: value}}}}
+Presets = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
+
+
+def read(recipe: Recipe) -> Presets:
+    """The presets of a method; {} where it has no file. Raises UserError for a file that cannot be read."""
+    if recipe.presets:
+        return _read(Path(recipe.presets))
+    paths = (folder / f"{recipe.name}.toml" for folder in FOLDERS)
+    found = next((path for path in paths if path.is_file()), None)
+    return _read(found) if found else {}
+
+
+def chosen(presets: Presets, preset: str, dataset: str, ipc: int | None) -> dict[str, Any]:
+    """The options that a preset sets for a data set (its name, or the stem of its file) and a number of images per
+    class; the more specific entry wins. Raises UserError for an unknown preset."""
+    if preset not in presets and (presets or preset != "paper"):
+        names = ", ".join(presets) or "paper"
+        raise UserError(f"--preset={preset} is not known: choose one of {names}")
+    table, values = presets.get(preset, {}), {}
+    for of, size in (("*", "*"), ("*", str(ipc)), (dataset, "*"), (dataset, str(ipc))):
+        values |= table.get(of, {}).get(size, {})
+    return values
+
+
+@functools.cache
+def _read(path: Path) -> Presets:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no TOML file ({error}): correct it") from error
+    for preset, sets in found.items():
+        tables = [t for sizes in _tables(path, preset, sets) for t in _tables(path, preset, sizes)]
+        for table in tables:
+            _tables(path, preset, table, leaves=True)
+    return found
+
+
+def _tables(path: Path, preset: str, value: Any, leaves: bool = False) -> list[Any]:
+    """The entries of one level; UserError where the file is not nested as it must be."""
+    if not isinstance(value, dict) or (
+        not leaves and not all(isinstance(v, dict) for v in value.values())
+    ):
+        raise UserError(f'{path}: preset {preset!r} must be tables [{preset}."DATA SET"."IPC"]')
+    return list(value.values())

@@ -1,0 +1,79 @@
+"""Networks trained on real images: on subsets that a recipe selects, or on all images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from medjax import evaluate, metrics, store, train
+from medjax.augment import augment
+from medjax.pipeline.finish import write_result
+from medjax.pipeline.health import phase_seconds
+from medjax.pipeline.score import choose_step_size, confused, final_scores, train_and_score
+from medjax.pipeline.session import Session
+from medjax.recipes import Recipe
+from medjax.recipes.full import FullConfig
+from medjax.result import Result
+from medjax.types import Dataset, Synthetic
+
+
+def score_subsets(session: Session, recipe: Recipe) -> Result:
+    """A network on each of ``networks`` subsets, and as many networks on the first of them."""
+    config = session.settings.config(evaluate.EvalConfig)
+    subsets = [subset(session, recipe, number) for number in range(config.networks)]
+    first = Synthetic(*subsets[0], jnp.float32(np.nan))
+    rate = choose_step_size(session, "start-on-val", first)
+    test = session.test()
+    trainer = evaluate.trainer(config, session.model, session.classes, augment)
+    pool = jax.tree.map(lambda *a: jnp.concatenate(a), *subsets)
+    people = evaluate.population(
+        config, session.key("final"), config.networks, config.eval_epochs, jnp.asarray([rate])
+    )._replace(rows=jnp.arange(len(pool.labels)).reshape(config.networks, -1))
+    about = {"step_sizes": [rate]}
+    scores = train_and_score(session, "subsets", pool, test, trainer, people, about)
+    found = {
+        "select": "last",
+        "step_size": rate,
+        "subsets": config.networks,
+        "test": metrics.summary(scores),
+        "test_one_subset": final_scores(session, "one-subset", first, test, rate),
+        "confusion": confused(session.folder, "subsets"),
+    }
+    return write_result(session, recipe.name, found | {"seconds": _seconds(session)})
+
+
+def subset(session: Session, recipe: Recipe, number: int) -> Dataset:
+    """Subset ``number``; the first is what a distillation of this seed starts from."""
+    assert recipe.select is not None
+    key = jax.random.fold_in(session.key("subsets"), number) if number else session.key("init")
+    return Dataset(*recipe.select(key, session.train, session.settings.ipc, session.classes))
+
+
+def score_all(session: Session, recipe: Recipe) -> Result:
+    """Networks on all images: Adam, its step size x 0.1 at half and at three quarters of the epochs."""
+    config = session.settings.config(FullConfig)
+    trainer = train.Trainer(
+        session.model, optax.scale_by_adam(), None, config.full_batch, session.classes
+    )
+    epoch = jnp.arange(config.full_epochs)
+    drops = (2 * epoch >= len(epoch)).astype(int) + (4 * epoch >= 3 * len(epoch))
+    rates = (config.full_lr * 0.1**drops).reshape(1, -1)
+    keys = jax.vmap(lambda i: jax.random.fold_in(session.key("full"), i))(
+        jnp.arange(config.full_networks)
+    )
+    people = evaluate.Population(keys, jnp.tile(rates, (len(keys), 1)), jnp.zeros(len(epoch), bool))
+    scores = train_and_score(
+        session, "networks", session.train, session.test(), trainer, people, {}
+    )
+    found = {
+        "select": "last",
+        "test": metrics.summary(scores),
+        "confusion": confused(session.folder, "networks"),
+        "evaluation": {"networks": config.full_networks, "epochs": config.full_epochs},
+    }
+    return write_result(session, recipe.name, found | {"seconds": _seconds(session)})
+
+
+def _seconds(session: Session) -> dict[str, float]:
+    spent = phase_seconds(store.read_log(session.log), "evaluate")
+    return {"data": session.seconds, "evaluate": spent}

@@ -1,0 +1,143 @@
+"""Evaluations that survive a kill: the networks in training are checkpointed, finished scores are kept."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from medjax import evaluate, metrics, store, train
+from medjax.augment import augment
+from medjax.pipeline.session import Session
+from medjax.types import Dataset, Synthetic
+
+
+def evaluate_set(
+    session: Session,
+    name: str,
+    synthetic: Synthetic,
+    real: Dataset,
+    *,
+    key: str,
+    networks: int,
+    epochs: int,
+    step_sizes: tuple[float, ...],
+) -> list[list[metrics.Scores]]:
+    """Scores [step size][network] on ``real`` of networks trained on ``synthetic``; read back where they exist."""
+    config = session.settings.config(evaluate.EvalConfig)
+    trainer = evaluate.trainer(config, session.model, session.classes, augment)
+    people = evaluate.population(
+        config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
+    )
+    made, about = Dataset(synthetic.images, synthetic.labels), {"step_sizes": step_sizes}
+    scores = train_and_score(session, name, made, real, trainer, people, about)
+    return [scores[i : i + networks] for i in range(0, len(scores), networks)]
+
+
+def train_and_score(
+    session: Session,
+    name: str,
+    data: Dataset,
+    real: Dataset,
+    trainer: train.Trainer,
+    people: evaluate.Population,
+    about: dict,
+) -> list[metrics.Scores]:
+    """Scores on ``real`` of every network of a population trained on ``data``; read back where they exist.
+
+    about: what evaluations/NAME.json says beside the scores.
+    """
+    work, path = (session.folder / "evaluations" / n for n in (name, f"{name}.json"))
+    if path.exists() and read_table(path) is None:
+        session.note(f"{path} cannot be read; this evaluation is done again")
+    if (known := read_table(path)) is not None:
+        scores = known["scores"]
+    else:
+        begin = time.monotonic()
+        fresh = evaluate.start_networks(trainer, people)
+        first, held = store.load_latest(work, fresh, session.note) or (0, fresh)
+        total = people.rates.shape[1]
+        if first:
+            rows = store.read_log(session.log)
+            logged = [r.get("epoch") or 0 for r in rows if r.get("name") == name]
+            session.resumed(f"evaluation {name}", first, total, max(logged, default=0))
+        update = session.progress.bar(f"evaluate {name}", total, first)
+        for done, state in evaluate.train_networks(trainer, people, data, held, first):
+            now = time.monotonic()
+            row = {"name": name, "epoch": done, "seconds": now - begin}
+            store.append_log(session.log, phase="evaluate", **row)
+            begin = now
+            if done < total:
+                store.save_step(work, done, state)
+            update(done, f"{len(people.keys)} networks, loss {float(np.mean(state.loss)):.3f}")
+        found, truth = evaluate.predict(trainer.model, state, real.images), np.asarray(real.labels)
+        scores = [metrics.scores(truth, p) for p in found]
+        confusion = [
+            metrics.confusion(truth, np.nan_to_num(p).argmax(1), p.shape[1]) for p in found
+        ]
+        about = about | {"networks": len(people.keys), "scores": scores}
+        store.write_json(path, about | {"confusion": confusion})
+        seconds = time.monotonic() - begin
+        store.append_log(session.log, phase="evaluate", name=name, seconds=seconds)
+    # Here, for a kill may have come between the scores and this.
+    shutil.rmtree(work, ignore_errors=True)
+    return scores
+
+
+def choose_step_size(session: Session, name: str, synthetic: Synthetic) -> float:
+    """The step size of `evaluate.GRID` whose networks score best on val (balanced accuracy)."""
+    config = session.settings.config(evaluate.InterimConfig)
+    table = evaluate_set(
+        session,
+        name,
+        synthetic,
+        session.val,
+        key="interim",
+        networks=config.interim_networks,
+        epochs=config.interim_epochs,
+        step_sizes=evaluate.GRID,
+    )
+    means = [metrics.summary(row)["balanced_accuracy"]["mean"] for row in table]
+    return evaluate.GRID[int(np.argmax(means))]
+
+
+def final_scores(
+    session: Session, name: str, synthetic: Synthetic, test: Dataset, rate: float
+) -> dict:
+    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
+    config = session.settings.config(evaluate.EvalConfig)
+    (row,) = evaluate_set(
+        session,
+        name,
+        synthetic,
+        test,
+        key="final",
+        networks=config.networks,
+        epochs=config.eval_epochs,
+        step_sizes=(rate,),
+    )
+    return metrics.summary(row)
+
+
+def confused(folder: Path, name: str) -> list[list[int]]:
+    """Counts [true class][predicted class] over all networks of a finished evaluation; [] where none were made."""
+    table = read_table(folder / "evaluations" / f"{name}.json")
+    return table["confusion"].sum(axis=0).tolist() if table and "confusion" in table else []
+
+
+def read_table(path: Path) -> dict[str, Any] | None:
+    """A finished evaluation: ``scores``, one `Scores` a network, and ``confusion`` [network, true, predicted] where it
+    was counted. None where there is no such file, or one that cannot be read."""
+    found = store.read_json(path)
+    try:
+        # JSON has no NaN: null stands for it.
+        rows = np.array(found["scores"], float).reshape(-1, len(metrics.Scores._fields))
+        table: dict[str, Any] = {"scores": [metrics.Scores(*row) for row in rows.tolist()]}
+        if "confusion" in found:
+            counts = np.array(found["confusion"], np.int64)
+            table["confusion"] = counts.reshape(len(rows), *counts.shape[-1:] * 2)
+    except (TypeError, KeyError, ValueError, IndexError, OverflowError):
+        return None
+    return table if len(rows) else None

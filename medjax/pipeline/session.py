@@ -1,0 +1,176 @@
+"""What every run starts from: data on the device, networks, folders, keys."""
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from medjax import memory, models, store
+from medjax.data import preprocess, sources
+from medjax.data.catalog import STUDY
+from medjax.data.npz import read_arrays
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.random import random_images
+from medjax.errors import UserError
+from medjax.models import MODELS, Model
+from medjax.pipeline import folders
+from medjax.pipeline.progress import Progress
+from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
+from medjax.recipes import Setup
+from medjax.types import Dataset, RawDataset, Synthetic
+
+#: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
+KEYS = ("experts", "init", "distil", "search", "interim", "final", "subsets", "full")
+
+
+class Session(NamedTuple):
+    """The surroundings of one run.
+
+    folder: the run's. home: what runs on the same data share. others: the networks of ``eval_models``, by name.
+    seconds: time that it took to get here. `test` reads the test split when it is called, not before.
+    """
+
+    settings: Settings
+    progress: Progress
+    folder: Path
+    home: Path
+    raw: RawDataset
+    pre: preprocess.Preprocessor
+    model: Model
+    others: dict[str, Model]
+    train: Dataset
+    val: Dataset
+    seconds: float
+
+    @property
+    def classes(self) -> int:
+        return len(self.raw.class_names)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    def note(self, text: str) -> None:
+        """Say what a user should know."""
+        self.progress.say(f"note: {text}")
+
+    def resumed(self, what: str, done: int, total: int, logged: int) -> None:
+        """Say where something goes on. logged: how far the log says that it had come before."""
+        text = f"{what} goes on after {done} of {total}"
+        if logged > done:  # killed before it could save, or the save is missing or damaged
+            text += f"; the log reaches {logged}, and what lies between is done again"
+        self.note(text)
+
+    def test(self) -> Dataset:
+        """The test split in model space."""
+        return preprocess.to_device(self.pre, self.raw.test)
+
+    def key(self, name: str) -> Array:
+        """The key of one use of randomness."""
+        return jax.random.fold_in(jax.random.key(self.settings.run.seed), KEYS.index(name))
+
+    def setup(self, **more) -> Setup:
+        """What a recipe builds from."""
+        shape = self.train.images.shape
+        return self.settings.setup(self.model, self.classes, shape, **more)
+
+
+def load_data(settings: Settings, progress: Progress) -> RawDataset:
+    """The data set that the settings name. Raises UserError where it cannot be had."""
+    run = settings.run
+    if run.dataset == "integrated":
+        names = tuple(filter(None, map(str.strip, run.integrate.split(",")))) or STUDY
+        share, seed = run.integrate_share, run.integrate_seed
+        return sources.load_integrated(names, share, seed, run.data_dir, progress.download)
+    given = [n for n, o in settings.origin.items() if n.startswith("integrate") and o == "flag"]
+    if given:
+        raise UserError(f"--{given[0]} is for --dataset=integrated, not for {run.dataset}")
+    return sources.load(run.dataset, run.data_dir, progress.download)
+
+
+def check_data(settings: Settings, raw: RawDataset, progress: Progress) -> None:
+    """Say what a user should know of the data. Raises UserError where a class has fewer training images than are asked
+    of it (unless they may repeat), and where the images cannot fit into memory."""
+    for note in raw.notes:
+        progress.say(f"note: {note}")
+    asked, counts = (
+        settings.config(IpcConfig),
+        np.bincount(raw.train.labels, minlength=len(raw.class_names)),
+    )
+    if settings.ipc > counts.min() and not asked.allow_repeat:
+        name, more = raw.class_names[counts.argmin()], int((counts < asked.ipc).sum()) - 1
+        others = f" (and too many for {more} more)" if more else ""
+        raise UserError(
+            f"--ipc={asked.ipc} is more than the {counts.min()} training images of class {name!r}{others}: lower it, or"
+            " give --allow_repeat to fill such a class by repetition"
+        )
+
+
+def check_memory(size: int, raw: RawDataset) -> None:
+    """UserError, with the numbers, if the images alone cannot fit once they are floats of the model's size."""
+    count, channels = len(raw.train.labels) + len(raw.val.labels), raw.train.images.shape[-1]
+    # On the device, and once more while they are made.
+    needed = 2 * 4 * count * size * size * channels
+    if needed > memory.total():
+        raise UserError(
+            f"{count} images of {size} px and {channels} channels need {memory.words(needed)} as floats, and this"
+            f" machine has {memory.words(memory.total())}: lower --size, or use fewer images"
+        )
+
+
+def open_session(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> Session:
+    """Preprocess (fitted once, kept in the data set's folder) and build the networks. folder: the run's."""
+    begin = time.monotonic()
+    config, home = settings.config(PreprocessConfig), folder.parent
+    check_memory(config.size, raw)
+    pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
+    train, val = preprocess.to_device(pre, raw.train), preprocess.to_device(pre, raw.val)
+    model, others = build_models(settings, len(raw.class_names), raw.train.images.shape[-1])
+    spent = time.monotonic() - begin
+    return Session(
+        settings, progress, folder, home, raw, pre, model, others, train, val, spent
+    )
+
+
+def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model, dict[str, Model]]:
+    """The network that ``model`` names, and those of ``eval_models``."""
+    size = settings.config(PreprocessConfig).size
+
+    def build(name: str) -> Model:
+        config = settings.config(MODELS[name].config)
+        return models.build(name, config, classes=classes, size=size, channels=channels)
+
+    others = {name: build(name) for name in settings.config(EvalModelsConfig).names}
+    return build(settings.run.model), others
+
+
+def fitted(config: PreprocessConfig, raw: RawDataset, path: Path) -> preprocess.Preprocessor:
+    """The fitted preprocessing, from its file if an earlier run left one (ZCA takes some seconds to fit)."""
+    names = ("mean", "forward", "inverse")
+    with store.locked(path.parent, wait=True):  # several runs on one set may begin at once
+        if path.is_file():
+            with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
+                kept = [read_arrays(path, names)[n] for n in names]
+                return preprocess.Preprocessor(config.whiten, config.size, *kept)
+        pre = preprocess.fit(config, raw.train.images)
+        store.write_arrays(path, **{n: getattr(pre, n) for n in names})
+        return pre
+
+
+def random_start(session: Session) -> Synthetic:
+    """The random real images of this seed: what a distillation starts from, and the baseline beside it."""
+    images, labels = random_images(
+        session.key("init"), session.train, session.settings.ipc, session.classes
+    )
+    return Synthetic(images, labels, jnp.float32(np.nan))
+
+
+def own_values(session: Session) -> dict:
+    """The options of the run's network."""
+    return dataclasses.asdict(session.settings.config(MODELS[session.settings.run.model].config))

@@ -1,0 +1,208 @@
+"""Every option of a run: its value, and where the value comes from.
+
+The order: the dataclass's default < the preset's entry for (data set, IPC) < a value that is given.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from medjax import recipes
+from medjax.config import option, validate
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.average import AverageConfig
+from medjax.errors import UserError
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
+from medjax.models import MODELS
+from medjax.pipeline import presets
+from medjax.recipes import Recipe, Setup
+
+#: Options that are no part of a run's name: which data (its fingerprint says that), permissions.
+UNNAMED = ("dataset", "preset", "data_dir", "allow_repeat")
+UNNAMED += ("integrate", "integrate_share", "integrate_seed")
+Group = TypeVar("Group")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The run."""
+
+    dataset: str = option(
+        "phantom", "phantom, bloodmnist, ..., integrated, tfds:NAME, or the path of an .npz"
+    )
+    data_dir: str = option("", "folder where named sets are looked for first and downloaded to")
+    integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
+    integrate_share: float = option(0.1, "integrated: share of each set, 0 to 1", low=0)
+    integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
+    preset: str = option("paper", "table of values: paper, cpu or quick")
+    model: str = option("convnet", f"network: {', '.join(MODELS)}")
+    seed: int = option(0, "seed of every random number", low=0)
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown network."""
+        if self.model not in MODELS:
+            raise UserError(f"--model={self.model} is not known: choose one of {', '.join(MODELS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class IpcConfig:
+    """The size of the set."""
+
+    ipc: int = option(1, "synthetic images per class", low=1)
+    allow_repeat: bool = option(False, "real images repeat where a class has fewer than ipc")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalModelsConfig:
+    """Networks that a set was not made with."""
+
+    eval_models: str = option("", "evaluate also with these networks, like resnet18,mlp")
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown network, or one that is named twice."""
+        unknown = [name for name in self.names if name not in MODELS]
+        if unknown:
+            raise UserError(
+                f"--eval_models={self.eval_models}: {unknown[0]!r} is not known: choose among {', '.join(MODELS)}"
+            )
+        if len(set(self.names)) < len(self.names):
+            raise UserError(f"--eval_models={self.eval_models} names a network twice")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The networks asked for."""
+        return tuple(self.eval_models.split(",")) if self.eval_models else ()
+
+
+class Settings(NamedTuple):
+    """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
+    "size" (follows from the image size) or "set" (follows from a distilled set)}."""
+
+    groups: dict[type, Any]
+    origin: dict[str, str]
+
+    def config(self, group: type[Group]) -> Group:
+        """The values of one group; its defaults where the command has no such group."""
+        return self.groups.get(group) or group()
+
+    @property
+    def run(self) -> RunConfig:
+        """The options that every run has."""
+        return self.groups[RunConfig]
+
+    @property
+    def ipc(self) -> int:
+        """Synthetic images per class; 0 for a method that trains on all images."""
+        return self.groups[IpcConfig].ipc if IpcConfig in self.groups else 0
+
+    def values(self) -> dict[str, Any]:
+        """All values, by option."""
+        return {k: v for g in self.groups.values() for k, v in dataclasses.asdict(g).items()}
+
+    def identity(self) -> dict[str, Any]:
+        """The values that make it another run: those that differ from their defaults. An option that a later version
+        adds is at its default for every earlier run, so it changes no name."""
+        defaults = {f.name: f.default for f in fields(*self.groups)}
+        return {
+            name: value
+            for name, value in self.values().items()
+            if name not in UNNAMED and value != defaults[name]
+        }
+
+    def setup(self, model: Any, classes: int, shape: tuple[int, ...], **more: Any) -> Setup:
+        """The `Setup` of a recipe under these options. shape: [n, h, w, c] of the training images."""
+        n, h, w, c = shape
+        return Setup(self.groups, model, classes, self.ipc, (n, h, w, c), **more)
+
+
+def networks() -> tuple[type, ...]:
+    """The groups of the networks' options."""
+    return tuple(network.config for network in MODELS.values())
+
+
+def groups_of(recipe: Recipe) -> tuple[type, ...]:
+    """The groups of options that a method has."""
+    before = (RunConfig, IpcConfig) if recipe.sized else (RunConfig,)
+    before = (*before, PreprocessConfig, *networks(), *recipe.configs)
+    if recipe.build:
+        after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig, EvalModelsConfig)
+        return (*before, *after)
+    return (*before, EvalConfig, InterimConfig) if recipe.select else before
+
+
+def fields(*groups: type) -> list[dataclasses.Field]:
+    """The options of these groups."""
+    return [field for group in groups for field in dataclasses.fields(group)]
+
+
+def settings(
+    method: str, preset: str = "paper", dataset: str = "phantom", ipc: int = 1, **values: Any
+) -> Settings:
+    """The options of a run from Python.
+
+    method: name of a recipe ("mtt", "dc", "dsa", "dm", "random", "full"). preset: a table of configs/METHOD.toml.
+    dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any other
+    option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are not
+    allowed.
+    """
+    recipe = recipes.find(method)
+    groups = groups_of(recipe)
+    given = {"preset": preset, "dataset": dataset} | values
+    given |= {"ipc": ipc} if IpcConfig in groups else {}
+    known = {field.name for field in fields(*groups)}
+    if unknown := sorted(set(given) - known):
+        raise UserError(f"{unknown[0]!r} is no option of {method}: see the command reference")
+    return resolve(groups, presets.read(recipe), given)
+
+
+def resolve(
+    groups: tuple[type, ...], tables: presets.Presets, given: Mapping[str, Any]
+) -> Settings:
+    """The options of these groups from defaults, the presets ``tables`` and the values ``given``. Raises UserError for
+    a value that is not allowed."""
+    run = RunConfig(**{k: v for k, v in given.items() if k in RunConfig.__dataclass_fields__})
+    validate(run)
+    ipc = given.get("ipc", IpcConfig.ipc)
+    preset = presets.chosen(tables, run.preset, Path(run.dataset).stem, ipc)
+    _check_networks(groups, given, run)
+    built, origin = {}, {}
+    for group in groups:
+        names = [field.name for field in dataclasses.fields(group)]
+        built[group] = group(**{n: v for n, v in (preset | dict(given)).items() if n in names})
+        validate(built[group])
+        for name in names:
+            source = f"preset {run.preset}" if name in preset else "default"
+            origin[name] = "flag" if name in given else source
+    return fit_networks(Settings(built, origin))
+
+
+def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
+    """UserError for an option of a network that is not asked for: it would change nothing."""
+    others = EvalModelsConfig(given.get("eval_models") or "").names
+    for name, network in MODELS.items():
+        unused = sorted(f.name for f in fields(network.config) if f.name in given)
+        if unused and network.config in groups and name not in (run.model, *others):
+            raise UserError(
+                f"--{unused[0]} is for --model={name}, not for {run.model}: leave it out"
+            )
+
+
+def fit_networks(settings: Settings) -> Settings:
+    """Options of a network that nobody gave and that follow from the image size, like the ConvNet's depth."""
+    groups, origin = dict(settings.groups), dict(settings.origin)
+    if PreprocessConfig not in groups:
+        return settings
+    size = groups[PreprocessConfig].size
+    for network in MODELS.values():
+        if network.fit and network.config in groups:
+            old = groups[network.config]
+            given = {f.name for f in fields(network.config) if origin[f.name] != "default"}
+            groups[network.config] = new = network.fit(old, size, given)
+            changed = [f.name for f in fields(network.config) if _differ(old, new, f.name)]
+            origin |= dict.fromkeys(changed, "size")
+    return Settings(groups, origin)
+
+
+def _differ(old: Any, new: Any, name: str) -> bool:
+    return getattr(old, name) != getattr(new, name)

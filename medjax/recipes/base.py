@@ -1,0 +1,99 @@
+"""What the rest of medjax knows of a method: its names, its options, what it costs, and how it is built."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jaxtyping import Array
+
+from medjax.distill.base import Distiller
+from medjax.models.base import Model
+from medjax.types import Dataset, Trajectories
+
+#: (key, data, ipc, classes) -> (images, labels): chooses real images, ``ipc`` of each class.
+Select = Callable[[Array, Dataset, int, int], tuple[Array, Array]]
+
+
+class Setup(NamedTuple):
+    """The situation that a method is built for.
+
+    configs: {dataclass of options: its values}; ``setup[MTTConfig]`` reads one.
+    model: the network.
+    classes, ipc: k, and synthetic images per class (0 for a method without).
+    shape: [n, h, w, c] of the training images in model space.
+    trajectories: expert trajectories, for a recipe that asks for them.
+    """
+
+    configs: Mapping[type, Any]
+    model: Model
+    classes: int
+    ipc: int
+    shape: tuple[int, int, int, int]
+    trajectories: Trajectories | None = None
+
+    def config(self, group: type) -> Any:
+        """The values of one dataclass of options."""
+        return self.configs[group]
+
+    @property
+    def synthetic_shape(self) -> tuple[int, int, int, int]:
+        """[m, h, w, c] of the synthetic images."""
+        return (self.ipc * self.classes, *self.shape[1:])
+
+
+class Costs(NamedTuple):
+    """What a run will cost, counted before it starts.
+
+    work: floating-point operations by phase ("experts", "training", ...), without iterations and evaluations.
+    iterations: of a distillation; None where nothing is distilled.
+    iteration: floating-point operations of one of them.
+    made: images at once in a step whose gradient is differentiated again. real: images at once in one that is not.
+    kept: bytes that an unroll keeps for its derivative.
+    """
+
+    work: Mapping[str, float]
+    iterations: int | None = None
+    iteration: float = 0.0
+    made: int = 0
+    real: int = 0
+    kept: float = 0.0
+
+
+class Recipe(NamedTuple):
+    """A method, by its only name. A recipe with ``build`` distils; one with ``select`` trains networks on real images
+    that it chooses; one with neither trains networks on all images.
+
+    name: value of result.json's "method", word in run folders, name of its launcher and of configs/NAME.toml.
+    title: what tables and figures call it.
+    summary: one line for ``--help``.
+    place: its order in tables and legends.
+    colour, marker: of its lines in figures (matplotlib).
+    configs: its own dataclasses of options; each field is a flag.
+    costs: setup -> Costs. Raises UserError for values that cannot work together.
+    build: setup -> Distiller.
+    expert_epochs: setup -> epochs of the expert trajectories that ``build`` needs; None: it needs none.
+    prepare: (setup, distiller, key, first state) -> (state, values for the log), or None where nothing is to be
+        prepared; called once, before the first iteration.
+    select: chooses real images.
+    shown: names of its own flags that ``--help`` shows.
+    presets: path of its TOML file, where that is not configs/NAME.toml.
+    """
+
+    name: str
+    title: str
+    summary: str
+    place: int
+    colour: str
+    marker: str
+    configs: tuple[type, ...]
+    costs: Callable[[Setup], Costs]
+    build: Callable[[Setup], Distiller] | None = None
+    expert_epochs: Callable[[Setup], int] | None = None
+    prepare: Callable[[Setup, Distiller, Array, Any], tuple[Any, dict] | None] | None = None
+    select: Select | None = None
+    shown: tuple[str, ...] = ()
+    presets: str = ""
+
+    @property
+    def sized(self) -> bool:
+        """Whether it has a number of images per class: all methods but training on all images."""
+        return self.build is not None or self.select is not None

@@ -1,0 +1,42 @@
+"""DM: distribution matching."""
+
+import jax
+
+from medjax import devices
+from medjax.augment import augment
+from medjax.distill import dm
+from medjax.distill.base import Distiller
+from medjax.distill.dm import DMConfig
+from medjax.recipes.base import Costs, Recipe, Setup
+
+
+def costs(setup: Setup) -> Costs:
+    """The iterations."""
+    config, classes = setup.config(DMConfig), setup.classes
+    at_once = devices.device_count() if jax.default_backend() == "cpu" else classes
+    return Costs(
+        {},
+        config.iterations,
+        dm.iteration_flops(config, setup.model, setup.ipc, classes),
+        real=max(config.batch_real, setup.ipc) * min(classes, at_once),
+    )
+
+
+def build(setup: Setup) -> Distiller:
+    """DM with its augmentation."""
+    config, model = setup.config(DMConfig), setup.model
+    return dm.dm(config, model=model, augment=augment, ipc=setup.ipc, classes=setup.classes)
+
+
+RECIPE = Recipe(
+    name="dm",
+    title="DM",
+    summary="Distribution matching (Zhao & Bilen 2023).",
+    place=30,
+    colour="#009E73",
+    marker="^",
+    configs=(DMConfig,),
+    costs=costs,
+    build=build,
+    shown=("iterations", "batch_real"),
+)

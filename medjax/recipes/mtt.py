@@ -1,0 +1,95 @@
+"""MTT: experts first, then a search for the step size where asked for, then the distillation."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from medjax import cost, train
+from medjax.augment import augment
+from medjax.distill import mtt
+from medjax.distill.base import Distiller
+from medjax.distill.mtt import MTTConfig
+from medjax.distill.segments import Segments
+from medjax.experts import ExpertsConfig, group_size
+from medjax.recipes.base import Costs, Recipe, Setup
+
+#: Step sizes that the search tries, and the number of expert segments it tries each on.
+GRID, SEGMENTS = tuple(10 ** (-4 + i / 3) for i in range(10)), 8
+
+
+def expert_epochs(setup: Setup) -> int:
+    """As far as the distillation reads: starts below T+, targets M epochs later; or what ``expert_epochs`` says."""
+    config = setup.config(MTTConfig)
+    asked = setup.config(ExpertsConfig).expert_epochs
+    return asked or config.max_start_epoch - 1 + config.expert_span
+
+
+def costs(setup: Setup) -> Costs:
+    """Experts, search and iterations."""
+    config, experts = setup.config(MTTConfig), setup.config(ExpertsConfig)
+    model, shape = setup.model, setup.synthetic_shape
+    mtt.check(config, model, expert_epochs(setup))
+    images = experts.experts * expert_epochs(setup) * setup.shape[0]
+    work = {"experts": cost.GRADIENT * model.flops * images, "distillation": 0.0}
+    if config.lr_init == 0:
+        tried = len(GRID) * SEGMENTS * mtt.passes(config, shape[0]) / config.meta_batch
+        work["distillation"] = cost.GRADIENT * model.flops * tried
+    return Costs(
+        work,
+        config.iterations,
+        mtt.iteration_flops(config, model, shape),
+        made=mtt.batch_size(config, shape[0]) * config.meta_batch,
+        real=train.alive(experts.expert_batch, min(experts.experts, group_size())),
+        kept=mtt.kept_bytes(config, model, shape),
+    )
+
+
+def build(setup: Setup) -> Distiller:
+    """MTT on the experts' trajectories."""
+    assert setup.trajectories is not None, "the pipeline trains experts before it builds MTT"
+    return mtt.mtt(
+        setup.config(MTTConfig),
+        model=setup.model,
+        augment=augment,
+        trajectories=setup.trajectories,
+        ipc=setup.ipc,
+        classes=setup.classes,
+    )
+
+
+def prepare(setup: Setup, distiller: Distiller, key: Array, state: Any) -> tuple[Any, dict] | None:
+    """With ``lr_init`` 0: the state with the step size of ``GRID`` that matches best, and what the search found."""
+    config = setup.config(MTTConfig)
+    if config.lr_init > 0:
+        return None
+    assert distiller.feed is not None
+    feed_key, search_key = jax.random.split(key)
+    drawn = distiller.feed(feed_key, jnp.arange(SEGMENTS))
+    segments = Segments(drawn.start[:, 0], drawn.target[:, 0])
+
+    @jax.jit
+    def search(key: Array, state: Any, segments: Segments, grid: Array) -> Any:
+        parts = {"model": setup.model, "augment": augment}
+        return mtt.search_step_size(config, key, state, segments, grid, **parts)
+
+    best, losses = search(search_key, state, segments, jnp.asarray(GRID))
+    found = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
+    return state._replace(step_size=best), found
+
+
+RECIPE = Recipe(
+    name="mtt",
+    title="MTT",
+    summary="Matching training trajectories (Cazenavette et al. 2022).",
+    place=40,
+    colour="#0072B2",
+    marker="v",
+    configs=(ExpertsConfig, MTTConfig),
+    costs=costs,
+    build=build,
+    expert_epochs=expert_epochs,
+    prepare=prepare,
+    shown=("experts", "expert_epochs", "iterations"),
+)

@@ -1,0 +1,28 @@
+"""Random selection: networks trained on random real images, a fresh subset for each network."""
+
+from medjax import cost, train
+from medjax.distill.random import random_images
+from medjax.evaluate import EvalConfig, InterimConfig, search_epochs
+from medjax.recipes.base import Costs, Recipe, Setup
+
+
+def costs(setup: Setup) -> Costs:
+    """One network on each of several subsets, as many on one subset, and the search for a step size."""
+    config, interim = setup.config(EvalConfig), setup.config(InterimConfig)
+    images = setup.ipc * setup.classes
+    passes = images * (2 * config.networks * config.eval_epochs + search_epochs(interim))
+    work = {"evaluation": cost.GRADIENT * setup.model.flops * passes}
+    return Costs(work, real=train.alive(min(config.eval_batch, images), config.networks))
+
+
+RECIPE = Recipe(
+    name="random",
+    title="random",
+    summary="Random selection: networks trained on random real images, the baseline of every method.",
+    place=0,
+    colour="#6e6e6e",
+    marker="o",
+    configs=(),
+    costs=costs,
+    select=random_images,
+)
