@@ -43,6 +43,7 @@ class SharedSet(NamedTuple):
     preprocessor: preprocess.Preprocessor
     class_names: tuple[str, ...]
     origin: dict[str, str]
+    network: tuple = ('convnet', None)
 
 
 def save(
@@ -50,6 +51,7 @@ def save(
     synthetic: Synthetic,
     pre: preprocess.Preprocessor,
     class_names: tuple[str, ...],
+    network=None,
     **origin: str,
 ) -> None:
     """Write the file, atomically."""
