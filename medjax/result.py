@@ -1,0 +1,275 @@
+"""The result of a run: what result.json holds, as one type that writes and reads it.
+
+Keys of the file are the names of the fields. Scores are fractions in [0, 1]; one that is not defined is null.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from medjax import store
+from medjax.errors import UserError
+from medjax.result_file import METRICS, REQUIRED, ROWS, complaint, printable, read_json
+from medjax.table import DASH, Table
+
+#: What tables call a metric.
+HEADINGS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
+#: What tables call the rows of a distilled set, in their order.
+DISTILLED = {
+    "test": "distilled (float)",
+    "test_uint8": "distilled (uint8, as shared)",
+    "test_chosen_step": "distilled, step size chosen on val",
+    "start": "start (random images)",
+}
+
+
+def percent(fraction: float | None) -> str:
+    """'75.1' for 0.751, a dash for None."""
+    return DASH if fraction is None else f"{100 * fraction:.1f}"
+
+
+class Score(NamedTuple):
+    """Mean and (population) standard deviation of a metric over n networks; None where it is not defined."""
+
+    mean: float | None
+    std: float | None
+    n: int
+
+    def __str__(self) -> str:
+        """In percent, "75.1 ± 1.3". One network has no deviation. The only place that writes a score."""
+        alone = self.mean is None or self.std is None or self.n < 2
+        return percent(self.mean) + ("" if alone else f" ± {percent(self.std)}")
+
+
+def shown(score: Score | None) -> str:
+    """The score, or a dash."""
+    return DASH if score is None else str(score)
+
+
+def gain(score: Score | None, over: Score | None) -> str:
+    """'+17.0': one score minus another, in points; a dash where either is not there."""
+    if score is None or over is None or score.mean is None or over.mean is None:
+        return DASH
+    return f"{100 * (score.mean - over.mean):+.1f}"
+
+
+class Scores(NamedTuple):
+    """One row of scores: those of the networks that were trained on one set of images."""
+
+    accuracy: Score
+    balanced_accuracy: Score
+    auc: Score
+
+    @classmethod
+    def of(cls, row: Mapping[str, Mapping[str, Any]]) -> Self:
+        """From {metric: {mean, std, n}}, as `medjax.metrics.summary` returns it; NaN becomes None."""
+        found = (row[metric] for metric in METRICS)
+        return cls(*(Score(_finite(s["mean"]), _finite(s["std"]), s["n"]) for s in found))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkScores:
+    """The scores under one network of ``eval_models``.
+
+    step_size_from: "set" (the set's own), "val" (chosen on val) or "flag" (given).
+    """
+
+    test: Scores | None = None
+    test_uint8: Scores | None = None
+    start: Scores | None = None
+    step_size: float | None = None
+    start_step_size: float | None = None
+    step_size_from: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Result:
+    """What a run or an evaluation found. None (or empty) stands for what does not apply; such keys are not written.
+
+    method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
+    majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
+    evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
+    select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
+        of a saved set chose nothing: its ``select`` is None.
+    test: scores of the float images on the test split. test_uint8: of the images as shared. start: of the random images
+        that the distillation began with. test_one_subset: `random` alone, all networks on one subset. test_chosen_step:
+        where the learned step size collapsed, at ``chosen_step_size``. subsets: `random` alone, subsets in ``test``.
+    confusion: counts [true class][predicted class] of the networks of ``test``, summed.
+    eval_models: the scores under further networks. warnings: lines that a reader must see.
+    other: keys of the file that this version does not know; they are written back.
+    folder: where the file was read from or written to; not in the file.
+    """
+
+    method: str
+    model: str
+    dataset: str
+    fingerprint: str
+    ipc: int | None
+    seed: int
+    preset: str
+    majority_share: float
+    chance: float
+    evaluation: Mapping[str, Any]
+    warnings: Sequence[str] = ()
+    select: str | None = None
+    selected_iteration: int | None = None
+    subsets: int | None = None
+    step_size: float | None = None
+    start_step_size: float | None = None
+    step_size_from: str | None = None
+    test: Scores
+    test_uint8: Scores | None = None
+    start: Scores | None = None
+    test_one_subset: Scores | None = None
+    chosen_step_size: float | None = None
+    test_chosen_step: Scores | None = None
+    confusion: Sequence[Sequence[int]] | None = None
+    eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
+    seconds: Mapping[str, float]
+    other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    folder: Path | None = dataclasses.field(default=None, compare=False)
+
+    @classmethod
+    def from_json(cls, value: Any, folder: Path | None = None) -> Self:
+        """From the JSON value of a result. Raises UserError, one line, where it is not a whole result."""
+        if wrong := complaint(value):
+            raise UserError(wrong)
+        known = {f.name for f in dataclasses.fields(cls)} - {"other", "folder"}
+        read = _with_scores({k: v for k, v in value.items() if k in known and v is not None})
+        named = {f.name for f in dataclasses.fields(NetworkScores)}
+        read["eval_models"] = {
+            network: NetworkScores(**_with_scores({k: v for k, v in t.items() if k in named}))
+            for network, t in (value.get("eval_models") or {}).items()
+        }
+        other = {k: v for k, v in value.items() if k not in known}
+        return cls(**{"ipc": None} | read, other=other, folder=folder)
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """Read a result.json, or that of a run's folder. Raises UserError, one line that names the file, where it is
+        not a whole result."""
+        path = Path(path)
+        file = path / "result.json" if path.is_dir() else path
+        try:
+            return cls.from_json(read_json(file), file.parent)
+        except (OSError, ValueError, RecursionError) as error:  # a UserError is a ValueError
+            reason = str(error)
+            if not isinstance(error, UserError):
+                reason = f"cannot be read ({' '.join(reason.split())[:80]})"
+            raise UserError(f"{printable(str(file))}: {reason}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The value that result.json holds: strict JSON, NaN as null."""
+        made = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        other, _ = made.pop("other"), made.pop("folder")
+        there = {k: v for k, v in made.items() if k in REQUIRED or v not in (None, {})}
+        return _as_json(there | dict(other))
+
+    def write(self, path: Path | str) -> Self:
+        """Replace the file in one step; returns the result with its folder. Raises ValueError where `read` would
+        refuse it."""
+        value = self.to_json()
+        if wrong := complaint(value):
+            raise ValueError(f"not a result: {wrong}")
+        store.write_json(Path(path), value)
+        return dataclasses.replace(self, folder=Path(path).parent)
+
+    def rows(self, network: str | None = None) -> dict[str, Scores]:
+        """The rows of scores under one network (default: the result's own), {} where it was not scored with it."""
+        table = self if network in (None, self.model) else self.eval_models.get(network or "")
+        found = {row: getattr(table, row, None) for row in ROWS}
+        return {row: scores for row, scores in found.items() if scores}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a table calls each row of scores that a result of this kind can have."""
+        if self.test_uint8 or self.start:
+            return DISTILLED
+        if self.ipc is None:
+            return {"test": "all images"}
+        each, one = "one subset per network", "the same subset for all networks"
+        return {"test": f"{self.method}, {each}", "test_one_subset": f"{self.method}, {one}"}
+
+    def table(self) -> Table:
+        """A row for each set of images that networks were trained on: scores on the test split, in percent."""
+        lines = [[label, *map(str, self.rows()[row])] for row, label in self._shown()]
+        shared = "test_uint8" if self.labels is DISTILLED else "test"
+        bold = [i for i, (row, _) in enumerate(self._shown()) if row == shared]
+        sections = []
+        for name, scored in self.eval_models.items():
+            sections.append(len(lines))
+            lines.append([f"by {name}, {_step_size(scored)}"])
+            lines += [[f"  {v}", *map(str, self.rows(name)[k])] for k, v in self._shown(name)]
+        return Table(
+            head=["networks trained on", *HEADINGS.values()],
+            rows=lines,
+            title=f"{self.method} on {self.dataset}: test scores in %",
+            notes=self._notes(),
+            best={(i, j) for i in bold for j in range(4)},
+            sections=sections,
+        )
+
+    def _shown(self, network: str | None = None) -> list[tuple[str, str]]:
+        """(row, label) of the rows that are there."""
+        labels = self.labels if network is None else DISTILLED
+        return [(row, label) for row, label in labels.items() if row in self.rows(network)]
+
+    def _notes(self) -> list[str]:
+        """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
+        size = "All images" if self.ipc is None else f"{self.ipc} image{'s' * (self.ipc > 1)} per class"
+        networks, epochs = (self.evaluation[k] for k in ("networks", "epochs"))
+        trained = f"{networks} networks x {epochs} epochs (mean ± std)"
+        if self.selected_iteration is not None:
+            how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
+            trained += f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
+        notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
+        if self.selected_iteration is not None and self.select == "test":
+            notes.append("select=test: the optimistic protocol of the public codes")
+        if self.step_size is not None:
+            start = self.start_step_size
+            more = "" if start is None else f", of the start {start:.4g}"
+            notes.append(_step_size(self) + more)
+        notes.append(
+            f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
+            f"guessing: {percent(self.chance)} balanced accuracy"
+        )
+        seconds = ", ".join(f"{phase} {value:.0f}" for phase, value in self.seconds.items())
+        return [*notes, f"Seconds: {seconds}"]
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _with_scores(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with each row of scores as `Scores`."""
+    rows = {row: Scores.of(values[row]) for row in ROWS if values.get(row)}
+    return {k: v for k, v in values.items() if k not in ROWS} | rows
+
+
+def _as_json(value: Any) -> Any:
+    """Nested dicts, lists, texts and finite numbers; what is None in scores of a network is left out."""
+    if isinstance(value, NetworkScores):
+        return {k: _as_json(v) for k, v in vars(value).items() if v is not None}
+    if isinstance(value, Score | Scores):
+        return _as_json(value._asdict())
+    if isinstance(value, Mapping):
+        return {k: _as_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _step_size(scored: Result | NetworkScores) -> str:
+    """'step size 0.03 (chosen on val)'."""
+    where = {"val": " (chosen on val)", "flag": " (given)"}.get(scored.step_size_from or "", "")
+    size = scored.step_size
+    return f"step size {'not known' if size is None else format(size, '.4g')}{where}"
