@@ -218,12 +218,18 @@ class Result:
 
     def _notes(self) -> list[str]:
         """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
-        size = "All images" if self.ipc is None else f"{self.ipc} image{'s' * (self.ipc > 1)} per class"
+        size = (
+            "All images"
+            if self.ipc is None
+            else f"{self.ipc} image{'s' * (self.ipc > 1)} per class"
+        )
         networks, epochs = (self.evaluation[k] for k in ("networks", "epochs"))
         trained = f"{networks} networks x {epochs} epochs (mean ± std)"
         if self.selected_iteration is not None:
             how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
-            trained += f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
+            trained += (
+                f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
+            )
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
             notes.append("select=test: the optimistic protocol of the public codes")

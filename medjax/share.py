@@ -43,7 +43,7 @@ class SharedSet(NamedTuple):
     preprocessor: preprocess.Preprocessor
     class_names: tuple[str, ...]
     origin: dict[str, str]
-    network: tuple = ('convnet', None)
+    network: tuple = ("convnet", None)
 
 
 def save(

@@ -68,10 +68,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Atomic, readable, and strict JSON: NaN becomes null."""
-    write_bytes(path, (json.dumps(_strict(value), indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(strict(value), indent=2) + "\n").encode())
 
 
-def read_json(path: Path) -> Any | None:
+def read_json(path: Path) -> Any:
     """The value in a JSON file, or None where there is no (whole) file."""
     try:
         return json.loads(path.read_text())
@@ -90,7 +90,7 @@ def append_log(path: Path, **row: Any) -> None:
     """One line of log.jsonl; ``time`` is added (seconds since 1970)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A kill may have cut the last line short: start on a fresh one.
-    line = json.dumps(_strict({"time": round(time.time(), 3), **row})) + "\n"
+    line = json.dumps(strict({"time": round(time.time(), 3), **row})) + "\n"
     with open(path, "ab+") as handle:
         if handle.tell():
             handle.seek(-1, os.SEEK_END)
@@ -142,13 +142,14 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """A value as JSON can hold it: NumPy's arrays and numbers as plain ones, what is not finite as None."""
     if isinstance(value, dict):
-        return {k: _strict(v) for k, v in value.items()}
+        return {k: strict(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(v) for v in value]
+        return [strict(v) for v in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _strict(value.tolist())
+        return strict(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

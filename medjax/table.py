@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-    from rich.console import Console
 
 #: Stands for a value that is not there.
 DASH = "–"

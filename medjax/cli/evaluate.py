@@ -26,6 +26,6 @@ def command() -> Command:
             result = evaluate_saved(settings, place.out, progress=console, fresh=place.fresh)
             paths = {"result": str((result.folder or Path()) / "result.json")}
             paths |= {"set": settings.config(SetConfig).synthetic}
-            print_result(result, paths, console.terminal)
+            print_result(result.to_json(), paths, console.terminal)
 
     return Command("Score a saved distilled set.", groups, main)

@@ -1,10 +1,10 @@
-"""Is this set worth distilling? Trains on random real images alone, and forecasts what distillation would gain.
-"""
+"""Is this set worth distilling? Trains on random real images alone, and forecasts what distillation would gain."""
 
 import dataclasses
 from pathlib import Path
 
 from medjax.cli import flags
+from medjax.cli.flags import OutConfig
 from medjax.cli.launch import Command
 from medjax.cli.sweep.jobs import Job, state
 from medjax.cli.sweep.sweep import check_data, sweep
@@ -24,7 +24,7 @@ class IndicatorConfig:
         "indicator", "values of the random subsets: indicator, quick, cpu or paper"
     )
     out: str = option(
-        RunConfig.out, "folder that runs go to, and where known results are looked for"
+        OutConfig.out, "folder that runs go to, and where known results are looked for"
     )
 
 
@@ -32,9 +32,7 @@ def main(words: list[str]) -> None:
     """Train on random images, print the forecast, draw the figure."""
     config = flags.read(IndicatorConfig).config(IndicatorConfig)
     out = Path(config.out)
-    wanted = [
-        Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS
-    ]
+    wanted = [Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS]
     check_data(out, wanted)
     # A class with fewer images than are asked of it is used again from its start.
     sweep(out, wanted, (0, 1), lambda job: [*job.command(out), "--allow_repeat"])
@@ -60,7 +58,6 @@ def main(words: list[str]) -> None:
         print(sentence)
     print(indicator.rule(finished, fingerprint, random))
     print(f"figure  {stem}.png, .svg")
-
 
 
 def command() -> Command:

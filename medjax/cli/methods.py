@@ -45,4 +45,4 @@ def show(result: Result, console: Console) -> None:
     """Print a finished run's table and where its files lie."""
     folder = result.folder or Path()
     paths = {k: str(folder / v) for k, v in FILES.items() if (folder / v).exists()}
-    print_result(result, paths, console.terminal)
+    print_result(result.to_json(), paths, console.terminal)

@@ -125,7 +125,6 @@ def write_table(out: Path, wanted: list[Job]) -> int:
     return len(failures)
 
 
-
 def command() -> Command:
     """The command."""
     return Command("Table 1 of the study: a resumable sweep and its table.", (Table1Config,), main)

@@ -1,7 +1,8 @@
 """The networks, by name."""
 
 import functools
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from medjax.models.alexnet import AlexNetConfig, alexnet
 from medjax.models.base import Model
@@ -9,6 +10,7 @@ from medjax.models.convnet import ConvNetConfig, convnet
 from medjax.models.mlp import MLPConfig, mlp
 from medjax.models.resnet import ResNetConfig, resnet18
 from medjax.models.vit import ViTConfig, vit
+
 
 #: name -> (its configuration, factory(config, *, classes, size, channels) -> Model)
 class Network(NamedTuple):
@@ -19,6 +21,7 @@ class Network(NamedTuple):
 
 def _depth(config, size, given):
     import dataclasses
+
     depth = (size // 4).bit_length() - 1
     if "depth" in given or depth <= 3:
         return config
@@ -37,6 +40,7 @@ MODELS = {
 @functools.cache
 def build(name, config, *, classes, size, channels):
     return MODELS[name].build(config, classes=classes, size=size, channels=channels)
+
 
 __all__ = [
     "MODELS",

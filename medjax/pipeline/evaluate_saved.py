@@ -110,7 +110,9 @@ def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
         origin["model"] = "set"
     training = {n: shared.origin[n] for n in TRAINING if n in shared.origin}
     kept: dict[type, dict[str, Any]] = {
-        EvalConfig: {n: v == "True" if v in ("True", "False") else int(v) for n, v in training.items()}
+        EvalConfig: {
+            n: v == "True" if v in ("True", "False") else int(v) for n, v in training.items()
+        }
     }
     if config is not None and groups[RunConfig].model == name:
         kept[type(config)] = dataclasses.asdict(config)

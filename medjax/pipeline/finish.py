@@ -57,7 +57,9 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
     return write_result(session, method, found)
 
 
-def write_set(session: Session, method: str, synthetic: Synthetic, collapsed: bool) -> share.SharedSet:
+def write_set(
+    session: Session, method: str, synthetic: Synthetic, collapsed: bool
+) -> share.SharedSet:
     """synthetic.npz, read back as its users will."""
     path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
     training = session.settings.config(evaluate.EvalConfig)
@@ -101,9 +103,7 @@ def write_result(
         },
         "warnings": [],
     }
-    path = session.folder / "result.json"
-    store.write_json(path, about | found)
-    return Result.read(path)
+    return Result.from_json(store.strict(about | found)).write(session.folder / "result.json")
 
 
 def draw(session: Session, made: share.SharedSet, rows: list[dict], title: str) -> None:

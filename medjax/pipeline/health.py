@@ -82,7 +82,9 @@ def no_gain(made: float | None, began: float | None) -> list[str]:
     ]
 
 
-def guessing(scores: Mapping[str, float | None], chance: float, separable: Mapping[str, bool]) -> list[str]:
+def guessing(
+    scores: Mapping[str, float | None], chance: float, separable: Mapping[str, bool]
+) -> list[str]:
     """A warning for every network that guesses. scores: its balanced accuracy; separable: it has no batch norm."""
     lines = []
     for name, score in scores.items():

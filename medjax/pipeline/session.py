@@ -19,7 +19,6 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
-from medjax.pipeline import folders
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
 from medjax.recipes import Setup
@@ -133,9 +132,7 @@ def open_session(settings: Settings, raw: RawDataset, folder: Path, progress: Pr
     train, val = preprocess.to_device(pre, raw.train), preprocess.to_device(pre, raw.val)
     model, others = build_models(settings, len(raw.class_names), raw.train.images.shape[-1])
     spent = time.monotonic() - begin
-    return Session(
-        settings, progress, folder, home, raw, pre, model, others, train, val, spent
-    )
+    return Session(settings, progress, folder, home, raw, pre, model, others, train, val, spent)
 
 
 def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model, dict[str, Model]]:

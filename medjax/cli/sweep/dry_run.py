@@ -27,7 +27,9 @@ def dry_run(out: Path, jobs: list[Job]) -> str:
         if known != "done":
             total, most = total + seconds, max(most, found.memory)
         lines.append(f"{job.name}  {in_words(seconds)}, {found.memory / 1e9:.1f} GB  {known}")
-    todo = f"to do: {at_best()}{in_words(total)} on one machine like this, {most / 1e9:.1f} GB at most"
+    todo = (
+        f"to do: {at_best()}{in_words(total)} on one machine like this, {most / 1e9:.1f} GB at most"
+    )
     return "\n".join([*lines, todo])
 
 

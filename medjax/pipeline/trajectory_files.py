@@ -1,0 +1,127 @@
+"""The files of expert trajectories: expert-0003-e008 holds the snapshots of expert 3 at epochs 0 to 8.
+
+While a group of experts trains, each finished epoch lies in group-0000-0001/00000005 (members, epoch), so that a killed
+run goes on from there.
+"""
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from medjax import memory, store
+from medjax.types import Trajectories
+
+Note = Callable[[str], None]
+
+
+def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectories:
+    """Trajectories from a folder; whole experts are cached in at most half of the memory."""
+    paths = folder.glob("expert-*-e" + "[0-9]" * 4)
+    longest = max((_length(path) for path in paths), default=epochs + 1)
+    room = max(1, int(memory.total() / 2 / (longest * parameters * 4)))
+
+    @functools.lru_cache(maxsize=room)
+    def expert(index: int) -> np.ndarray:
+        path = newest(folder, index)
+        if path is None:
+            raise store.Damaged(f"expert {index} is missing from {folder}")
+        return _read(path, parameters)
+
+    return Trajectories(lambda index, rows: expert(index)[rows], count, epochs)
+
+
+def newest(folder: Path, index: int) -> Path | None:
+    """The longest trajectory of an expert, or None."""
+    return max(folder.glob(f"expert-{index:04d}-e" + "[0-9]" * 4), default=None)
+
+
+def epochs_stored(folder: Path, index: int, parameters: int, note: Note) -> int:
+    """The last epoch of an expert on disk, 0 if there is none. A damaged one is said, deleted and trained again."""
+    path = newest(folder, index)
+    if path is None:
+        return 0
+    try:
+        return len(_read(path, parameters)) - 1
+    except store.Damaged as error:
+        note(f"{error}; this expert is trained again")
+        shutil.rmtree(path)
+        return 0
+
+
+def save_epoch(folder: Path, members: list[int], epoch: int, snapshot: np.ndarray) -> None:
+    """Keep the parameters [g, p] of a group in training after an epoch."""
+    group = "-".join(f"{index:04d}" for index in members)
+    store.save_tree(folder / f"group-{group}" / f"{epoch:08d}", snapshot)
+
+
+def save_expert(folder: Path, index: int, snapshots: np.ndarray) -> None:
+    """Keep a trajectory [t, p] in place of a shorter one."""
+    old = newest(folder, index)
+    path = folder / f"expert-{index:04d}-e{len(snapshots) - 1:04d}"
+    store.save_tree(path, snapshots)
+    if old is not None and old != path:
+        shutil.rmtree(old)
+
+
+def remove_epochs(folder: Path, members: list[int]) -> None:
+    """Delete the epochs of groups all of whose experts are kept now."""
+    for path, there in _groups(folder):
+        if set(there) <= set(members):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def snapshots_to_resume(
+    folder: Path, members: list[int], missing: list[int], parameters: int, note: Note
+) -> list[np.ndarray]:
+    """Snapshots [g, p], one an epoch, that a group can go on from: shorter trajectories of its missing members, then a
+    killed run's epochs."""
+    rows: list[np.ndarray] = []
+    paths = [newest(folder, index) for index in missing]
+    shorter = [path for path in paths if path is not None]
+    if len(shorter) == len(missing):
+        loaded = [_read(path, parameters) for path in shorter]
+        # The other members of the group only fill their place in the vmap.
+        lanes = [loaded[missing.index(i)] if i in missing else loaded[0] for i in members]
+        rows = list(np.stack([lane[: min(map(len, loaded))] for lane in lanes], axis=1))
+    # Not only of this very group: a run that was killed while it stored its experts has fewer to train now, and another
+    # machine may group them otherwise.
+    groups = [(path, there) for path, there in _groups(folder) if set(members) <= set(there)]
+    while (row := _epoch(groups, len(rows), members, parameters, note)) is not None:
+        rows.append(row)
+    return rows
+
+
+def _groups(folder: Path) -> list[tuple[Path, list[int]]]:
+    """What killed runs left of unfinished groups: folders of epochs, each with the experts whose snapshots it holds."""
+    found = sorted(folder.glob("group-*"))
+    return [(path, [int(i) for i in path.name.split("-")[1:]]) for path in found]
+
+
+def _epoch(
+    groups: list[tuple[Path, list[int]]],
+    epoch: int,
+    members: list[int],
+    parameters: int,
+    note: Note,
+) -> np.ndarray | None:
+    """The members' snapshots [g, p] after an epoch, from the first folder that has them whole."""
+    for folder, there in groups:
+        if (path := folder / f"{epoch:08d}").is_dir():
+            try:
+                kept = store.load_tree(path, np.empty((len(there), parameters), np.float32))
+                return kept[[there.index(i) for i in members]]
+            except store.Damaged as error:
+                note(f"{error}; the experts go on from the epoch before it")
+    return None
+
+
+def _length(path: Path) -> int:
+    """Snapshots of a trajectory, by its name."""
+    return int(path.name[-4:]) + 1
+
+
+def _read(path: Path, parameters: int) -> np.ndarray:
+    return store.load_tree(path, np.empty((_length(path), parameters), np.float32))
