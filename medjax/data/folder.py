@@ -191,7 +191,7 @@ def _folders(folder: Path) -> list[Path]:
 def _distinct(
     pictures: list[Picture], kept: list[tuple[Path, int, str]], folder: Path
 ) -> tuple[list[int], list[str]]:
-    """The indices of the images without duplicates, and lines about the duplicates. Of the copies, that of test is kept,
+    """Indices of the images without duplicates, and lines about the duplicates. Of the copies, that of test is kept,
     else that of val, else that of train."""
     first: dict[bytes, int] = {}
     rank = [SPLITS.index(split) for _, _, split in kept]
