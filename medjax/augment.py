@@ -1,9 +1,9 @@
 """Differentiable siamese augmentation, DSA (Zhao & Bilen 2021), strategy color_crop_cutout_flip_scale_rotate.
 
-One of the six families is drawn per call; its parameters per image, or (``siamese``) one draw for all images. The
-public code branches on the family. Under `vmap` a branch runs all its arms, so here the family only chooses the
-parameters: every call is one pixel-wise colour map, one bilinear warp and one mask, with the parameters of the
-families not drawn at the identity.
+Each call draws one of the six families, and its parameters once per image or (``siamese``) once for all images. The
+public code branches on the family. Under `vmap` a branch would run all its arms, so here the family only selects
+parameters: every call is one pixel-wise colour map, one bilinear warp and one mask, in which the families not drawn
+have the parameters of the identity.
 """
 
 import jax
@@ -18,9 +18,9 @@ BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 def augment(
     key: Array, images: Float[Array, "n h w c"], *, siamese: bool = False
 ) -> Float[Array, "n h w c"]:
-    """One random family of DSA, differentiable in ``images`` (any value range; zeros fill what comes from outside).
+    """One random family of DSA, differentiable in ``images`` (any value range). Pixels from outside the image are zero.
 
-    With ``siamese`` all images share one draw: call it twice with one key to treat real and synthetic images alike.
+    With ``siamese`` all images share one draw: two calls with the same key treat real and synthetic images alike.
     """
     n, h, w, _ = images.shape
     family_key, draw_key = jax.random.split(key)
@@ -64,7 +64,8 @@ def color(
     saturation: Float[Array, " n"],
     contrast: Float[Array, " n"],
 ) -> Float[Array, "n h w c"]:
-    """x + brightness; then x around its channel mean times saturation; then around the image mean times contrast."""
+    """Adds brightness, then scales the distance to the pixel's channel mean by saturation, then the distance to the
+    image's mean by contrast."""
     b, s, c = (v.reshape(-1, 1, 1, 1) for v in (brightness, saturation, contrast))
     images = images + b
     grey = images.mean(-1, keepdims=True)
@@ -97,12 +98,13 @@ def warp(
 ) -> Float[Array, "n h w c"]:
     """Bilinear sampling at ``rotation(scale * grid) + shift``: PyTorch's affine_grid and grid_sample, align_corners.
 
-    scale: on the sampling grid (above 1 the image shrinks, -1 mirrors it). degrees: rotation of the grid. shift: in
-    pixels: output (i, j) reads input (i + shift_y, j + shift_x). What lies outside is zero. Exact at the identity.
+    scale: factor on the sampling grid (above 1 the image shrinks, -1 mirrors it). degrees: rotation of the grid. shift:
+    in pixels; output (i, j) reads input (i + shift_y, j + shift_x). Pixels outside the image are zero. The identity is
+    exact.
     """
     n, h, w, c = images.shape
     half_x, half_y = (w - 1) / 2, (h - 1) / 2
-    # Centred pixel coordinates are exact half integers, so identity, mirror and shift are free of rounding.
+    # Centred pixel coordinates are exact half integers, so that identity, mirror and shift have no rounding error.
     x = (jnp.arange(w, dtype=jnp.float32) - half_x).reshape(1, 1, w) * scale_x.reshape(n, 1, 1)
     y = (jnp.arange(h, dtype=jnp.float32) - half_y).reshape(1, h, 1) * scale_y.reshape(n, 1, 1)
     angle = jnp.deg2rad(degrees).reshape(n, 1, 1)

@@ -1,4 +1,4 @@
-"""How much memory there is, so that what cannot fit is refused before it is begun."""
+"""How much memory there is, so that work which cannot fit is refused before it begins."""
 
 import contextlib
 import os
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 def total() -> int:
-    """Bytes of main memory that a process may ever take: the machine's, or this container's limit."""
+    """Bytes of main memory that a process can use: that of the machine, or the limit of the container."""
     room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # a container ("max" where it has no limit)
+    with contextlib.suppress(OSError, ValueError):  # not in a container, or "max" (no limit)
         room = min(room, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return room
 
 
 def available() -> int:
-    """Bytes of it that are free now, where the system tells (Linux)."""
+    """Bytes of main memory that are free now; `total` where the system does not say (it does on Linux)."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
@@ -23,8 +23,8 @@ def available() -> int:
 
 
 def words(size: float) -> str:
-    """Bytes for people: "3.2 GB"."""
-    unit, name = next(
-        (u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1, "bytes")) if size >= u or u == 1
-    )
-    return f"{size / unit:.0f} {name}" if unit == 1 else f"{size / unit:.1f} {name}"
+    """A number of bytes as text: "3.2 GB"."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size:.0f} bytes"

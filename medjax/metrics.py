@@ -1,4 +1,4 @@
-"""Scores of a classifier on labelled images, as fractions in [0, 1]. Pure NumPy; nothing here is learned."""
+"""Scores of a classifier on labelled images, as fractions in [0, 1], in NumPy."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 
 class Scores(NamedTuple):
-    """accuracy; balanced_accuracy: mean recall over the classes present; auc: one-vs-rest mean (NaN if undefined)."""
+    """accuracy; balanced_accuracy: mean recall of the classes present; auc: mean one-vs-rest AUC (NaN if undefined)."""
 
     accuracy: float
     balanced_accuracy: float
@@ -23,7 +23,7 @@ def confusion(
 
 
 def auc_one_vs_rest(scores: Float[np.ndarray, " n"], positive: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counted half; NaN without both kinds."""
+    """Probability that a positive scores above a negative, ties counted as one half; NaN where either kind is missing."""
     positives = int(positive.sum())
     negatives = len(positive) - positives
     if not positives or not negatives:
@@ -35,23 +35,23 @@ def auc_one_vs_rest(scores: Float[np.ndarray, " n"], positive: np.ndarray) -> fl
 
 
 def log_odds(logits: Float[np.ndarray, "*e n k"]) -> Float[np.ndarray, "*e n k"]:
-    """How sure a network is of each class, log p - log (1 - p), in float64: the order of its probabilities, also where
-    an overconfident network's all round to 0 or 1, which would be ties."""
+    """The log odds of each class, log p - log (1 - p), in float64. They have the order of the probabilities, also where
+    these round to 0 or 1 and would be ties."""
     z = np.asarray(logits, np.float64)
-    with np.errstate(invalid="ignore"):  # a network that ended in NaN or infinity
+    with np.errstate(invalid="ignore"):  # a network may end in NaN or infinity
         others = [np.logaddexp.reduce(np.delete(z, c, -1), axis=-1) for c in range(z.shape[-1])]
         return z - np.stack(others, axis=-1)
 
 
-def scores(labels: Int[np.ndarray, " n"], sureness: Float[np.ndarray, "n k"]) -> Scores:
-    """Accuracy, balanced accuracy and AUC of how sure a network is of each class: log odds, or probabilities. A network
-    that ends in NaN scores as if it had always said class 0, with AUC one half."""
-    sureness = np.nan_to_num(sureness, nan=0.0)
-    classes = sureness.shape[1]
-    table = confusion(labels, sureness.argmax(1), classes)
+def scores(labels: Int[np.ndarray, " n"], confidence: Float[np.ndarray, "n k"]) -> Scores:
+    """Accuracy, balanced accuracy and AUC of log odds or probabilities. A network that ends in NaN scores as if it had
+    always predicted class 0, with AUC one half."""
+    confidence = np.nan_to_num(confidence, nan=0.0)
+    classes = confidence.shape[1]
+    table = confusion(labels, confidence.argmax(1), classes)
     support = table.sum(1)
     recall = np.diag(table)[support > 0] / support[support > 0]
-    aucs = [auc_one_vs_rest(sureness[:, c], labels == c) for c in range(classes)]
+    aucs = [auc_one_vs_rest(confidence[:, c], labels == c) for c in range(classes)]
     defined = [a for a in aucs if not np.isnan(a)]
     auc = float(np.mean(defined)) if defined else float("nan")
     return Scores(float(np.diag(table).sum() / len(labels)), float(recall.mean()), auc)

@@ -1,15 +1,19 @@
-"""A distilled set as one .npz file with everything its user needs: images, labels, step size, preprocessing, names.
+"""A distilled set as one .npz file with everything that its user needs.
 
 Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
-can hold (`medjax.data.preprocess.into_range`), inverted and rounded, for the eye and for sharing; ``labels`` int32
+can represent (`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``labels`` int32
 [m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca" or "normalise"), ``preprocess_mean`` and
 ``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row by
-row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); and strings: ``method``, ``model``,
-``dataset``, ``fingerprint``, ``width`` and ``depth`` of a ConvNet, ``collapsed`` (whether the learned step size is none
-to train with), and how its run trained networks on it (``eval_epochs``, ``eval_batch``, ``eval_augment``,
-``decay_parity``). No pickled objects.
+row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); ``network``, JSON: {"name": the
+network that the set was distilled with, "config": all of its options}; and strings: ``method``, ``dataset``,
+``fingerprint``, ``collapsed`` (whether the learned step size is unusable), and how its run trained networks on the set
+(``eval_epochs``, ``eval_batch``, ``eval_augment``, ``decay_parity``). The file holds no pickled objects.
+
+Older files have the strings ``model`` and, for a ConvNet, ``width`` and ``depth`` in place of ``network``.
 """
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,33 +21,39 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from medjax import models
 from medjax.data import preprocess
 from medjax.data.npz import read_arrays
-from medjax.errors import UserError
+from medjax.errors import UserError, one_line
 from medjax.evaluate import TRAINING
 from medjax.store import write_arrays
 from medjax.types import Synthetic
 
-#: Where a set is from; of a ConvNet also its size; how networks were trained on it.
-ORIGIN = ("method", "model", "dataset", "fingerprint", "width", "depth", "collapsed")
-ORIGIN += TRAINING
+#: How a set was made, and how networks were trained on it.
+ORIGIN = ("method", "dataset", "fingerprint", "collapsed", *TRAINING)
 SWITCHES = ("collapsed", "eval_augment", "decay_parity")
-#: How much a file may ask for.
-LARGEST = {"width": 4096, "depth": 16, "eval_epochs": 10**6, "eval_batch": 10**6}
-#: What arrays of another kind raise on the way.
-BROKEN = (ValueError, KeyError, IndexError, TypeError, OverflowError)
+#: The largest numbers that a file may contain.
+LARGEST = {"eval_epochs": 10**6, "eval_batch": 10**6}
+#: The exceptions that reading a damaged file can raise.
+DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError)
 
 
 class SharedSet(NamedTuple):
-    """What `load` gives back: the set, its 8-bit images, the fitted preprocessing, class names, and where it is from
-    (`ORIGIN`)."""
+    """The content of a file.
+
+    synthetic: the set. images_uint8: its 8-bit images. preprocessor: the fitted preprocessing. class_names: k names.
+    origin: strings, see ``ORIGIN``; a key may be missing.
+    network: (name, configuration) of the network that the set was distilled with; compare it with another by
+        `medjax.models.same_network`. The configuration is None for a network that this installation does not know, and
+        where an older file does not say it; the whole is None where the file names no network.
+    """
 
     synthetic: Synthetic
     images_uint8: UInt8[np.ndarray, "m s s c"]
     preprocessor: preprocess.Preprocessor
     class_names: tuple[str, ...]
     origin: dict[str, str]
-    network: tuple = ("convnet", None)
+    network: tuple[str, Any] | None
 
 
 def save(
@@ -51,10 +61,16 @@ def save(
     synthetic: Synthetic,
     pre: preprocess.Preprocessor,
     class_names: tuple[str, ...],
-    network=None,
+    *,
+    network: tuple[str, Any] | None,
     **origin: str,
 ) -> None:
-    """Write the file, atomically."""
+    """Write the file, atomically. network: (name, configuration) of the network that the set was distilled with, as in
+    `SharedSet`. origin: the strings of ``ORIGIN`` that are known."""
+    if network:
+        name, config = network
+        values = None if config is None else dataclasses.asdict(config)
+        origin["network"] = json.dumps({"name": name, "config": values})
     write_arrays(
         path,
         images=synthetic.images,
@@ -70,7 +86,7 @@ def save(
 
 
 def load(path: Path) -> SharedSet:
-    """Read the file. Raises UserError where it is missing, cut short or not such a file."""
+    """Read the file. Raises UserError where it is missing, damaged or not such a file."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {what}: give the path of a synthetic.npz")
@@ -83,31 +99,50 @@ def load(path: Path) -> SharedSet:
         _check(images, z["images_uint8"], labels, (kind, mean, forward), names)
         pre = preprocess.Preprocessor(kind, images.shape[1], mean, *_maps(kind, forward, len(mean)))
         if step_size.shape:
-            raise ValueError("step_size is no number")
+            raise ValueError("step_size is not a single number")
         synthetic = Synthetic(
             jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.float32(step_size)
         )
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
         if not {origin.get(name, "True") for name in SWITCHES} <= {"True", "False"}:
-            raise ValueError(f"{', '.join(SWITCHES)} are True or False")
-        if any(not 1 <= int(origin.get(n, "1")) <= most for n, most in LARGEST.items()):
-            raise ValueError("a network of this size, or so long a training, cannot be")
-        return SharedSet(synthetic, z["images_uint8"], pre, names, origin)
-    except BROKEN as error:
-        reason = " ".join(str(error).split())
-        reason = f"no {reason}" if isinstance(error, KeyError) else reason
+            raise ValueError(f"{', '.join(SWITCHES)} must be True or False")
+        for n, most in LARGEST.items():
+            if not 1 <= int(origin.get(n, "1")) <= most:
+                raise ValueError(f"{n} must be 1 to {most}")
+        return SharedSet(synthetic, z["images_uint8"], pre, names, origin, _network(z))
+    except DAMAGE as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise UserError(
             f"{path} is not a whole distilled set ({reason}): give a synthetic.npz written by medjax"
         ) from error
 
 
+def _network(z: dict[str, Any]) -> tuple[str, Any] | None:
+    """The network of a file. Raises one of ``DAMAGE`` for a value that does not fit."""
+    if "network" in z:
+        stored = json.loads(str(z["network"]))
+        name, values = stored["name"], stored["config"]
+    elif "model" in z:  # written before there was "network"
+        name = str(z["model"])
+        shape = {n: int(str(z[n])) for n in ("width", "depth") if n in z}
+        # A ResNet's options were not written; networks other than these two had no flags.
+        values = None if name == "resnet18" or (name == "convnet" and len(shape) < 2) else shape
+    else:
+        return None
+    if not isinstance(name, str) or not isinstance(values, dict | None):
+        raise ValueError("network must be a name and its options")
+    if values is None or name not in models.MODELS:
+        return name, None
+    return name, models.network_config(name, values)
+
+
 def _packed(forward: np.ndarray) -> np.ndarray:
-    """The lower triangle of a (symmetric) matrix, row by row; a vector as it is."""
+    """The lower triangle of a symmetric matrix, row by row; a vector unchanged."""
     return forward[np.tril_indices(len(forward))] if forward.ndim == 2 else forward
 
 
 def _maps(kind: str, forward: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Forward and inverse map from what `_packed` left of the forward one."""
+    """The forward and the inverse map from the packed forward map (`_packed`)."""
     if kind == "zca":
         whole = np.zeros((d, d), np.float32)
         whole[np.tril_indices(d)] = forward
@@ -117,7 +152,7 @@ def _maps(kind: str, forward: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarra
         with np.errstate(divide="ignore"):
             inverse = 1 / forward
     if not np.isfinite(inverse).all():
-        raise ValueError("preprocess cannot be undone")
+        raise ValueError("preprocess has no inverse")
     return forward, inverse
 
 
@@ -128,7 +163,7 @@ def _check(
     pre: tuple[str, np.ndarray, np.ndarray],
     names: tuple[str, ...],
 ) -> None:
-    """ValueError where the parts of a file do not fit each other. pre: kind, mean, packed forward map."""
+    """Raises ValueError where the parts of a file do not fit each other. pre: kind, mean, packed forward map."""
     m, s, _, c = images.shape
     d = s * s * c
     shapes = {"zca": ((d,), (d * (d + 1) // 2,)), "normalise": ((c,), (c,))}
@@ -142,10 +177,10 @@ def _check(
         and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),
     }
     if wrong := [name for name, good in sound.items() if not good]:
-        raise ValueError(f"{' and '.join(wrong)} cannot be")
+        raise ValueError(f"{' and '.join(wrong)} do not fit")
 
 
 def as_shared(shared: SharedSet) -> Synthetic:
-    """The set as a receiver of the 8-bit images sees it: preprocessed again."""
+    """The set as a receiver of the 8-bit images has it: these images, preprocessed again."""
     images = preprocess.apply(shared.preprocessor, shared.images_uint8)
     return shared.synthetic._replace(images=jnp.asarray(images))

@@ -1,4 +1,4 @@
-"""The values that travel between the parts of medjax.
+"""The values that the parts of medjax exchange.
 
 Shape legend, used in every signature: ``n`` images of ``h`` rows, ``w`` columns and ``c`` channels; ``m`` synthetic
 images; ``k`` classes; ``e`` experts; ``t`` epochs; ``p`` parameters; ``b`` expert segments.
@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
 
 
 class RawSplit(NamedTuple):
-    """Labelled images as they lie on disk, on the host.
+    """Labelled images as they are on disk; on the host.
 
     images: uint8 [n, h, w, c], c = 1 (grey) or 3 (RGB).
     labels: int32 [n], in [0, k).
@@ -42,8 +42,8 @@ class RawDataset(NamedTuple):
     name: short name for folders and tables ("phantom", "pbc_blood8").
     class_names: k names in label order.
     train, val, test: the three splits.
-    fingerprint: first 16 hex digits of a SHA-256 over all images and labels; it names what a result was made from.
-    notes: lines a user must be told ("no val split: ...").
+    fingerprint: first 16 hex digits of a SHA-256 over all images and labels; it identifies the data of a result.
+    notes: lines that a user should read ("no val split: ...").
     """
 
     name: str
@@ -56,11 +56,11 @@ class RawDataset(NamedTuple):
 
 
 class Synthetic(NamedTuple):
-    """A distilled set: all that a stranger needs to train a network on it, save the preprocessing. A pytree.
+    """A distilled set. With the preprocessing (`medjax.share`) it is all that training a network needs. A pytree.
 
     images: float32 [m, h, w, c] in model space.
     labels: int32 [m].
-    step_size: float32 scalar, the SGD step size the set was distilled for (learned by MTT).
+    step_size: float32 scalar, the SGD step size that the set was distilled for (MTT learns it).
     """
 
     images: Float[Array, "m h w c"]

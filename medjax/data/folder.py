@@ -1,6 +1,7 @@
-"""A folder of images -> arrays in the MedMNIST layout, and what was found on the way.
+"""A folder of images -> arrays in the MedMNIST layout, and a report.
 
-Either ``train/<class>/*`` with ``test/<class>/*`` (and ``val/``), or only ``<class>/*``, which is split 70/10/20.
+The folder has either ``train/<class>/*`` and ``test/<class>/*`` (``val/`` is optional), or only ``<class>/*``, which is
+split 70/10/20.
 """
 
 from collections import Counter
@@ -14,17 +15,18 @@ from jaxtyping import Int, UInt8
 from medjax import memory
 from medjax.data import patients
 from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_image, read
-from medjax.errors import UserError
+from medjax.data.raw import SPLITS
+from medjax.errors import UserError, first_few
 
-SPLITS = ("train", "val", "test")
+#: Shares of train, val and test.
 SHARES = (0.7, 0.1, 0.2)
-#: Ranges that 16-bit pixels are taken to have; the smallest that holds all of them is brought to 0..255.
+#: Largest values that 16-bit pixels are assumed to have; the smallest that fits all images is scaled to 255.
 DEPTHS = (255, 1023, 4095, 16383, 65535)
 
 
 class Folder(NamedTuple):
-    """What became of a folder: images uint8 [n, s, s, c] with labels and splits (0 train, 1 val, 2 test), class names,
-    and the lines of its report."""
+    """The content of a folder: images uint8 [n, s, s, c] with labels and splits (0 train, 1 val, 2 test), class names,
+    and the lines of the report."""
 
     images: UInt8[np.ndarray, "n s s c"]
     labels: Int[np.ndarray, " n"]
@@ -40,15 +42,15 @@ def read_folder(
     window: Window = OWN,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Folder:
-    """Read, bring to one size, drop duplicates, split.
+    """Read the images, resize them to ``side`` pixels, remove duplicates and split.
 
-    tell: hears (files read, of how many). Raises UserError for a folder that holds no such images of two classes.
+    tell: receives (files read, number of files). Raises UserError for a folder without such images of two classes.
     """
     files, names, given, others = _scan(folder)
-    needed = 5 * len(files) * side * side  # of one channel: floats at first, and bytes made of them
+    needed = 5 * len(files) * side * side  # one channel, as floats and as bytes
     if needed > memory.total():
         raise UserError(
-            f"{len(files)} images of {side} px need {memory.words(needed)} at least, and this machine has"
+            f"{len(files)} images of {side} px need at least {memory.words(needed)}, and this machine has"
             f" {memory.words(memory.total())}: lower --size"
         )
     lines, pictures, kept = others, [], []
@@ -61,26 +63,26 @@ def read_folder(
             unread.append(f"{path.relative_to(folder)} ({error})")
         tell(number + 1, len(files))
     if unread:
-        lines.append(f"{len(unread)} files could not be read and were left out: {_some(unread)}.")
-    order, dropped = _distinct(pictures, kept, folder)
-    lines += dropped
+        lines.append(f"{len(unread)} files could not be read: {first_few(unread)}.")
+    order, removed = _distinct(pictures, kept, folder)
+    lines += removed
     pictures, kept = [pictures[i] for i in order], [kept[i] for i in order]
     labels = np.array([label for _, label, _ in kept], np.int32)
     counts = np.bincount(labels, minlength=len(names))
     if empty := [name for name, count in zip(names, counts, strict=True) if not count]:
-        raise UserError(f"{folder}: no image of {_some(empty)} could be read.")
-    groups, said = patients.read_groups(folder, [path for path, _, _ in kept])
-    lines += said
+        raise UserError(
+            f"{folder}: no image of {first_few(empty)} could be read: replace them, or remove the folder."
+        )
+    groups, about = patients.read_groups(folder, [path for path, _, _ in kept])
+    lines += about
     splits = np.array([SPLITS.index(split) for _, _, split in kept])
     if given == {"train"}:
         splits = split_groups(labels, groups, SHARES, seed)
-        lines.append(
-            "no splits in the folder: 70 % train, 10 % val, 20 % test, stratified by class."
-        )
+        lines.append("no splits in the folder: 70 % train, 10 % val, 20 % test, by class.")
     elif "val" not in given:
         inside = np.flatnonzero(splits == 0)
         splits[inside] = split_groups(labels[inside], groups[inside], (0.9, 0.1, 0.0), seed)
-        lines.append("no val folder: a tenth of train, stratified by class.")
+        lines.append("no val folder: a tenth of train became val, by class.")
     lines += patients.shared(groups, splits)
     images, looks = _to_uint8(pictures)
     return Folder(images, labels, splits, names, (*looks, *lines))
@@ -92,9 +94,11 @@ def split_groups(
     shares: tuple[float, float, float],
     seed: int,
 ) -> Int[np.ndarray, " n"]:
-    """A split 0, 1 or 2 for each image: whole groups, each class as near to these shares as they allow.
+    """A split 0, 1 or 2 for each image. A group is never divided; each class comes as near to these shares as that
+    allows.
 
-    Groups come in random order, large ones first; each goes where its classes lack most, train before others.
+    Groups are assigned in random order, large ones first, each to the split that lacks most images of its classes;
+    where two lack the same, train comes before val and val before test.
     """
     classes, ids = int(labels.max()) + 1, np.unique(groups, return_inverse=True)[1].reshape(-1)
     table = np.zeros((int(ids.max()) + 1, classes))
@@ -113,7 +117,7 @@ def split_groups(
 def _scan(
     folder: Path,
 ) -> tuple[list[tuple[Path, int, str]], tuple[str, ...], set[str], list[str]]:
-    """(file, label, split) of all images, class names, which splits the folder has, and a line on other files."""
+    """(file, label, split) of all images, class names, the splits of the folder, and lines about other files."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}: give a folder with one folder of images per class.")
@@ -121,15 +125,15 @@ def _scan(
     parted = {name: inside[name] for name in SPLITS if name in inside}
     if parted and not {"train", "test"} <= set(parted):
         raise UserError(
-            f"{folder} has {', '.join(parted)} but no {'test' if 'train' in parted else 'train'}: give both (val may be"
-            " left out), or folders of classes alone, which are split here."
+            f"{folder} has {', '.join(parted)} but no {'test' if 'train' in parted else 'train'}: give both (val is"
+            " optional), or only folders of classes, which are then split."
         )
     roots = parted or {"train": folder}
     names = tuple(p.name for p in _folders(roots["train"]))
     if len(names) < 2:
         raise UserError(
-            f"{roots['train']} holds {'one folder' if names else 'no folders'}: one folder of images per class is"
-            " needed, and at least 2 classes."
+            f"{roots['train']} holds {'one folder' if names else 'no folders'}: make one folder of images per class,"
+            " for at least 2 classes."
         )
     files: list[tuple[Path, int, str]] = []
     others: Counter[str] = Counter()
@@ -137,7 +141,9 @@ def _scan(
     deeper = 0
     for split, root in roots.items():
         if strange := [p.name for p in _folders(root) if p.name not in names]:
-            raise UserError(f"{root} has a class that train has not: {_some(strange)}.")
+            raise UserError(
+                f"{root} has a class that train does not have: {first_few(strange)}; add it to train or remove it."
+            )
         aside += [p.name for p in sorted(root.iterdir()) if root != folder and _aside(p)]
         others["outside the folders of classes"] += sum(
             p.is_file() and is_image(p) for p in root.iterdir()
@@ -153,31 +159,31 @@ def _scan(
                     others[path.suffix.lower() or "no ending"] += 1
     if not files:
         raise UserError(
-            f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders."
+            f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders: add images."
         )
     full = {label for _, label, split in files if split == "train"}
     if empty := [name for label, name in enumerate(names) if label not in full]:
         raise UserError(
-            f"{roots['train']} holds no image of {_some(empty)}: put some there, or take the folder away."
+            f"{roots['train']} holds no image of {first_few(empty)}: add some, or remove the folder."
         )
     kinds = [f"{count} x {kind}" for kind, count in others.most_common() if count]
-    lines = [f"files left out: {_some(kinds)}."] if kinds else []
+    lines = [f"files ignored: {first_few(kinds)}."] if kinds else []
     if aside:
         lines.append(
-            f"folders left out, for their names begin with a dot or a line: {_some(aside)}."
+            f"folders ignored, because their names begin with a dot or an underscore: {first_few(aside)}."
         )
     if deeper:
-        lines.append(f"{deeper} images lie in folders within their class's.")
+        lines.append(f"{deeper} images were found in subfolders of a class.")
     return files, names, set(roots), lines
 
 
 def _aside(path: Path) -> bool:
-    """Whether it is a folder that is passed over and may have been meant as a class."""
+    """Whether it is a folder that is ignored although it may be meant as a class."""
     return path.is_dir() and path.name[0] in "._" and path.name != "__MACOSX"
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Folders in a folder, without the hidden ones and what archivers leave."""
+    """The folders in a folder, without hidden ones and those that archivers add."""
     found = (p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
     return sorted(found, key=lambda p: (p.name.lower(), p.name))
 
@@ -185,17 +191,16 @@ def _folders(folder: Path) -> list[Path]:
 def _distinct(
     pictures: list[Picture], kept: list[tuple[Path, int, str]], folder: Path
 ) -> tuple[list[int], list[str]]:
-    """Which images stay, each once: the test split keeps its copy, then val, then train; and what was dropped."""
+    """Indices of the images without duplicates, and lines about the duplicates. Of the copies, that of test is kept,
+    else that of val, else that of train."""
     first: dict[bytes, int] = {}
     rank = [SPLITS.index(split) for _, _, split in kept]
-    across, within, odd = 0, 0, []
+    across, within, odd = 0, 0, []  # odd: duplicates with another class than the copy kept
     for index in sorted(range(len(kept)), key=lambda i: (-rank[i], i)):
         other = first.setdefault(pictures[index].digest, index)
         if other != index:
-            across, within = (
-                across + (rank[other] != rank[index]),
-                within + (rank[other] == rank[index]),
-            )
+            across += rank[other] != rank[index]
+            within += rank[other] == rank[index]
             if kept[other][1] != kept[index][1]:
                 odd.append(
                     f"{kept[index][0].relative_to(folder)} as {kept[other][0].relative_to(folder)}"
@@ -203,17 +208,17 @@ def _distinct(
     lines = []
     if across or within:
         lines.append(
-            f"duplicates dropped: {across} across splits (test keeps its copy), {within} within one."
+            f"duplicates removed: {across} across splits (the copy in test is kept), {within} within one."
         )
     if odd:
         lines.append(
-            f"WARNING: {len(odd)} of the duplicates have two classes, the kept one's counts: {_some(odd)}."
+            f"WARNING: {len(odd)} duplicates have two classes; that of the copy kept is used: {first_few(odd)}."
         )
     return sorted(first.values()), lines
 
 
 def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
-    """All images with the same channels, 0..255; and what they were."""
+    """All images with the same number of channels, 0..255, and lines about them."""
     lines = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
     lines = ["pixels: " + "; ".join(lines) + "."]
     heights, widths = zip(*(p.shape for p in pictures), strict=True)
@@ -222,18 +227,17 @@ def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], li
     )
     square = sum(h == w for h, w in zip(heights, widths, strict=True))
     if square < len(pictures):
-        lines.append(f"{len(pictures) - square} are not square: their centre square was taken.")
+        lines.append(
+            f"{len(pictures) - square} are not square: they were cut to their centre square."
+        )
     deep = max((float(p.values.max()) for p in pictures if p.deep), default=0.0)
     top = next(depth for depth in DEPTHS if deep <= depth)
     if deep:
-        lines.append(f"16-bit images: 0..{top} became 0..255 (the largest value is {deep:.0f}).")
+        lines.append(
+            f"16-bit images: 0..{top} was scaled to 0..255 (the largest value is {deep:.0f})."
+        )
     channels = max(p.values.shape[-1] for p in pictures)
     if channels == 3 and any(p.values.shape[-1] == 1 for p in pictures):
-        lines.append("grey images were repeated to RGB, as others are in colour.")
+        lines.append("grey images were converted to RGB, because others are in colour.")
     images = [np.rint(p.values * (255 / top if p.deep else 1)).astype(np.uint8) for p in pictures]
     return np.stack([np.broadcast_to(i, (*i.shape[:2], channels)) for i in images]), lines
-
-
-def _some(names: list[str]) -> str:
-    """The first few of many."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

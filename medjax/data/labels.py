@@ -1,14 +1,14 @@
-"""Labels as people save them -> classes 0..k-1, or one line that says what is wrong with them."""
+"""The labels of a file -> classes 0..k-1, or one line that says what is wrong with them."""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from medjax.errors import UserError
+from medjax.errors import UserError, first_few
 from medjax.types import RawSplit
 
-VAL_SHARE = 0.1  # of the training images, where a file brings no validation split
+VAL_SHARE = 0.1  # of the training images, where a file has no validation split
 
 
 def as_classes(
@@ -16,7 +16,8 @@ def as_classes(
 ) -> Int[np.ndarray, " n"]:
     """A split's labels as int32 [n]: integers, whole floats, or one-hot rows; [n] or [n, 1] or [n, k].
 
-    count: the split's images. notes: gets a line for what was not plain. Raises UserError for everything else.
+    count: the number of images in the split. notes: receives a line about every conversion. Raises UserError for
+    everything else.
     """
     where = f"{path}: {name}_labels"
     if labels.dtype.kind not in "iuf":
@@ -32,16 +33,18 @@ def as_classes(
             raise UserError(f"{where} holds {labels[~np.isfinite(labels)][0]}; labels are 0..k-1.")
         if len(odd := labels[labels != np.floor(labels)]):
             raise UserError(
-                f"{where} holds {odd[0]:g}, which is no whole number; labels are 0..k-1."
+                f"{where} holds {odd[0]:g}, which is not a whole number; labels are 0..k-1."
             )
-        notes.append(f"{name}_labels are {labels.dtype} of whole numbers; taken as integers.")
+        notes.append(
+            f"{name}_labels are whole numbers as {labels.dtype}; they were converted to integers."
+        )
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
             raise UserError(
-                f"{where} has shape {labels.shape}: several labels an image, and not one-hot; medjax takes one label"
-                " an image, [n] or [n, 1]."
+                f"{where} has shape {labels.shape}: several labels per image, and not one-hot; save one label per"
+                " image, [n] or [n, 1]."
             )
-        notes.append(f"{name}_labels are one-hot; taken as the column that is 1.")
+        notes.append(f"{name}_labels are one-hot; they were converted to class numbers.")
         labels = labels.argmax(1)
     labels = labels.reshape(-1)
     for bad in (labels.min(), labels.max()):
@@ -53,31 +56,33 @@ def as_classes(
 def renumbered(
     path: Path, labels: dict[str, np.ndarray], notes: list[str]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The splits' labels as 0..k-1 without holes, and the label [k] that each class had.
+    """The splits' labels as 0..k-1 without gaps, and the label [k] that each class had in the file.
 
-    Raises UserError for fewer than two classes in train, and for a class that train lacks.
+    Raises UserError for fewer than two classes in train, and for a class that is not in train.
     """
     present = np.unique(labels["train"])
     if len(present) < 2:
         raise UserError(
-            f"{path}: train_labels has one class only ({present[0]}), at least 2 are needed."
+            f"{path}: train_labels has only one class ({present[0]}); at least 2 are needed."
         )
     for name, split in labels.items():
         if len(strange := np.setdiff1d(split, present)):
-            shown = f"0..{present[-1]}" if len(present) == present[-1] + 1 else _some(present)
+            shown = (
+                f"0..{present[-1]}" if len(present) == present[-1] + 1 else first_few(present, 8)
+            )
             raise UserError(
-                f"{path}: {name}_labels holds class {strange[0]}, which train does not have ({shown})."
+                f"{path}: {name}_labels holds class {strange[0]}, which is not in train ({shown})."
             )
     if len(present) == present[-1] + 1:
         return labels, present
     notes.append(
-        f"labels have holes: {_some(present)} were renumbered 0..{len(present) - 1}, in this order."
+        f"labels have gaps: {first_few(present, 8)} were renumbered 0..{len(present) - 1}, in this order."
     )
     return {n: np.searchsorted(present, s).astype(np.int32) for n, s in labels.items()}, present
 
 
 def carve_val(path: Path, train: RawSplit, k: int) -> tuple[RawSplit, RawSplit]:
-    """(train, val) out of train: a tenth of each class, at least one image of a class that has two."""
+    """Train split into (train, val): val gets a tenth of each class, at least one image where a class has two."""
     rng = np.random.default_rng(0)
     chosen = np.zeros(len(train.labels), bool)
     for label in range(k):
@@ -85,12 +90,7 @@ def carve_val(path: Path, train: RawSplit, k: int) -> tuple[RawSplit, RawSplit]:
         chosen[members[: max(round(VAL_SHARE * len(members)), int(len(members) >= 2))]] = True
     if not chosen.any():
         raise UserError(
-            f"{path}: no val split, and one training image a class is too few to make one."
+            f"{path}: no val split, and one training image per class is too few to make one: add images."
         )
     train_part, val_part = (RawSplit(train.images[m], train.labels[m]) for m in (~chosen, chosen))
     return train_part, val_part
-
-
-def _some(labels: np.ndarray) -> str:
-    """Numbers for people, the first few of many."""
-    return ", ".join(map(str, labels[:8])) + (", ..." if len(labels) > 8 else "")

@@ -11,14 +11,13 @@ import numpy as np
 from medjax import memory
 from medjax.data import catalog
 from medjax.data.labels import as_classes, carve_val, renumbered
-from medjax.data.phantom import fingerprint
-from medjax.errors import UserError
+from medjax.data.raw import SPLITS, raw_dataset
+from medjax.errors import UserError, one_line
 from medjax.types import RawDataset, RawSplit
 
-SPLITS = ("train", "val", "test")
-#: What medjax reads of a file.
+#: The keys that medjax reads from a file.
 KEYS = ("class_names", *(f"{s}_{kind}" for s in SPLITS for kind in ("images", "labels")))
-#: A file that unpacks to more than BOMB bytes and to more than RATIO times its size holds no images.
+#: A file that unpacks to more than BOMB bytes and to more than RATIO times its size is refused.
 BOMB, RATIO = 1 << 28, 250
 
 
@@ -26,21 +25,22 @@ def read_npz(path: Path) -> RawDataset:
     """A data set from a file in the MedMNIST layout; its name is the file's stem.
 
     Keys: train|val|test_images, uint8 [n, s, s], [n, s, s, 1] or [n, s, s, 3]; train|val|test_labels [n], [n, 1] or
-    one-hot [n, k], whole numbers; optionally class_names, strings. Labels with holes are renumbered, a file without
-    val keys gives up a tenth of its training images; `notes` says what was done. Raises UserError for everything else.
+    one-hot [n, k], whole numbers; optionally class_names, strings. Labels with gaps are renumbered; where a file has
+    no val keys, a tenth of its training images becomes val; `notes` says what was done. Raises UserError for everything
+    else.
     """
     return from_arrays(path, read_arrays(path, KEYS))
 
 
 def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
-    """A data set from the arrays of such a file, under the same conditions; ``path`` is how errors call them."""
+    """A data set from the arrays of such a file, under the same conditions. Messages name the arrays by ``path``."""
     needed = ["train_images", "train_labels", "test_images", "test_labels"]
     if any(key.startswith("val_") for key in arrays):
         needed += ["val_images", "val_labels"]
     if missing := [key for key in needed if key not in arrays]:
         raise UserError(
-            f"{path}: no {', '.join(missing)}; expected train|val|test_images and train|val|test_labels (val may be"
-            f" left out), found {', '.join(sorted(arrays)) or 'none of them'}."
+            f"{path}: no {', '.join(missing)}; expected train|val|test_images and train|val|test_labels (val is"
+            f" optional), found {', '.join(sorted(arrays)) or 'none of them'}."
         )
     notes: list[str] = []
     splits = {
@@ -57,40 +57,37 @@ def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
         splits["train"], splits["val"] = carve_val(path, splits["train"], len(names))
         count = len(splits["val"].labels)
         notes.append(
-            f"no val split in {path.name}: {count} of the training images (10 %, stratified) were set aside as one."
+            f"no val split in {path.name}: {count} of the training images (10 %, by class) became the val split."
         )
     notes += _shared_images(splits)
-    return RawDataset(
-        path.stem, names, **splits, fingerprint=fingerprint(**splits), notes=tuple(notes)
-    )
+    return raw_dataset(path.stem, names, splits, notes)
 
 
 def _shared_images(splits: dict[str, RawSplit]) -> list[str]:
-    """A line where images of val or test stand in train too."""
+    """A line where images of val or test are also in train."""
     known = {hashlib.blake2b(image.tobytes()).digest() for image in splits["train"].images}
     lines = []
     for name in ("val", "test"):
         images = splits[name].images
         if count := sum(hashlib.blake2b(image.tobytes()).digest() in known for image in images):
             lines.append(
-                f"{count} of the {len(images)} {name} images are in train too: scores flatter."
+                f"{count} of the {len(images)} {name} images are also in train: scores will be too high."
             )
     return lines
 
 
 def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, all or those ``wanted`` that it has. Raises UserError where it cannot be read, holds
-    Python objects or would unpack to absurdly much."""
+    """The arrays of an .npz file: all, or those of ``wanted`` that it has. Raises UserError for a file that cannot be
+    read, holds Python objects, or would need too much memory."""
     if path.is_dir():
-        raise UserError(f"{path}: a folder where an .npz file should be.")
+        raise UserError(f"{path}: is a folder, expected an .npz file.")
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
     key = ""
     try:
-        with path.open(
-            "rb"
-        ) as handle:  # our own: NumPy leaves its own open where a file turns out broken
-            if not zipfile.is_zipfile(handle):  # NumPy would take it for a pickle
+        # Opened here, because NumPy leaves its own handle open where a file is damaged.
+        with path.open("rb") as handle:
+            if not zipfile.is_zipfile(handle):  # NumPy would read it as a pickle
                 raise UserError(
                     f"{path}: not an .npz file, or cut short; save it again with np.savez."
                 )
@@ -105,45 +102,45 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, 
                 return arrays
     except UserError:
         raise
-    except Exception as error:  # NumPy, zipfile, zlib and tokenize raise nearly everything
+    except Exception as error:  # NumPy, zipfile, zlib and tokenize raise many types
         if "Object arrays" in str(error):
             raise UserError(
                 f"{path}: {key} holds Python objects (a pickle), which medjax never loads because they can run code;"
                 " save uint8 images, integer labels and plain strings."
             ) from error
-        raise UserError(f"{path}: damaged ({_line(error)}); copy or save it again.") from error
+        raise UserError(f"{path}: damaged ({one_line(error)}); copy or save it again.") from error
 
 
 def _check_text(array: np.ndarray, key: str) -> None:
-    """ValueError for strings with numbers that are no characters: Python fails on them wherever it looks at one."""
+    """Raises ValueError for strings with codes that are not characters: Python fails wherever it reads one."""
     if array.dtype.kind != "U" or not array.nbytes:
         return
     numbers = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
     codes = np.ascontiguousarray(array).reshape(-1).view(numbers)
     if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
-        raise ValueError(f"{key} holds what is no text")
+        raise ValueError(f"{key} holds bytes that are not text")
 
 
 def _check_size(path: Path, file: zipfile.ZipFile, keys: list[str]) -> None:
-    """Refuse what cannot fit into memory, or unpacks to absurdly much, before anything is unpacked."""
+    """Raises UserError for arrays that do not fit into memory or have an implausible size, before unpacking them."""
     members = [m for m in file.infolist() if m.filename.removesuffix(".npy") in keys]
     size, packed, room = sum(m.file_size for m in members), path.stat().st_size, memory.available()
     if size > room // 2:
         raise UserError(
-            f"{path}: unpacks to {memory.words(size)}; half of the memory that is free here is"
-            f" {memory.words(room // 2)}. Use fewer or smaller images."
+            f"{path}: unpacks to {memory.words(size)}, more than half of the free memory"
+            f" ({memory.words(room // 2)}): use fewer or smaller images."
         )
     if size > BOMB and size > RATIO * packed:
         raise UserError(
-            f"{path}: {memory.words(packed)} would unpack to {memory.words(size)}; images do not compress like that,"
-            " so it is left alone."
+            f"{path}: {memory.words(packed)} would unpack to {memory.words(size)}; images do not compress like that:"
+            " check where the file is from, and save it again with np.savez."
         )
 
 
 def _split(
     path: Path, name: str, images: np.ndarray, labels: np.ndarray, notes: list[str]
 ) -> RawSplit:
-    """One split, checked and brought to [n, h, w, c] and [n]."""
+    """One split, checked, its images as [n, h, w, c] and its labels as [n]."""
     where = f"{path}: {name}_images"
     if images.dtype != np.uint8:
         advice = "; scale to 0..255 and save as uint8" if images.dtype.kind == "f" else ""
@@ -166,7 +163,7 @@ def _split(
 
 
 def _check_images(path: Path, splits: dict[str, RawSplit], notes: list[str]) -> None:
-    """The splits' images must agree with each other, and hold something to learn from."""
+    """Raises UserError where the splits' images differ in shape, or all training images are blank."""
     shape = splits["train"].images.shape[1:]
     for name, split in splits.items():
         if split.images.shape[1:] != shape:
@@ -177,16 +174,18 @@ def _check_images(path: Path, splits: dict[str, RawSplit], notes: list[str]) -> 
         blank = int((flat.min(1) == flat.max(1)).sum())
         if name == "train" and blank == len(flat):
             raise UserError(
-                f"{path}: every image of {name}_images has one value all over; there is nothing to learn from."
+                f"{path}: every image of {name}_images is blank (one value for all pixels): check how it was saved."
             )
         if blank:
-            notes.append(f"{blank} of {len(flat)} {name} images have one value all over.")
+            notes.append(
+                f"{blank} of {len(flat)} {name} images are blank (one value for all pixels)."
+            )
 
 
 def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> tuple[str, ...]:
     """A name for each label of ``present``: from the file, else from the catalog by the file's name, else "class 0".
 
-    The file may name the classes that there are, or all labels from 0 on, those without an image too.
+    The file may name only the classes that have images, or all labels from 0 on.
     """
     k, most = len(present), int(present[-1]) + 1
     if given is not None:
@@ -199,7 +198,9 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
         cleaned = [_printable(str(name)) for name in picked]
         names = tuple(n or f"class {label}" for n, label in zip(cleaned, present, strict=True))
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise UserError(f"{path}: class_names calls several classes {twice[0]!r}.")
+            raise UserError(
+                f"{path}: class_names gives several classes the name {twice[0]!r}: rename them."
+            )
         return names
     named = catalog.find(path.stem)
     if named and len(named[0].class_names) == most:
@@ -210,8 +211,3 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
 def _printable(name: str) -> str:
     """A name on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())
-
-
-def _line(error: Exception) -> str:
-    """An exception's text on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

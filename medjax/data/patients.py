@@ -1,4 +1,5 @@
-"""Which images are of one patient: the table groups.csv beside a folder's images. A patient in two splits flatters."""
+"""Which images show the same patient: the table groups.csv beside a folder's images. Scores are too high where one
+patient is in two splits."""
 
 import csv
 from collections import Counter
@@ -14,15 +15,15 @@ COLUMNS = ("file", "patient")
 
 
 def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], list[str]]:
-    """A number for each image's group: its patient in groups.csv (columns file, patient), else the image itself; and
-    what to say of it.
+    """A group number for each image, and lines about them. An image's group is its patient in groups.csv (columns file
+    and patient); an image without a patient is a group of its own.
 
-    Files are named as paths below the folder, or by their last part alone. Raises UserError for a table that cannot be
-    read, that names none of the images or gives one of them two patients.
+    The table names files by their path below the folder, or by their last part alone. Raises UserError for a table that
+    cannot be read, that names none of the images, or that gives a file two patients.
     """
     table = next((p for p in sorted(folder.iterdir()) if p.name.lower() == NAME), None)
     if table is None:
-        line = f"no {NAME}: if a patient has several images, they may be in several splits, and scores flatter."
+        line = f"no {NAME}: images of one patient may be in several splits, and scores would be too high."
         return np.arange(len(paths)), [line]
     named = _read(table)
     found = [
@@ -30,7 +31,7 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"],
     ]
     if not any(found):
         raise UserError(
-            f"{table} names none of the images, the first of which is {paths[0].relative_to(folder).as_posix()}"
+            f"{table} names none of the images: give paths such as {paths[0].relative_to(folder).as_posix()}"
         )
     missing = sum(group is None for group in found)
     keys = [
@@ -47,21 +48,23 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"],
 
 
 def _read(table: Path) -> dict[str, str]:
-    """File -> patient; a file without one is left out. The columns are those that the first line calls so, else the
-    only two."""
+    """File -> patient; a file without a patient is left out. The first line may name the columns; otherwise there must
+    be two."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as handle:
             rows = [[word.strip() for word in row] for row in csv.reader(handle) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: not a table of text ({error}).") from error
+        raise UserError(
+            f"{table}: not a table of text ({error}); save it as CSV in UTF-8."
+        ) from error
     head = [word.lower() for word in rows[0]] if rows else []
     if set(COLUMNS) <= set(head):
         file, patient = (head.index(name) for name in COLUMNS)
         rows = rows[1:]
     elif wrong := [row for row in rows if len(row) != 2]:
         raise UserError(
-            f"{table}: expected two columns, file and patient, with a comma between, or a first line that names these"
-            f" two among others; found {','.join(wrong[0])!r}."
+            f"{table}: expected two columns, file and patient, separated by a comma, or a first line that names these"
+            f" two columns; found {','.join(wrong[0])!r}."
         )
     else:
         file, patient = 0, 1
@@ -71,15 +74,18 @@ def _read(table: Path) -> dict[str, str]:
             continue
         name = row[file].replace("\\", "/").removeprefix("./")
         if named.setdefault(name, row[patient]) != row[patient]:
-            raise UserError(f"{table}: {name} has two patients, {named[name]} and {row[patient]}.")
+            raise UserError(
+                f"{table}: {name} has two patients, {named[name]} and {row[patient]}: keep one."
+            )
     return named
 
 
 def shared(groups: Int[np.ndarray, " n"], splits: Int[np.ndarray, " n"]) -> list[str]:
-    """A warning where the folder's own splits share patients."""
+    """A warning where the splits given by the folder share patients."""
     pairs = Counter(
         group for group, _ in {(int(g), int(s)) for g, s in zip(groups, splits, strict=True)}
     )
     count = sum(n > 1 for n in pairs.values())
-    said = "the folder's own splits share them, scores will flatter"
-    return [f"WARNING: {count} patients are in more than one split ({said})."] if count else []
+    if not count:
+        return []
+    return [f"WARNING: {count} patients are in more than one split: scores will be too high."]

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageOps
 
-from medjax.errors import UserError
+from medjax.errors import UserError, one_line
 
-# What Pillow cannot read is said once, by us.
+# medjax reports files that cannot be read; Pillow's own log would repeat it.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 PILLOW = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -20,26 +20,27 @@ SUFFIXES = (*PILLOW, ".dcm")
 
 
 class Unreadable(Exception):
-    """A file that is no image, or one that cannot be taken; one line, why."""
+    """The file is not an image, or not one that medjax can use; the message is one line."""
 
 
 class Window(NamedTuple):
-    """DICOM's linear window in modality units (Hounsfield for CT); width 0: the file's own, else its full range."""
+    """DICOM's linear window in modality units (Hounsfield for CT). Width 0 means the window of the file, or the full
+    range where it has none."""
 
     center: float = 0.0
     width: float = 0.0
 
 
-#: The file's own window.
+#: The window of the file.
 OWN = Window()
 
 
 class Picture(NamedTuple):
-    """An image brought to one side.
+    """An image, cropped and resized.
 
-    values: float32 [s, s, c]; 0..255, or raw 16-bit values. deep: whether they are 16-bit. kind: what the file held
-    ("grey", "RGB", "RGBA", "palette", "16-bit", "DICOM", ...). shape: (height, width) in the file. digest: of its
-    pixels before cropping. Two files of equal pixels have equal digests.
+    values: float32 [s, s, c]; 0..255, or raw 16-bit values. deep: whether they are 16-bit. kind: the kind of pixels in
+    the file ("grey", "RGB", "RGBA", "palette", "16-bit", "DICOM", ...). shape: (height, width) in the file. digest: a
+    hash of the pixels before cropping; two files with equal pixels have equal digests.
     """
 
     values: Float[np.ndarray, "s s c"]
@@ -50,12 +51,12 @@ class Picture(NamedTuple):
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is one that `read` takes, by its ending; DICOM also by its first bytes, for it often has none."""
+    """Whether `read` can read a file, by its suffix; DICOM also by its first bytes, because it often has no suffix."""
     return path.suffix.lower() in SUFFIXES or _is_dicom(path)
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether a file that no other format's ending claims begins as DICOM does."""
+    """Whether a file is DICOM, by its suffix, or by its first bytes where its suffix is not that of another format."""
     if (suffix := path.suffix.lower()) in SUFFIXES:
         return suffix == ".dcm"
     try:
@@ -66,9 +67,9 @@ def _is_dicom(path: Path) -> bool:
 
 
 def read(path: Path, side: int, window: Window = OWN) -> Picture:
-    """A file's image: its centre square, resized (bicubic, antialiased).
+    """The centre square of a file's image, resized (bicubic, antialiased).
 
-    Raises Unreadable; UserError for DICOM without pydicom.
+    Raises Unreadable; UserError for DICOM where pydicom is not installed.
     """
     if _is_dicom(path):
         planes, kind = _dicom(path, window)
@@ -79,7 +80,7 @@ def read(path: Path, side: int, window: Window = OWN) -> Picture:
     if planes.ndim == 3 and (planes == planes[..., :1]).all():
         planes, kind = planes[..., 0], f"{kind}, all channels equal"
     values = np.stack([square(p, side) for p in np.atleast_3d(planes).transpose(2, 0, 1)], -1)
-    # Where an edge overshoots, 12 bits must not pass for 14.
+    # Resizing overshoots at edges: without the limit, 12-bit images would look like 14-bit ones.
     top = int(planes.max()) if deep else 255
     shape = (int(planes.shape[0]), int(planes.shape[1]))
     return Picture(values.clip(0, top), deep, kind, shape, digest.digest())
@@ -95,19 +96,17 @@ def square(plane: np.ndarray, side: int) -> np.ndarray:
 
 
 def _pillow(path: Path) -> tuple[np.ndarray, str]:
-    """uint8 [h, w] or [h, w, 3], or uint16 [h, w]; and what it was."""
+    """uint8 [h, w] or [h, w, 3], or uint16 [h, w]; and the kind of pixels."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow grumbles about odd metadata
+            warnings.simplefilter("ignore")  # Pillow warns about unusual metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
                 frames = getattr(file, "n_frames", 1)
                 image = ImageOps.exif_transpose(file)
                 image.load()
-    except UserError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly everything
-        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+    except Exception as error:  # Pillow's decoders raise many types
+        raise Unreadable(one_line(error)) from error
     mode, more = image.mode, f", first of {frames} frames" if frames > 1 else ""
     if mode.startswith("I"):
         deep = np.asarray(image)
@@ -122,15 +121,14 @@ def _pillow(path: Path) -> tuple[np.ndarray, str]:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         kind = {"LA": "grey with alpha", "P": "palette with alpha"}.get(mode, "RGBA")
-        return np.asarray(
-            Image.alpha_composite(black, rgba).convert("RGB")
-        ), kind + ", on black" + more
+        shown = Image.alpha_composite(black, rgba).convert("RGB")
+        return np.asarray(shown), kind + ", on black" + more
     kind = {"P": "palette"}.get(mode, mode)
     return np.asarray(image.convert("RGB")), kind + more
 
 
 def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
-    """The same from a DICOM file: modality units through a window; the middle frame of several."""
+    """The same of a DICOM file: its window applied to modality units; of several frames, the middle one."""
     try:
         import pydicom
         from pydicom.pixels.processing import apply_color_lut
@@ -143,19 +141,19 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data: Any = pydicom.dcmread(path)
-            raw = pixel_array(data)  # YBR comes as RGB
+            raw = pixel_array(data)  # converts YBR to RGB
             if data.get("PhotometricInterpretation") == "PALETTE COLOR":
                 raw = apply_color_lut(raw, data)
                 data.SamplesPerPixel, data.BitsStored = 3, 8 * raw.dtype.itemsize
-    except Exception as error:  # pydicom raises nearly everything
-        raise Unreadable(" ".join(str(error).split())[:200] or type(error).__name__) from error
+    except Exception as error:  # pydicom raises many types
+        raise Unreadable(one_line(error)[:200]) from error
     colour = int(data.get("SamplesPerPixel", 1)) == 3
     more = ""
     if raw.ndim == 4 or (raw.ndim == 3 and not colour):
         more = f", middle of {len(raw)} frames" if len(raw) > 1 else ""
         raw = raw[len(raw) // 2]
     if str(data.get("BurnedInAnnotation", "")).upper() == "YES":
-        more += ", TEXT BURNED IN (look whether it names patients)"
+        more += ", TEXT BURNED IN (check whether it names patients)"
     if colour:
         scale = 255.0 / (2 ** int(data.get("BitsStored", 8)) - 1)
         return np.rint(raw * scale).astype(np.uint8), "DICOM, RGB" + more
@@ -171,13 +169,13 @@ def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
         grey, kind = (values - low) / max(high - low, 1e-9), "DICOM, full range"
     else:  # PS3.3 C.11.2.1.2.1
         grey = ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1)
-    if data.get("PhotometricInterpretation") == "MONOCHROME1":  # high values are dark
+    if data.get("PhotometricInterpretation") == "MONOCHROME1":  # high values mean dark
         grey = 1 - grey
     return np.rint(grey * 255).astype(np.uint8), kind + more
 
 
 def _first(value: Any) -> float | None:
-    """A DICOM number, the first of several; None where there is none."""
+    """A DICOM number, or the first of several; None where there is no number."""
     try:
         return float(value[0] if hasattr(value, "__len__") else value)
     except (TypeError, ValueError, IndexError):

@@ -1,6 +1,7 @@
 """uint8 images -> model space and back: resize, then ZCA whitening or per-channel normalisation.
 
-Fitted on the training images alone; the same map serves val, test and whoever uses a distilled set later.
+The map is fitted on the training images alone and then applied to val, test and, later, to the data of whoever uses a
+distilled set.
 """
 
 import dataclasses
@@ -15,11 +16,11 @@ from medjax.config import option
 from medjax.errors import UserError
 from medjax.types import Dataset, RawSplit
 
-#: ZCA's regulariser (added to every eigenvalue), and the dimension past which its matrices are refused.
+#: ZCA's regulariser (added to every eigenvalue), and the largest dimension of its matrices.
 ZCA_EPS, ZCA_LIMIT = 0.1, 12_000
-#: Images worked on at once.
+#: Images that are processed at once.
 BLOCK = 2_000
-#: Contrasts at which a distilled image may be shared, and the relative change in model space that is small enough.
+#: Contrasts at which a distilled image may be shared, and the largest relative change in model space allowed.
 CONTRASTS, ERROR = tuple(2.0 ** (-k / 4) for k in range(21)), 0.05
 
 
@@ -27,9 +28,9 @@ CONTRASTS, ERROR = tuple(2.0 ** (-k / 4) for k in range(21)), 0.05
 class PreprocessConfig:
     """From uint8 images to model space."""
 
-    size: int = option(32, "images are resized to this many pixels a side", low=4)
+    size: int = option(32, "side that images are resized to, in pixels (4 or more)", low=4)
     whiten: str = option(
-        "zca", "ZCA whitening, or normalise (per channel)", choices=("zca", "normalise")
+        "zca", "ZCA whitening, or normalisation per channel", choices=("zca", "normalise")
     )
 
 
@@ -45,7 +46,7 @@ class Preprocessor(NamedTuple):
 
 
 def resize(images: UInt8[np.ndarray, "n h w c"], size: int) -> Float[np.ndarray, "n s s c"]:
-    """uint8 -> float32 in [0, 1], bilinear with half-pixel centres; antialiased only where an image shrinks."""
+    """uint8 -> float32 in [0, 1], bilinear with half-pixel centres; antialiased where an image shrinks."""
     n, h, w, c = images.shape
     if (h, w) == (size, size):
         return images.astype(np.float32) / np.float32(255)
@@ -64,7 +65,7 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
     """
     c, size = images.shape[-1], config.size
     d = size * size * c
-    # A block at a time: resized floats of all images would be many times what a run needs.
+    # A block at a time, because the resized floats of all images would need too much memory.
     blocks = np.split(images, range(BLOCK, len(images), BLOCK))
     if config.whiten == "normalise":
         places = len(images) * size * size
@@ -91,7 +92,7 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
     values, vectors = np.linalg.eigh(scatter / (len(images) - 1))
     values = np.maximum(values, 0) + ZCA_EPS
     forward, inverse = ((vectors * values**power) @ vectors.T for power in (-0.5, 0.5))
-    # Symmetric to the last bit, so that half of a matrix is all of it.
+    # Exactly symmetric, so that `medjax.share` can store one half.
     return Preprocessor("zca", size, mean, *(_f32((a + a.T) / 2) for a in (forward, inverse)))
 
 
@@ -123,19 +124,20 @@ def invert(
 def to_uint8(
     pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
 ) -> UInt8[np.ndarray, "n s s c"]:
-    """Model space -> the 8-bit images a person can look at and share: inverted, clipped, rounded."""
+    """Model space -> 8-bit images to look at and to share: inverted, clipped, rounded."""
     return np.rint(np.clip(invert(pre, images), 0, 1) * 255).astype(np.uint8)
 
 
 def into_range(
     pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
 ) -> Float[np.ndarray, "n s s c"]:
-    """Distilled images at a contrast that 8-bit pixels can hold; model space -> model space.
+    """Distilled images at a contrast that 8-bit pixels can represent; model space -> model space.
 
-    Distilled images leave the range that a pixel can show, and to clip them costs a network trained on them ten points
-    and more. A factor on an image in model space, its contrast around the training mean, is hardly seen by a network
-    with instance norm. So each image gets the highest of ``CONTRASTS`` at which clipping and rounding change it by at
-    most ``ERROR``, or the one at which they change it least. An image in range, like every real one, stays as it is.
+    Distilled images exceed the range of a pixel, and clipping them costs ten points of accuracy or more in a network
+    trained on them. A factor on an image in model space (its contrast around the training mean) hardly affects a
+    network with instance norm. Each image therefore gets the highest of ``CONTRASTS`` at which clipping and rounding
+    change it by at most ``ERROR``, or the one at which they change it least. An image in range, such as every real
+    image, is not changed.
     """
     images = np.asarray(images, np.float32)
     size = np.maximum((images**2).sum((1, 2, 3)), 1e-12)

@@ -1,58 +1,100 @@
-"""The networks, by name."""
+"""The networks, by name.
 
+A new network is one file in this folder that defines ``NETWORK`` (`Network`), and one line in ``FILES``. From there its
+options become flags, `build` makes it, and `medjax.share` stores its configuration with a distilled set.
+"""
+
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import importlib
+from collections.abc import Callable, Mapping, Set
+from typing import Any
 
-from medjax.models.alexnet import AlexNetConfig, alexnet
-from medjax.models.base import Model
+from medjax.config import from_values
+from medjax.errors import UserError
+from medjax.models.base import Model, Network
 from medjax.models.convnet import ConvNetConfig, convnet
-from medjax.models.mlp import MLPConfig, mlp
-from medjax.models.resnet import ResNetConfig, resnet18
-from medjax.models.vit import ViTConfig, vit
+from medjax.models.resnet import ResNetConfig
 
+#: name -> the file of this folder that defines the network
+FILES = {
+    "convnet": "convnet",
+    "resnet18": "resnet",
+    "mlp": "mlp",
+    "alexnet": "alexnet",
+    "vit": "vit",
+}
 
-#: name -> (its configuration, factory(config, *, classes, size, channels) -> Model)
-class Network(NamedTuple):
-    config: Any
-    build: Any
-    fit: Callable | None = None
-
-
-def _depth(config, size, given):
-    import dataclasses
-
-    depth = (size // 4).bit_length() - 1
-    if "depth" in given or depth <= 3:
-        return config
-    return dataclasses.replace(config, depth=depth)
-
-
-MODELS = {
-    "convnet": Network(ConvNetConfig, convnet, _depth),
-    "resnet18": Network(ResNetConfig, resnet18),
-    "mlp": Network(MLPConfig, mlp),
-    "alexnet": Network(AlexNetConfig, alexnet),
-    "vit": Network(ViTConfig, vit),
+#: name -> `Network`. A network of your own may be added from outside: MODELS["mine"] = Network(MyConfig, my_build).
+MODELS: dict[str, Network] = {
+    name: importlib.import_module(f"medjax.models.{file}").NETWORK for name, file in FILES.items()
 }
 
 
+def network(name: str) -> Network:
+    """The network of this name. Raises UserError for an unknown one."""
+    if name not in MODELS:
+        raise UserError(f"network {name!r} is not known: choose one of {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def build(name: str, config: Any, *, classes: int, size: int, channels: int) -> Model:
+    """The network ``name`` for ``size`` x ``size`` images of ``channels`` channels and ``classes`` classes.
+
+    Equal arguments give the same object, so that functions compiled for a network are compiled once. Raises UserError
+    for an unknown name, and where the images do not fit the network.
+    """
+    return _built(network(name).build, config, classes, size, channels)
+
+
 @functools.cache
-def build(name, config, *, classes, size, channels):
-    return MODELS[name].build(config, classes=classes, size=size, channels=channels)
+def _built(
+    factory: Callable[..., Model], config: Any, classes: int, size: int, channels: int
+) -> Model:
+    return factory(config, classes=classes, size=size, channels=channels)
+
+
+def network_config(name: str, values: Mapping[str, Any]) -> Any:
+    """The configuration of the network ``name`` from plain values (those of a JSON or TOML file), {option: value};
+    defaults where an option is missing. Raises UserError for an unknown name or option and for a value that does not
+    fit."""
+    return from_values(network(name).config, values)
+
+
+def fit_config(name: str, config: Any, size: int, given: Set[str]) -> Any:
+    """The configuration with the options that follow from the images' side in pixels (`Network.fit`). given: names of
+    the options that the user chose; they stay."""
+    fit = network(name).fit
+    return fit(config, size, given) if fit else config
+
+
+def same_network(first: tuple[str, Any] | None, second: tuple[str, Any] | None) -> bool:
+    """Whether two pairs (name, config) are the same network: the same name, and options that are equal, apart from
+    those that only decide how it is computed. False where a configuration is not known (None)."""
+    if first is None or second is None or None in (first[1], second[1]):
+        return False
+    return first[0] == second[0] and _essence(first[1]) == _essence(second[1])
+
+
+def _essence(config: Any) -> dict[str, Any]:
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if not field.metadata["speed"]
+    }
 
 
 __all__ = [
+    "FILES",
     "MODELS",
-    "AlexNetConfig",
     "ConvNetConfig",
-    "MLPConfig",
     "Model",
+    "Network",
     "ResNetConfig",
-    "ViTConfig",
-    "alexnet",
+    "build",
     "convnet",
-    "mlp",
-    "resnet18",
-    "vit",
+    "fit_config",
+    "network",
+    "network_config",
+    "same_network",
 ]

@@ -1,6 +1,6 @@
-"""What a network is to the rest of medjax: two pure functions. Linen stays inside `medjax.models`."""
+"""What a network is to the rest of medjax: two pure functions. Linen is used inside `medjax.models` only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,9 +19,9 @@ class Model(NamedTuple):
     apply: (params, model_state, images [n, h, w, c], train) -> (logits [n, k], model_state). ``model_state`` holds
         batch statistics; it is empty for networks without them.
     flops: floating-point operations of one image's forward pass, for forecasts and chunk sizes.
-    features: (params, model_state, images) -> what the last layer sees [n, f], or None; for DM.
-    separable: True where images of a batch do not influence each other (no batch statistics), so that a batch may
-        be worked on in pieces and the gradients added.
+    features: (params, model_state, images) -> the input of the last layer [n, f], or None; for DM.
+    separable: True where the images of a batch do not influence each other (no batch statistics), so that a batch may
+        be processed in pieces and the gradients added.
     """
 
     init: Callable[[Array], tuple[PyTree, PyTree]]
@@ -29,6 +29,22 @@ class Model(NamedTuple):
     flops: float
     separable: bool
     features: Callable[[PyTree, PyTree, Float[Array, "n h w c"]], Any] | None = None
+
+
+class Network(NamedTuple):
+    """A kind of network, as `medjax.models.MODELS` lists it.
+
+    config: its options, a frozen dataclass of `medjax.config.option` fields. Each field is a flag, so that a field's
+        name must be unique among all networks.
+    build: (config, *, classes, size, channels) -> Model for images of ``size`` x ``size`` pixels. Raises UserError
+        where the images do not fit the network.
+    fit: (config, size, given) -> config, or None: the options that follow from the size of the images where the user
+        did not choose them. given: names of the fields that a flag, a preset or a distilled set chose; these stay.
+    """
+
+    config: type
+    build: Callable[..., Model]
+    fit: Callable[[Any, int, Set[str]], Any] | None = None
 
 
 def stateless(net: nn.Module, flops: float, size: int, channels: int) -> Model:

@@ -1,15 +1,17 @@
-"""The one convolution of the models, zero padded, in three lowerings that agree.
+"""The convolution of all networks, zero padded, in three lowerings that agree.
 
 ``lax``       `jax.lax.conv_general_dilated`: cuDNN's kernels on a GPU.
 ``im2col``    shifted slices side by side and ONE matrix product. Its derivatives of any order are matrix products too.
-              On the CPU `lax` is slow inside `lax.scan` (XLA runs it single-threaded there), and distillation is scans
-              throughout.
-``winograd``  matrix products too, but a quarter of the work and of the memory traffic (medjax/models/winograd.py); for
-              3x3 kernels and stride 1.
+              On the CPU `lax` is slow inside `lax.scan` (XLA runs it on a single thread there), and distillation
+              consists of scans.
+``winograd``  matrix products too, with a quarter of the work and of the memory traffic (medjax/models/winograd.py);
+              for 3x3 kernels and stride 1.
 
-Images are [h, w, n, c] here: with n and c side by side, a product along h or w has long rows, and so have the sums of
-the instance norm. XLA chooses the layout in memory for itself on a GPU.
+Images are [h, w, n, c] here: with n and c side by side, a product along h or w has long rows, and so do the sums of the
+instance norm. On a GPU, XLA chooses the layout in memory.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,18 +19,25 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from medjax import devices
+from medjax.config import option
 from medjax.models.winograd import conv_winograd
 
 LOWERINGS = ("winograd", "im2col", "lax")
 
-#: Winograd's transforms pay for many channels, and as dense products along a side for images of moderate size.
+#: Winograd's transforms are faster for at least so many channels, and for images of at most this side.
 MANY_CHANNELS, LARGE_SIDE = 16, 64
+
+
+def conv_option(network: str) -> Any:
+    """The option of a network that chooses the lowering of its convolutions."""
+    help = f"{network}: convolution lowering; auto: by device, size and use (docs/performance.md)"
+    return option("auto", help, choices=("auto", *LOWERINGS), speed=True)
 
 
 def lowering(name: str, kernel: tuple[int, ...], side: int, stride: int = 1) -> str:
     """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend, the
-    layer's shape and whether networks are trained side by side (`devices.side_by_side`), never from timing at run time;
-    a name stands for itself, save that ``winograd`` leaves to im2col what it is not for."""
+    layer's shape and whether networks are trained side by side (`devices.side_by_side`), never from timing at run time.
+    Another name is returned as it is, except that ``winograd`` becomes im2col for layers that it cannot compute."""
     fits = kernel[:2] == (3, 3) and stride == 1 and kernel[2] >= MANY_CHANNELS
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"
@@ -64,7 +73,7 @@ def conv2d(
 def patches_of(
     x: Float[Array, "h w n c"], window: tuple[int, int], padding: int, stride: int = 1
 ) -> Float[Array, "h2 w2 n q"]:
-    """What a kernel of ``window`` a x b sees at each place, side by side: q = a * b * c."""
+    """The values that a kernel of ``window`` a x b reads at each place, side by side: q = a * b * c."""
     a, b = window
     padded = jnp.pad(x, ((padding, padding), (padding, padding), (0, 0), (0, 0)))
     h, w = padded.shape[0] - a + 1, padded.shape[1] - b + 1

@@ -1,6 +1,6 @@
-"""MLP of the distillation literature: two hidden layers with ReLU, one linear layer.
+"""The MLP of the distillation literature: two hidden layers with ReLU, then one linear layer.
 
-With 128 hidden units, 3 channels, 32 px and 8 classes: 410,888 parameters. No dropout: the public codes have none.
+With 128 hidden units, 3 channels, 32 px and 8 classes: 410,888 parameters. There is no dropout, as in the public codes.
 """
 
 import dataclasses
@@ -9,19 +9,19 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from medjax.config import option
-from medjax.models.base import Model, stateless
-from medjax.models.convnet import dense
+from medjax.models.base import Model, Network, stateless
+from medjax.models.layers import dense
 
 
 @dataclasses.dataclass(frozen=True)
 class MLPConfig:
     """MLP."""
 
-    mlp_width: int = option(128, "MLP: units of both hidden layers", low=1)
+    mlp_width: int = option(128, "MLP: units of each hidden layer (1 to 65536)", low=1, high=65536)
 
 
 class MLP(nn.Module):
-    """The network itself; see the module's docstring. ``features``: what its last layer sees, instead of logits."""
+    """The network; see the module's docstring. ``features``: return the input of the last layer instead of logits."""
 
     classes: int
     config: MLPConfig
@@ -36,6 +36,9 @@ class MLP(nn.Module):
 
 def mlp(config: MLPConfig, *, classes: int, size: int, channels: int) -> Model:
     """An MLP for ``size`` x ``size`` images."""
-    net, width = MLP(classes, config), config.mlp_width
+    width = config.mlp_width
     flops = 2.0 * width * (size * size * channels + width + classes)
-    return stateless(net, flops, size, channels)
+    return stateless(MLP(classes, config), flops, size, channels)
+
+
+NETWORK = Network(MLPConfig, mlp)

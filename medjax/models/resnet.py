@@ -1,8 +1,8 @@
 """ResNet-18 (He et al. 2016) with the 3x3 stem of 32 px images, as the study's upper bound and second opinion.
 
-Stem 3x3, four stages of two basic blocks, widths 64 to 512, global average pool, one linear layer: 11,173,449
-parameters with 3 channels and 9 classes. Batch norm with PyTorch's running statistics (momentum 0.1, unbiased
-variance), or, as in the public codes' variant, instance norm.
+A 3x3 stem, four stages of two basic blocks with widths 64 to 512, global average pooling, one linear layer: 11,173,449
+parameters with 3 channels and 9 classes. The norm is batch norm with PyTorch's running statistics (momentum 0.1,
+unbiased variance) or, as in a variant of the public codes, instance norm.
 """
 
 import dataclasses
@@ -10,56 +10,33 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from medjax.config import option
-from medjax.models.base import Model
-from medjax.models.conv import conv2d, lowering
-from medjax.models.convnet import uniform_fan_in
-from medjax.models.norm import Affine, instance_norm
+from medjax.models.base import Model, Network
+from medjax.models.conv import conv2d, conv_option, lowering
+from medjax.models.layers import Affine, BatchNorm, classifier, conv_kernel, instance_norm
 
+#: Blocks of each stage.
 BLOCKS = (2, 2, 2, 2)
-MOMENTUM = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig:
     """ResNet-18."""
 
-    resnet_width: int = option(64, "ResNet: channels of the first stage", low=1)
+    resnet_width: int = option(
+        64, "ResNet: channels of the first stage (1 to 1024)", low=1, high=1024
+    )
     resnet_norm: str = option("batch", "ResNet: normalisation", choices=("batch", "instance"))
-
-
-class BatchNorm(nn.Module):
-    """Per channel over images and pixels, eps 1e-5, affine; PyTorch's running mean and variance."""
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "h w n c"], train: bool) -> Float[Array, "h w n c"]:
-        c = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (c,))
-        shift = self.param("shift", nn.initializers.zeros, (c,))
-        kept_mean: Any = self.variable("batch_stats", "mean", jnp.zeros, (c,))
-        kept_variance: Any = self.variable("batch_stats", "variance", jnp.ones, (c,))
-        if train:
-            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-            count = x.size // c
-            if not self.is_initializing():
-                unbiased = variance * (count / max(count - 1, 1))
-                kept_mean.value += MOMENTUM * (mean - kept_mean.value)
-                kept_variance.value += MOMENTUM * (unbiased - kept_variance.value)
-        else:
-            mean, variance = kept_mean.value, kept_variance.value
-        gain = lax.rsqrt(variance + 1e-5) * scale
-        return x * gain.reshape(1, 1, 1, -1) + (shift - mean * gain).reshape(1, 1, 1, -1)
+    resnet_conv: str = conv_option("ResNet")
 
 
 class ResNet(nn.Module):
-    """The network itself; see the module's docstring. ``features``: what its last layer sees, instead of logits."""
+    """The network; see the module's docstring. ``features``: return the input of the last layer instead of logits."""
 
     classes: int
     config: ResNetConfig
-    conv: str
 
     @nn.compact
     def __call__(
@@ -79,18 +56,12 @@ class ResNet(nn.Module):
                     x = self.layer(x, f"{name}_short", width, 1, stride, train)
                 x = nn.relu(x + y)
         x = x.mean((0, 1))
-        if features:
-            return x
-        init = uniform_fan_in(x.shape[-1])
-        kernel = self.param("linear_kernel", init, (x.shape[-1], self.classes))
-        bias = self.param("linear_bias", init, (self.classes,))
-        return x @ kernel + bias.reshape(1, -1)
+        return x if features else classifier(self, x, self.classes)
 
     def layer(self, x: Array, name: str, width: int, taps: int, stride: int, train: bool) -> Array:
         """A convolution without bias, and its norm."""
-        shape = (taps, taps, x.shape[-1], width)
-        kernel = self.param(f"{name}_kernel", uniform_fan_in(taps * taps * shape[2]), shape)
-        how = lowering(self.conv, shape, len(x), stride)
+        kernel = conv_kernel(self, name, taps, x.shape[-1], width)
+        how = lowering(self.config.resnet_conv, kernel.shape, len(x), stride)
         x = conv2d(x, kernel, taps // 2, how, stride)
         if self.config.resnet_norm == "instance":
             return instance_norm(x, *Affine(name=f"{name}_norm")(width))
@@ -111,11 +82,9 @@ def forward_flops(config: ResNetConfig, size: int, channels: int, classes: int) 
     return flops + 2.0 * before * classes
 
 
-def resnet18(
-    config: ResNetConfig, *, classes: int, size: int, channels: int, conv: str = "auto"
-) -> Model:
-    """ResNet-18 for ``size`` x ``size`` images. ``conv``: the lowering of its convolutions."""
-    net = ResNet(classes, config, conv)
+def resnet18(config: ResNetConfig, *, classes: int, size: int, channels: int) -> Model:
+    """ResNet-18 for ``size`` x ``size`` images."""
+    net = ResNet(classes, config)
 
     def init(key: Array) -> tuple[Any, Any]:
         variables = net.init(key, jnp.zeros((1, size, size, channels), jnp.float32), False)
@@ -129,10 +98,13 @@ def resnet18(
         return logits, changed["batch_stats"]
 
     def features(params: Any, model_state: Any, images: Array) -> Any:
-        # A network that was never trained has no statistics: those of the batch, as in the public code.
+        # An untrained network has no running statistics, so those of the batch are used, as in the public code.
         variables = {"params": params, "batch_stats": model_state}
         return net.apply(variables, images, True, features=True, mutable=["batch_stats"])[0]
 
     separable = config.resnet_norm == "instance"
     flops = forward_flops(config, size, channels, classes)
     return Model(init, apply, flops, separable=separable, features=features)
+
+
+NETWORK = Network(ResNetConfig, resnet18)

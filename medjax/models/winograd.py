@@ -1,11 +1,11 @@
-"""3x3 convolution by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016), written as matrix products alone.
+"""3x3 convolution by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016), as matrix products only.
 
-Each 4x4 tile of the output takes 36 products a channel pair instead of 144, and no patches are copied: the input and
-output transforms are banded matrices along h and along w, padding included, so that a whole image is transformed by two
-products. Every step is linear in the images and in the kernel; derivatives of any order are such products again.
+Each 4x4 tile of the output needs 36 products per channel pair instead of 144, and no patches are copied: the input and
+output transforms are banded matrices along h and along w, padding included, so that two products transform a whole
+image. Every step is linear in the images and in the kernel; derivatives of any order are such products again.
 
-The transforms follow from Toom and Cook's interpolation at the points below and infinity. In float32 these points give
-the smallest error among those tried (2e-6 of a ConvNet's gradient; 0, +-1, +-2 gives 3.5e-6).
+The transforms follow from Toom and Cook's interpolation at POINTS and infinity. In float32 these points give the
+smallest error among those tried (2e-6 of a ConvNet's gradient; 0, +-1, +-2 gives 3.5e-6).
 """
 
 import functools
@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "1/2", "-2"))
-#: Side of an output tile, and of the input tile that it reads.
+#: Sides of an output tile and of the input tile that it reads.
 TILE, READ = 4, 6
 
 
@@ -70,7 +70,7 @@ def _bands(side: int, padding: int) -> np.ndarray:
 
 @functools.cache
 def _rows(side: int, padding: int) -> np.ndarray:
-    """[outputs, 6 tiles]: each output from the six coefficients of its tile; what the last tile has too much is cut."""
+    """[outputs, 6 tiles]: each output from the six coefficients of its tile; the last tile is cut to the image."""
     tiles, outputs = _tiles(side, padding), side + 2 * padding - 2
     rows = np.zeros((tiles, TILE, READ, tiles))
     for tile in range(tiles):
@@ -79,7 +79,7 @@ def _rows(side: int, padding: int) -> np.ndarray:
 
 
 def _output_map() -> np.ndarray:
-    """[4, 6]: values of a polynomial at the points, as a function of its place in the tile."""
+    """[4, 6]: from the values at the points to the four outputs of a tile."""
     columns = [[p**i for i in range(TILE)] for p in POINTS] + [[0] * (TILE - 1) + [1]]
     return np.array(columns, float).T
 
@@ -94,7 +94,8 @@ def _kernel_map() -> np.ndarray:
 
 
 def _input_map() -> np.ndarray:
-    """[6, 6]: row i holds the coefficients of prod (x - p) over the points but the i-th; the last, over all of them."""
+    """[6, 6]: row i holds the coefficients of prod (x - p) over all points except the i-th; the last row, over all
+    points."""
     products = [[q for q in POINTS if q != p] for p in POINTS] + [list(POINTS)]
     rows = np.zeros((READ, READ))
     for row, roots in zip(rows, products, strict=True):
