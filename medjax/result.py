@@ -7,15 +7,14 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from medjax import store
 from medjax.errors import UserError
-from medjax.result_file import METRICS, REQUIRED, ROWS, complaint, printable, read_json
-from medjax.table import DASH, Table
+from medjax.result_file import REQUIRED, ROWS, complaint, printable, read_json
+from medjax.score import HEADINGS, Score, Scores, percent
+from medjax.table import Table
 
-#: What tables call a metric.
-HEADINGS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC"}
 #: What tables call the rows of a distilled set, in their order.
 DISTILLED = {
     "test": "distilled (float)",
@@ -23,50 +22,6 @@ DISTILLED = {
     "test_chosen_step": "distilled, step size chosen on val",
     "start": "start (random images)",
 }
-
-
-def percent(fraction: float | None) -> str:
-    """'75.1' for 0.751, a dash for None."""
-    return DASH if fraction is None else f"{100 * fraction:.1f}"
-
-
-class Score(NamedTuple):
-    """Mean and (population) standard deviation of a metric over n networks; None where it is not defined."""
-
-    mean: float | None
-    std: float | None
-    n: int
-
-    def __str__(self) -> str:
-        """In percent, "75.1 ± 1.3". One network has no deviation. The only place that writes a score."""
-        alone = self.mean is None or self.std is None or self.n < 2
-        return percent(self.mean) + ("" if alone else f" ± {percent(self.std)}")
-
-
-def shown(score: Score | None) -> str:
-    """The score, or a dash."""
-    return DASH if score is None else str(score)
-
-
-def gain(score: Score | None, over: Score | None) -> str:
-    """'+17.0': one score minus another, in points; a dash where either is not there."""
-    if score is None or over is None or score.mean is None or over.mean is None:
-        return DASH
-    return f"{100 * (score.mean - over.mean):+.1f}"
-
-
-class Scores(NamedTuple):
-    """One row of scores: those of the networks that were trained on one set of images."""
-
-    accuracy: Score
-    balanced_accuracy: Score
-    auc: Score
-
-    @classmethod
-    def of(cls, row: Mapping[str, Mapping[str, Any]]) -> Self:
-        """From {metric: {mean, std, n}}, as `medjax.metrics.summary` returns it; NaN becomes None."""
-        found = (row[metric] for metric in METRICS)
-        return cls(*(Score(_finite(s["mean"]), _finite(s["std"]), s["n"]) for s in found))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,14 +92,14 @@ class Result:
         if wrong := complaint(value):
             raise UserError(wrong)
         known = {f.name for f in dataclasses.fields(cls)} - {"other", "folder"}
-        read = _with_scores({k: v for k, v in value.items() if k in known and v is not None})
+        read: dict[str, Any] = {k: v for k, v in value.items() if k in known and v is not None}
         named = {f.name for f in dataclasses.fields(NetworkScores)}
         read["eval_models"] = {
             network: NetworkScores(**_with_scores({k: v for k, v in t.items() if k in named}))
             for network, t in (value.get("eval_models") or {}).items()
         }
         other = {k: v for k, v in value.items() if k not in known}
-        return cls(**{"ipc": None} | read, other=other, folder=folder)
+        return cls(ipc=read.pop("ipc", None), **_with_scores(read), other=other, folder=folder)
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
@@ -249,10 +204,6 @@ class Result:
 
     def _repr_html_(self) -> str:
         return self.table().html()
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _with_scores(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One table of texts in five forms: plain text, Markdown, HTML, CSV and LaTeX. Every form escapes what a name may hold."""
+"""One table of texts in five forms: text, Markdown, HTML, CSV and LaTeX. Each form escapes what a name may hold."""
 
 import csv
 import dataclasses
@@ -83,7 +83,7 @@ class Table:
         from rich.console import Console
 
         out = io.StringIO()
-        console: Console = Console(file=out, width=width, color_system=None)
+        console = Console(file=out, width=width, color_system=None)
         console.print(self)
         return out.getvalue()
 
@@ -141,8 +141,10 @@ class Table:
 def _template() -> Any:
     import jinja2
 
-    settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    return jinja2.Environment(**settings, undefined=jinja2.StrictUndefined).from_string(HTML)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(HTML)
 
 
 def one_line(text: str) -> str:

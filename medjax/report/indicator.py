@@ -1,21 +1,20 @@
 """From random images alone: what accuracy distillation is likely to reach, and what it is likely to gain.
 
-The study correlates distilled with random accuracy over sets. That says how easy a set is: random images under the
-same set score high too. What a user wants to know is the GAIN over random images, so the gain is what is forecast, and
-accuracy is the set's own random accuracy plus that gain. Two forecasts of the gain are tried, its mean over known sets
-and a line on how fast random accuracy rises from 1 to 50 images per class; each is judged by leaving one set out.
+The study correlates distilled with random accuracy over sets. That says how easy a set is: random images of the same
+set score high too. A user wants to know the GAIN over random images. So the gain is forecast, and accuracy is the set's
+own random accuracy plus that gain. Two forecasts of the gain are tried: its mean over known sets, and a line on how
+much random accuracy rises from 1 to 50 images per class. Each is judged by leaving one set out.
 """
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from medjax.report.charts import drawing, legend, short
-from medjax.report.paper import table1
-from medjax.report.results import Cell
+from medjax.recipes import describe
+from medjax.report.paper import study_accuracy, study_datasets
+from medjax.report.runs import Cell
 
 IPCS, METHOD = (1, 10, 50), "mtt"
 #: Share of new sets that an interval is to hold.
@@ -73,16 +72,13 @@ class Forecast(NamedTuple):
 
 def study_sets() -> list[Known]:
     """The study's eight: random images under ResNet-18, MTT under ConvNet."""
-    table = table1()
-    return [
-        Known(
-            name,
-            "study",
-            {i: table[name, i, "random"].mean for i in IPCS},
-            {i: table[name, i, METHOD].mean for i in IPCS},
+    found = []
+    for name in study_datasets():
+        random, distilled = (
+            {i: study_accuracy(name, i, m) for i in IPCS} for m in ("random", METHOD)
         )
-        for name in dict.fromkeys(key[0] for key in table)
-    ]
+        found.append(Known(name, "study", random, distilled))
+    return found
 
 
 def own_sets(cells: list[Cell], without: str) -> list[Known]:
@@ -100,14 +96,13 @@ def own_sets(cells: list[Cell], without: str) -> list[Known]:
 
 
 def _by_ipc(cells: list[Cell], method: str) -> dict[int, float]:
-    """Accuracy by IPC under ConvNet; of several settings the first. `quick` is not to be quoted."""
+    """Accuracy by IPC under ConvNet; of several settings the first. Results of the preset `quick` do not count."""
     found: dict[int, float] = {}
     for cell in cells:
-        score = cell.score("accuracy")
-        if cell.settings[0] == "quick":
-            continue
-        if cell.method == method and cell.model == "convnet" and cell.ipc and score:
-            found.setdefault(cell.ipc, score["mean"])
+        score = cell.score()
+        fits = cell.method == method and cell.model == "convnet" and cell.preset != "quick"
+        if fits and cell.ipc and score and score.mean is not None:
+            found.setdefault(cell.ipc, score.mean)
     return found
 
 
@@ -118,13 +113,13 @@ def forecast(random: dict[int, float], known: list[Known], ipc: int) -> Forecast
     """
     usable = [k for k in known if ipc in k.distilled]
     gains = np.array([k.gain(ipc) for k in usable])
-    slopes = np.array([_slope(k.random) for k in usable])
+    slopes = np.array([slope(k.random) for k in usable])
     by_slope = _left_out(slopes, gains)
     by_mean = _left_out(np.zeros(0), gains)
     errors, how = (by_slope, "slope") if _rms(by_slope) < _rms(by_mean) else (by_mean, "mean")
     if how == "slope":
         a, b = np.polyfit(slopes, gains, 1)
-        gain = float(a * _slope(random) + b)
+        gain = float(a * slope(random) + b)
     else:
         gain = float(gains.mean())
     # The rank among n errors below which a new one falls with probability COVER, if sets are exchangeable.
@@ -137,7 +132,7 @@ def forecast(random: dict[int, float], known: list[Known], ipc: int) -> Forecast
     return Forecast(ipc, random[ipc], gain, *limits, how, *judged, plain, len(gains))
 
 
-def _slope(random: dict[int, float]) -> float:
+def slope(random: dict[int, float]) -> float:
     """Accuracy gained from 1 to 50 random images per class."""
     return random[50] - random[1]
 
@@ -173,89 +168,57 @@ def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, f
         for k in nearest(random, known)
     ]
     first = (
-        f"At {made.ipc} images per class, MTT on {name} is likely to reach {middle:.0f} % accuracy "
-        f"({100 * COVER:.0f} % interval {low:.0f} to {high:.0f}), a gain of "
+        f"At {made.ipc} images per class, {describe(METHOD).title} on {name} is likely to reach {middle:.0f} % "
+        f"accuracy ({100 * COVER:.0f} % interval {low:.0f} to {high:.0f}), a gain of "
         f"{gain:+.0f} points ({least:+.0f} to {most:+.0f}) over the "
-        f"{100 * made.random:.0f} % of random real images; the nearest known sets are "
+        f"{100 * made.random:.0f} % of random images; the nearest known sets are "
         f"{', '.join(near)} (their gains in brackets)."
     )
+    return [first, _trust(made, known)]
+
+
+def _trust(made: Forecast, known: list[Known]) -> str:
+    """How the forecast was judged, and what it is worth."""
     own = sum(k.source != "study" for k in known if made.ipc in k.distilled)
+    error, plain, none = (
+        f"{100 * v:.0f}" for v in (made.error, made.accuracy_error_mean, made.error_none)
+    )
     better = made.error < made.accuracy_error_mean
-    second = (
+    said = (
         f"Calibrated on {made.n} sets (the study's Table 1, random images there under ResNet-18, and {own} of the "
-        f"results at hand), one set left out: accuracy is off by {100 * made.error:.0f} points, "
-        f"{'against' if better else 'no better than'} {100 * made.accuracy_error_mean:.0f} for predicting the mean "
-        f"accuracy, and the gain by {100 * made.error:.0f}, "
+        f"results at hand), one set left out: accuracy is off by {error} points, "
+        f"{'against' if better else 'no better than'} {plain} for predicting the mean accuracy, "
+        f"and the gain by {error}, "
     )
     if made.how == "mean":
-        second += (
-            f"which is predicting the mean gain: the rise of random accuracy does not beat it (it is off "
-            f"by {100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds"
+        said += (
+            "which is predicting the mean gain: the rise of random accuracy does not beat it (it is off by "
+            f"{100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds"
         )
     else:
-        second += (
+        said += (
             f"against {100 * made.error_mean:.0f} for predicting the mean gain (chosen on the same sets, so a little "
             "optimistic)"
         )
-    beats = made.error < made.error_none
-    second += (
-        f"; that distillation gains nothing at all is off by {100 * made.error_none:.0f}"
-        f"{'' if beats else ', so nobody should choose by this forecast alone'}."
+    said += f"; predicting that distillation gains nothing is off by {none}"
+    return said + (
+        "." if made.error < made.error_none else ", so do not choose by this forecast alone."
     )
-    return [first, second]
 
 
 def rule(cells: list[Cell], fingerprint: str, random: dict[int, float]) -> str:
     """The study's own rule: distil 50 images per class and compare with 50 random ones."""
-    mine = [c for c in cells if c.fingerprint == fingerprint and c.ipc == 50]
-    mine = [c for c in mine if c.settings[0] != "quick"]
-    mine = [c for c in mine if c.method not in ("random", "full") and c.score("accuracy")]
-    if not mine:
+    reached = {}
+    for cell in cells:
+        score = cell.score()
+        fits = cell.fingerprint == fingerprint and cell.ipc == 50 and cell.preset != "quick"
+        if fits and cell.distilled and score and score.mean is not None:
+            reached[cell.title] = max(score.mean, reached.get(cell.title, 0.0))
+    if not reached:
         return "The study's own rule needs a distillation at 50 images per class; there is none among the runs."
-    best = max(mine, key=lambda c: (c.score("accuracy") or {})["mean"])
-    score = (best.score("accuracy") or {})["mean"]
-    verdict = (
-        "distilling this set pays" if score > random[50] else "it may not work well on this set"
-    )
+    best = max(reached, key=lambda title: reached[title])
+    pays = reached[best] > random[50]
     return (
-        f"The study's own rule: {best.method} at 50 images per class reaches {100 * score:.1f} %, 50 random ones "
-        f"{100 * random[50]:.1f} %: {verdict}."
+        f"The study's own rule: {best} at 50 images per class reaches {100 * reached[best]:.1f} %, 50 random ones "
+        f"{100 * random[50]:.1f} %: {'distilling this set pays' if pays else 'it may not work well on this set'}."
     )
-
-
-def figure(
-    stem: Path, name: str, random: dict[int, float], made: list[Forecast], known: list[Known]
-) -> None:
-    """Measured random accuracy with the forecast above it, and the gains of known sets over their slopes."""
-    with drawing(stem, 6.6, 2) as (_, (upper, lower)):
-        upper.set_title(short(name), fontsize=10, loc="left", weight="bold")
-        x = range(len(IPCS))
-        upper.plot(
-            x, [100 * random[i] for i in IPCS], "o-", color="#6e6e6e", label="random real, measured"
-        )
-        for index, one in enumerate(made):
-            middle, low, high = (100 * v for v in one.accuracy)
-            at = IPCS.index(one.ipc) + 0.06
-            label = f"MTT, forecast with {100 * COVER:.0f} % interval" if not index else None
-            bar = ([[middle - low], [high - middle]],)
-            upper.errorbar([at], [middle], *bar, fmt="v", color="#0072B2", capsize=3, label=label)
-        upper.set_xticks(list(x), [str(i) for i in IPCS])
-        upper.set(ylim=(0, 104), xlim=(-0.3, len(IPCS) - 0.7), ylabel="test accuracy (%)")
-        upper.set_xlabel("images per class")
-        legend(upper, loc="lower right")
-        last = made[-1]
-        for one in [k for k in known if last.ipc in k.distilled]:
-            at = (100 * _slope(one.random), 100 * one.gain(last.ipc))
-            lower.plot(*at, "v" if one.source == "study" else "s", color="#0072B2")
-            look = {"fontsize": 6.5, "textcoords": "offset points"}
-            lower.annotate(short(one.name, 16), at, (4, 3), **look)
-        lower.axhline(0, color="0.55", linestyle=":", linewidth=1)
-        lower.axvline(
-            100 * _slope(random), color="#D55E00", linewidth=1.2, label=f"{short(name, 20)}"
-        )
-        span = tuple(100 * v for v in last.possible[1:])
-        lower.axhspan(*span, color="#0072B2", alpha=0.1, linewidth=0, label="forecast interval")
-        lower.set_ylabel(f"gain of MTT at {last.ipc} per class (points)")
-        lower.set_xlabel("rise of random accuracy from 1 to 50 per class (points)")
-        lower.margins(x=0.15)
-        legend(lower, loc="best")

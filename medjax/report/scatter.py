@@ -1,14 +1,16 @@
-"""Distilled against random accuracy over data sets (the study's Figure 5), and what it hides: the gain."""
+"""Distilled against random accuracy over data sets (the study's Figure 5), and the gain, which that figure hides."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from medjax.report.charts import drawing, legend, short, style
-from medjax.report.paper import table1
-from medjax.report.results import REAL, Cell, baseline
-from medjax.report.statistics import Line, line
+from medjax.recipes import describe
+from medjax.report import style
+from medjax.report.paper import study_accuracy, study_datasets
+from medjax.report.regression import Line, line
+from medjax.report.runs import Cell, baseline
 
 
 class Point(NamedTuple):
@@ -29,30 +31,35 @@ class Fits(NamedTuple):
     mean_gain: float
     n: int
 
+    def words(self) -> str:
+        """The lines in a sentence."""
+        said = f"n {self.n}, too few for a line"
+        if self.distilled and self.gain:
+            said = f"accuracy {self.distilled.words()}; gain {self.gain.words()}"
+        return f"{describe(self.method).title}: {said}; mean gain {self.mean_gain:+.1f} points."
+
 
 def points(cells: list[Cell], ipc: int) -> list[Point]:
-    """Every distilled cell of this IPC beside random real images, as `baseline` finds them.
+    """Every distilled cell of this IPC beside random images, as `baseline` finds them.
 
     A set counts once for a method: of several settings the one with most runs, for n is the number of sets.
     """
-    found, seen = [], set()
-    for cell in sorted(cells, key=lambda c: -len(c.entries)):
+    found: dict[tuple[str, str], Point] = {}
+    for cell in sorted(cells, key=lambda c: -len(c.runs)):
         name = (cell.fingerprint, cell.method)
-        if cell.ipc == ipc and cell.method not in REAL and name not in seen:
-            (real, _), mine = baseline(cell, cells), cell.score("accuracy")
-            if real and mine:
-                seen.add(name)
-                found.append(Point(cell.dataset, cell.method, real["mean"], mine["mean"]))
-    return found
+        if cell.ipc == ipc and cell.distilled and name not in found:
+            (real, _), mine = baseline(cell, cells), cell.score()
+            if real and mine and real.mean is not None and mine.mean is not None:
+                found[name] = Point(cell.dataset, cell.method, real.mean, mine.mean)
+    return list(found.values())
 
 
 def study_points(ipc: int) -> list[Point]:
     """The same from the study's Table 1."""
-    table = table1()
     return [
-        Point(name, method, table[name, ipc, "random"].mean, table[name, ipc, method].mean)
+        Point(name, method, *(study_accuracy(name, ipc, m) for m in ("random", method)))
         for method in ("dc", "mtt")
-        for name in dict.fromkeys(key[0] for key in table)
+        for name in study_datasets()
     ]
 
 
@@ -75,35 +82,39 @@ def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
     """Two panels over random accuracy: the distilled accuracy, and the gain; gives back the lines it drew."""
     lines = fits(found)
     sets = list(dict.fromkeys(p.dataset for p in sorted(found, key=lambda p: p.random)))
-    key = [f"{i} {short(name, 22)}" for i, name in enumerate(sets, 1)]
-    rows = ["   ".join(key[i : i + 3]) for i in range(0, len(key), 3)]
-    with drawing(stem, 7.2, 2, 0.16 * len(rows)) as (figure, (upper, lower)):
-        figure.text(0.03, 0.01, "\n".join(rows), fontsize=7, va="bottom")
-        upper.set_title(short(title), fontsize=10, loc="left", weight="bold")
-        upper.plot([0, 100], [0, 100], ":", color="0.55", linewidth=1, label="no gain")
-        lower.axhline(0, color="0.55", linestyle=":", linewidth=1, label="no gain")
+    foot = 0.16 * -(-len(sets) // 3)
+    with style.panels(style.both(stem), 7.2, 2, title, foot) as (figure, (upper, lower)):
+        _key(figure, sets)
+        upper.plot([0, 100], [0, 100], **style.REFERENCE, label="no gain")
+        lower.axhline(0, **style.REFERENCE, label="no gain")
         for fit in lines:
-            colour, marker, name = style(fit.method)
+            look = describe(fit.method)
             x, y = _percent(found, fit.method)
             for axes, values, of in ((upper, y, fit.distilled), (lower, y - x, fit.gain)):
                 words = of.words() if of else f"n {fit.n}: too few for a line"
-                dots = axes.plot(x, values, marker, color=colour, markersize=5.5)
-                dots[0].set_label(f"{name}: {words}")
+                label = f"{style.short(look.title)}: {words}"
+                axes.plot(x, values, look.marker, color=look.colour, markersize=5.5, label=label)
                 if of:
                     ends = np.array([x.min(), x.max()])
-                    axes.plot(ends, of.slope * ends + of.intercept, color=colour, linewidth=1.2)
-        look = {"fontsize": 6.5, "ha": "center", "textcoords": "offset points"}
+                    axes.plot(ends, of.slope * ends + of.intercept, color=look.colour)
+        number = {"fontsize": style.SMALL, "ha": "center", "textcoords": "offset points"}
         for point in found:
-            x, number = 100 * point.random, str(1 + sets.index(point.dataset))
-            upper.annotate(number, (x, 100 * point.distilled), (0, 5), **look)
-            lower.annotate(number, (x, 100 * (point.distilled - point.random)), (0, 5), **look)
+            x, text = 100 * point.random, str(1 + sets.index(point.dataset))
+            upper.annotate(text, (x, 100 * point.distilled), (0, 5), **number)
+            lower.annotate(text, (x, 100 * (point.distilled - point.random)), (0, 5), **number)
         upper.set(ylabel="distilled: test accuracy (%)", ylim=(0, 100), xlim=(0, 100))
         lower.set(ylabel="gain over random (points)", xlim=(0, 100))
-        lower.set_xlabel("random real images: test accuracy (%)")
+        lower.set_xlabel("random: test accuracy (%)")
         low, high = lower.get_ylim()
-        lower.set_ylim(
-            low - (0.1 + 0.11 * len(lines)) * (high - low), high + 0.05 * (high - low)
-        )  # room for the legend
-        legend(upper, loc="lower right")
-        legend(lower, loc="lower left")
+        room = 0.1 + 0.11 * len(lines)  # for the legend
+        lower.set_ylim(low - room * (high - low), high + 0.05 * (high - low))
+        style.legend(upper, loc="lower right")
+        style.legend(lower, loc="lower left")
     return lines
+
+
+def _key(figure: Figure, sets: list[str]) -> None:
+    """The numbers of the points and the sets that they stand for, three in a row under the panels."""
+    key = [f"{i} {style.short(name, 22)}" for i, name in enumerate(sets, 1)]
+    rows = ["   ".join(key[i : i + 3]) for i in range(0, len(key), 3)]
+    figure.text(0.03, 0.01, "\n".join(rows), fontsize=style.SMALL, va="bottom")

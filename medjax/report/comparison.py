@@ -1,0 +1,113 @@
+"""Two runs side by side as one static page: their scores, what was set differently, their pictures and courses."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medjax.report import charts
+from medjax.report.curves import Course, courses
+from medjax.report.one_run import called, pictures, provenance, read_course
+from medjax.report.one_set import CONFUSION
+from medjax.report.pages import Chart, Picture, slug, write_page
+from medjax.report.runs import Run, read_run
+from medjax.report.style import BLUE, ORANGE
+from medjax.result_file import ROWS
+from medjax.score import HEADINGS, gain, shown
+from medjax.table import DASH, Table
+
+#: Fields of a result that are compared, beside its scores.
+FACTS = ("method", "dataset", "fingerprint", "ipc", "model", "preset", "seed", "select")
+FACTS += ("selected_iteration", "step_size")
+HEAD = ("", "A", "B")
+
+
+class Side(NamedTuple):
+    """What the page shows of one of the two."""
+
+    tag: str
+    name: str
+    provenance: str
+    folder: str
+    warnings: tuple[str, ...]
+    confusion: Chart | None
+    pictures: list[Picture]
+
+
+def write_comparison(first: Path, second: Path, out: Path) -> Path:
+    """Write OUT/index.html for two run folders (or result files). Raises UserError where one is no whole run."""
+    pair = {"A": _run(first), "B": _run(second)}
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    return write_page(
+        out / "index.html",
+        "comparison.html",
+        title="medjax: two runs side by side",
+        sides=[_side(figures, tag, run) for tag, run in pair.items()],
+        scores=_scores(list(pair.values())),
+        differences=_differences(list(pair.values())),
+        course=_course(figures, pair),
+    )
+
+
+def _run(path: Path) -> Run:
+    return read_run(path / "result.json" if path.is_dir() else path)
+
+
+def _side(figures: Path, tag: str, run: Run) -> Side:
+    confusion = None
+    if counts := run.result.confusion:
+        stem, words = slug("compare", tag, "confusion"), f"{tag}: {CONFUSION}"
+        title = f"{tag}: percent of each true class"
+        names = run.class_names(len(counts))
+        charts.confusion(figures / stem, [(title, np.array(counts, float))], names)
+        confusion = Chart(stem, words)
+    about = (tag, called(run), provenance(run), run.path.parent.name, tuple(run.result.warnings))
+    return Side(*about, confusion, pictures(figures, run))
+
+
+def _course(figures: Path, pair: dict[str, Run]) -> Chart | None:
+    """Both courses in one figure; each run has a colour of its own, for they may be of one method."""
+    looks = {"A": (BLUE, "v"), "B": (ORANGE, "s")}
+    read = {tag: read_course(run) for tag, run in pair.items()}
+    found = [
+        Course(f"{tag}: {pair[tag].result.method}", *looks[tag], rows)
+        for tag, rows in read.items()
+        if rows
+    ]
+    if not found:
+        return None
+    stem = slug("compare", "course")
+    courses(figures / stem, "A and B", found)
+    return Chart(stem, "The course of both distillations: A blue, B orange")
+
+
+def _scores(pair: list[Run]) -> Table:
+    rows = []
+    for row in ROWS:
+        tables = [run.result.rows().get(row) for run in pair]
+        # A row's name where both are of a kind; else what it is in either.
+        labels = [run.result.labels[row] for run in pair if row in run.result.labels]
+        label = " / ".join(dict.fromkeys(labels)) or row
+        for metric, heading in HEADINGS.items() if any(tables) else ():
+            a, b = (getattr(t, metric) if t else None for t in tables)
+            rows.append([f"{label}: {heading}", shown(a), shown(b), gain(b, a)])
+    return Table([*HEAD, "B - A"], rows)
+
+
+def _differences(pair: list[Run]) -> Table:
+    """Facts and flags that are not the same in both."""
+    sides: list[dict[str, Any]] = []
+    for run in pair:
+        facts = {f"--{flag}": value for flag, value in run.values.items() if flag != "out"}
+        facts |= {name: getattr(run.result, name) for name in FACTS}
+        facts |= {f"seconds: {phase}": value for phase, value in run.result.seconds.items()}
+        sides.append(facts)
+    keys = [k for k in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(k) != sides[1].get(k)]
+    return Table(HEAD, [[k, *(_text(side.get(k)) for side in sides)] for k in keys])
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,113 @@
+"""Tables of finished runs: the end of a run on the terminal, a row for each run, a row for each group of runs."""
+
+from typing import Any, Protocol
+
+from medjax.report.runs import Cell, baseline
+from medjax.result import Result
+from medjax.score import Scores, gain, percent, shown
+from medjax.table import DASH, Table
+
+RUNS_HEAD = (
+    *(
+        "data set",
+        "method",
+        "ipc",
+        "preset",
+        "seed",
+        "start: acc",
+        "bal. acc",
+        "test: acc",
+        "bal. acc",
+        "AUC",
+    ),
+    *("as uint8: acc", "bal. acc", "largest class", "minutes"),
+)
+CELLS_HEAD = (
+    *(
+        "data set",
+        "method",
+        "network",
+        "preset, flags",
+        "images per class",
+        "accuracy (%)",
+        "random (%)",
+    ),
+    *(
+        "gain (points)",
+        "balanced accuracy (%)",
+        "AUC (%)",
+        "as 8-bit images (%)",
+        "largest class (%)",
+    ),
+    *("seeds x networks", "minutes a run"),
+)
+
+
+class Console(Protocol):
+    """What is used of a rich console."""
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None) -> None: ...
+
+
+def print_result(result: Result, paths: dict[str, str], console: Console) -> None:
+    """Print the table, the warnings and where the files lie.
+
+    paths: what a file is -> its path; printed one per line and never broken, so that they can be copied.
+    """
+    from rich.text import Text
+
+    console.print(result.table())
+    for warning in result.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
+    width = max(map(len, paths), default=0)
+    for name, path in paths.items():
+        console.print(Text(f"{name:<{width}}  {path}"), soft_wrap=True)
+
+
+def runs_table(results: list[Result]) -> Table:
+    """A row for each run, sorted by data set, method, ipc and seed; scores in percent, mean ± std over networks.
+
+    What a run has not (a start, 8-bit images, ipc) is a dash.
+    """
+    rows = []
+    for r in sorted(results, key=lambda r: (r.dataset, r.method, r.ipc or 0, r.preset, r.seed)):
+        about = [r.dataset, r.method, DASH if r.ipc is None else str(r.ipc), r.preset, str(r.seed)]
+        scores = [*_texts(r.start)[:2], *_texts(r.test), *_texts(r.test_uint8)[:2]]
+        minutes = f"{sum(r.seconds.values()) / 60:.1f}"
+        rows.append([*about, *scores, percent(r.majority_share), minutes])
+    return Table(RUNS_HEAD, rows, words=2)
+
+
+def _texts(scores: Scores | None) -> list[str]:
+    return [str(score) for score in scores] if scores else [DASH] * 3
+
+
+def cells_table(cells: list[Cell]) -> Table:
+    """A row for each cell and each network it was scored with; the best accuracy of a set and IPC in bold."""
+    rows: list[list[str]] = []
+    leaders: dict[tuple, list[tuple[float, int]]] = {}
+    for cell in cells:
+        for network in cell.networks:
+            accuracy = cell.score(network=network)
+            if cell.ipc and accuracy and accuracy.mean is not None:
+                group = (cell.fingerprint, cell.ipc)
+                leaders.setdefault(group, []).append((accuracy.mean, len(rows)))
+            rows.append(_cell_row(cell, network, cells))
+    best = {(max(group)[1], 5) for group in leaders.values() if len(group) > 1}
+    return Table(CELLS_HEAD, rows, words=4, best=best)
+
+
+def _cell_row(cell: Cell, network: str, cells: list[Cell]) -> list[str]:
+    accuracy = cell.score(network=network)
+    random = baseline(cell, cells, network)[0] if cell.distilled else None
+    size = "all" if cell.ipc is None else str(cell.ipc)
+    return [
+        *(cell.dataset, cell.title, network, cell.how, size),
+        *(shown(accuracy), shown(random), gain(accuracy, random)),
+        shown(cell.score("balanced_accuracy", network=network)),
+        shown(cell.score("auc", network=network)),
+        shown(cell.score("accuracy", "test_uint8", network)),
+        percent(cell.runs[0].result.majority_share),
+        cell.counted(network),
+        f"{sum(cell.minutes) / len(cell.runs):.1f}",
+    ]

@@ -1,0 +1,222 @@
+"""Finished runs below a folder, and groups of runs that differ in their seed alone."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from medjax.errors import UserError
+from medjax.recipes import describe, real
+from medjax.result import Result
+from medjax.result_file import read_json
+from medjax.score import Score
+
+#: Flags that say which run it was, not how it was done. (`method` is one of runs made before `dsa` was a recipe.)
+NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
+NAMES |= {"eval_models", "data_dir", "fresh"}
+
+
+class Run(NamedTuple):
+    """One finished run: its result file, and what config.json beside it holds ({} where there is none)."""
+
+    path: Path
+    result: Result
+    config: dict[str, Any]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its other files lie; None for a result that was copied away from them."""
+        return self.path.parent if self.path.name == "result.json" else None
+
+    def fact(self, name: str) -> dict[str, Any]:
+        """A table of config.json, {} where it has none of that name."""
+        found = self.config.get(name)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """{flag: value} of the whole configuration."""
+        return {k: v.get("value") for k, v in self.fact("values").items() if isinstance(v, dict)}
+
+    @property
+    def changed(self) -> str:
+        """Flags that were given beside those that name the run, "lr_img=50 width=32", or nothing."""
+        origins = self.fact("values")
+        given = {k: v for k, v in self.values.items() if origins[k].get("origin") == "flag"}
+        return " ".join(f"{k}={v}" for k, v in sorted(given.items()) if k not in NAMES)
+
+    @property
+    def minutes(self) -> float:
+        """The time of all its phases."""
+        return sum(self.result.seconds.values()) / 60
+
+    @property
+    def device(self) -> str:
+        """ "cpu (2 cores, AMD EPYC AVX-512)", or nothing where no config.json says so."""
+        device = self.fact("device")
+        processor = f", {device['processor']}" if device.get("processor") else ""
+        return f"{device.get('kind')} ({device.get('cpus')} cores{processor})" if device else ""
+
+    @property
+    def versions(self) -> str:
+        """ "jax 0.10.2, commit 0123456789ab", or nothing where no config.json says so."""
+        versions, git = self.fact("versions"), str(self.config.get("git"))[:12]
+        return f"jax {versions.get('jax')}, commit {git}" if versions else ""
+
+    def class_names(self, k: int) -> list[str]:
+        """The k class names as config.json has them; else "class 0" and so on."""
+        names = self.fact("data").get("classes")
+        if isinstance(names, list) and len(names) == k:
+            return [str(n) for n in names]
+        return [f"class {i}" for i in range(k)]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What a repetition with another seed shares."""
+        r = self.result
+        trained = json.dumps(r.evaluation, sort_keys=True)
+        return (r.preset, r.select or "", trained, self.changed)
+
+
+class Cell(NamedTuple):
+    """Runs of one method on one data set that differ in their seed alone; at least one. ipc: None for all images."""
+
+    dataset: str
+    fingerprint: str
+    ipc: int | None
+    method: str
+    model: str
+    settings: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def preset(self) -> str:
+        return self.settings[0]
+
+    @property
+    def how(self) -> str:
+        """Preset and flags, and whether the test split chose the iteration: "cpu lr_img=50", "paper select=test"."""
+        preset, select, _, changed = self.settings
+        return " ".join(filter(None, (preset, "select=test" * (select == "test"), changed)))
+
+    @property
+    def title(self) -> str:
+        return describe(self.method).title
+
+    @property
+    def distilled(self) -> bool:
+        """Whether its method distils anything."""
+        return not real(self.method)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Networks its sets were scored with: the one it was made with, and those of ``eval_models``."""
+        others = {name for run in self.runs for name in run.result.eval_models}
+        return (self.model, *sorted(others - {self.model}))
+
+    @property
+    def minutes(self) -> list[float]:
+        return [run.minutes for run in self.runs]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Those of all its runs, each once."""
+        return list(dict.fromkeys(line for run in self.runs for line in run.result.warnings))
+
+    def score(
+        self, metric: str = "accuracy", row: str = "test", network: str | None = None
+    ) -> Score | None:
+        """Over all networks of all its runs; None where no run has it."""
+        rows = [run.result.rows(network or self.model).get(row) for run in self.runs]
+        return pool([getattr(scores, metric) for scores in rows if scores])
+
+    def finite(self, network: str | None = None) -> int:
+        """How many of its runs have an accuracy under a network."""
+        rows = [run.result.rows(network or self.model).get("test") for run in self.runs]
+        return sum(scores is not None and scores.accuracy.mean is not None for scores in rows)
+
+    def counted(self, network: str | None = None) -> str:
+        """'3 x 5': seeds and networks of each. '2 x 5 of 3 seeds' where one ended without numbers."""
+        score, seeds, good = self.score(network=network), len(self.runs), self.finite(network)
+        each = score.n // good if score and good else 0
+        return f"{good} x {each}" + (f" of {seeds} seeds" if good < seeds else "")
+
+
+def read_run(path: Path) -> Run:
+    """One result file with the config.json beside it. Raises UserError, one line that names the file, where it is not
+    a whole result."""
+    result, config = Result.read(path), None
+    if path.name == "result.json":
+        try:
+            config = read_json(path.with_name("config.json"))
+        except (OSError, ValueError, RecursionError):
+            config = None  # a result is worth showing without it
+    return Run(path, result, config if isinstance(config, dict) else {})
+
+
+def collect(root: Path) -> tuple[list[Run], list[str]]:
+    """Every result.json below a folder and every other .json directly in it, as (runs, complaints).
+
+    complaints: "PATH: what is wrong", one for each file that is left out.
+    """
+    runs, complaints = [], []
+    for path in sorted(set(root.rglob("result.json")) | set(root.glob("*.json"))):
+        try:
+            runs.append(read_run(path))
+        except UserError as error:
+            complaints.append(str(error))
+    return runs, complaints
+
+
+def pool(scores: list[Score]) -> Score | None:
+    """Mean and (population) standard deviation over all networks of several runs, from each run's own."""
+    known = [(s.n, s.mean, s.std or 0.0) for s in scores if s.mean is not None]
+    if not known:
+        return None
+    n = sum(count for count, _, _ in known)
+    mean = sum(count * m for count, m, _ in known) / n
+    square = sum(count * (std**2 + m**2) for count, m, std in known) / n
+    return Score(mean, math.sqrt(max(square - mean**2, 0.0)), n)
+
+
+def cells(runs: Iterable[Run]) -> list[Cell]:
+    """Runs by data set, IPC, method, network and settings, in the order of tables.
+
+    An evaluation of a saved set (`experiments.evaluate`) is not a run of a method; it is in no cell.
+    """
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        r = run.result
+        if r.select is not None:
+            about = (r.dataset, r.fingerprint, r.ipc, r.method, r.model, run.settings)
+            groups.setdefault(about, []).append(run)
+
+    def order(group: tuple) -> tuple:
+        dataset, fingerprint, ipc, method, *rest = group
+        return (dataset, fingerprint, ipc or math.inf, describe(method).place, method, *rest)
+
+    return [Cell(*g, runs=tuple(_once(groups[g]))) for g in sorted(groups, key=order)]
+
+
+def _once(runs: list[Run]) -> list[Run]:
+    """One run for each seed: a copy of a result, kept beside its run, counts once."""
+    by_seed = {run.result.seed: run for run in runs}
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
+def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
+    """The accuracy of random images to compare a distilled cell with, and where it comes from.
+
+    Runs of `random` with the same preset on the same set, IPC and network come first (other presets train networks
+    otherwise). Else it is the cell's own start, one subset for each seed. network: under which both are scored, by
+    default the cell's own.
+    """
+    wanted = (cell.fingerprint, cell.ipc, network or cell.model, cell.preset)
+    for other in among:
+        if (
+            not other.distilled
+            and (other.fingerprint, other.ipc, other.model, other.preset) == wanted
+        ):
+            return other.score(), "runs of random"
+    return cell.score("accuracy", "start", network), "the start of each distillation"
