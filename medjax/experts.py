@@ -1,8 +1,7 @@
 """Expert trajectories: networks trained on the real images, with a snapshot of the parameters after every epoch.
 
 Experts are trained in fixed groups by index (`devices.map_per_device`), so that a group trained again gives the same
-bits. An expert is trained by plain SGD: its parameters are its whole state, so a trajectory can be continued from its last
-snapshot.
+bits. An expert is trained by plain SGD: its parameters are its whole state, and training can go on from any snapshot.
 """
 
 import dataclasses

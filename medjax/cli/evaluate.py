@@ -9,7 +9,7 @@ from medjax.cli.launch import Command
 from medjax.pipeline import presets
 from medjax.pipeline.evaluate_saved import SetConfig, evaluate_saved, evaluation_groups
 from medjax.recipes.mtt import RECIPE
-from medjax.report.table import print_result
+from medjax.report.run_tables import print_result
 
 
 def command() -> Command:
@@ -26,6 +26,6 @@ def command() -> Command:
             result = evaluate_saved(settings, place.out, progress=console, fresh=place.fresh)
             paths = {"result": str((result.folder or Path()) / "result.json")}
             paths |= {"set": settings.config(SetConfig).synthetic}
-            print_result(result.to_json(), paths, console.terminal)
+            print_result(result, paths, console.terminal)
 
     return Command("Score a saved distilled set.", groups, main)

@@ -10,7 +10,7 @@ from medjax.pipeline import presets
 from medjax.pipeline.run import run
 from medjax.pipeline.settings import groups_of
 from medjax.recipes import Recipe
-from medjax.report.table import print_result
+from medjax.report.run_tables import print_result
 from medjax.result import Result
 
 #: What a run leaves for its user: what it is -> its file.
@@ -45,4 +45,4 @@ def show(result: Result, console: Console) -> None:
     """Print a finished run's table and where its files lie."""
     folder = result.folder or Path()
     paths = {k: str(folder / v) for k, v in FILES.items() if (folder / v).exists()}
-    print_result(result.to_json(), paths, console.terminal)
+    print_result(result, paths, console.terminal)

@@ -8,8 +8,8 @@ from medjax.cli import flags
 from medjax.cli.launch import Command
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.report.compare import write_comparison
-from medjax.report.page import write_report
+from medjax.report.comparison import write_comparison
+from medjax.report.overview import write_report
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from medjax.pipeline import presets
 from medjax.pipeline.settings import RunConfig
 from medjax.recipes import RECIPES
 from medjax.report import table1
-from medjax.report.results import Entry, cells, read
+from medjax.report.runs import Run, cells, read_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,19 +109,21 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def write_table(out: Path, wanted: list[Job]) -> int:
     """OUT/table1.md, .csv and .tex from the jobs that are done; what is missing is said in the header. How many."""
-    entries: list[Entry] = []
+    runs: list[Run] = []
     failures = []
     for job in wanted:
         known = state(out, job) or {"status": "open", "reason": "not done yet"}
-        found = read(out / known["result"]) if known["status"] == "done" else known["reason"]
-        if isinstance(found, str):
-            failures.append(f"{job.name}: {found}")
-        else:
-            entries.append(found)
+        if known["status"] != "done":
+            failures.append(f"{job.name}: {known['reason']}")
+            continue
+        try:
+            runs.append(read_run(out / known["result"]))
+        except UserError as error:
+            failures.append(f"{job.name}: {error}")
     with store.locked(out / "jobs", wait=True):  # shards end together
-        text = table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc}))
+        text = table1.write(out, cells(runs), failures, sorted({c.ipc for c in wanted if c.ipc}))
     print(text)
-    print(f"{len(entries)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
+    print(f"{len(runs)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
     return len(failures)
 
 

@@ -1,22 +1,16 @@
 """Finished runs as one Markdown table."""
 
-from pathlib import Path
-
 from medjax.cli.launch import Command
 from medjax.errors import UserError
-from medjax.report.markdown import markdown
-from medjax.report.results import Entry, read
+from medjax.report.run_tables import runs_table
+from medjax.result import Result
 
 
 def main(words: list[str]) -> None:
     """Print the table."""
     if not words:
         raise UserError("which results? give the paths of result.json files")
-    entries = [read(Path(path)) for path in words]
-    broken = [f"{p}: {e}" for p, e in zip(words, entries, strict=True) if isinstance(e, str)]
-    if broken:
-        raise UserError(f"{broken[0]}: give the paths of result.json files")
-    print(markdown([entry.result for entry in entries if isinstance(entry, Entry)]))
+    print(runs_table([Result.read(path) for path in words]).markdown(), end="")
 
 
 def command() -> Command:

@@ -1,34 +1,27 @@
 """Cross-architecture scores: how well networks train on a set that they were not distilled with (``eval_models``)."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from medjax.models import MODELS
+from medjax.models import MODELS, same_network
 from medjax.pipeline.health import guessing
 from medjax.pipeline.score import choose_step_size, final_scores
 from medjax.pipeline.session import Session
 from medjax.types import Dataset, Synthetic
 
 
-class Network(NamedTuple):
-    """A network by its name and the values of its options: two are the same only where both are equal."""
-
-    name: str
-    config: Any
-
-
-def network_of(session: Session, name: str) -> Network:
-    """A network as this run has it."""
-    return Network(name, session.settings.config(MODELS[name].config))
+def network_of(session: Session, name: str) -> tuple[str, Any]:
+    """A network as this run has it: its name, and the values of its options."""
+    return name, session.settings.config(MODELS[name].config)
 
 
 def score_networks(
     session: Session,
     sets: Mapping[str, Synthetic],
     test: Dataset,
-    made_with: Network,
+    made_with: tuple[str, Any] | None,
     known: Mapping[str, dict],
 ) -> tuple[dict[str, dict], list[str]]:
     """``eval_models`` of a result, every network of --eval_models trained on every set and scored on the test split,
@@ -62,7 +55,7 @@ def step_size_for(
     session: Session,
     name: str,
     synthetic: Synthetic,
-    made_with: Network,
+    made_with: tuple[str, Any] | None,
     collapsed: bool = False,
 ) -> tuple[float, str]:
     """The step size at which network ``name`` (the session's) trains on a set, and where it comes from.
@@ -72,7 +65,7 @@ def step_size_for(
     networks would stay untrained.
     """
     own = float(synthetic.step_size)
-    same = network_of(session, name) == made_with
+    same = same_network(network_of(session, name), made_with)
     if same and np.isfinite(own) and own > 0 and not collapsed:
         return own, "set"
     return choose_step_size(session, f"{name}-chosen-on-val", synthetic), "val"

@@ -16,7 +16,7 @@ from medjax.errors import UserError
 from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
 from medjax.models import MODELS
 from medjax.pipeline import folders, presets
-from medjax.pipeline.cross_architecture import Network, score_networks, step_size_for
+from medjax.pipeline.cross_architecture import score_networks, step_size_for
 from medjax.pipeline.finish import write_result
 from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.progress import Progress, Silent
@@ -104,7 +104,7 @@ def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
         shared.synthetic.images.shape[1], shared.preprocessor.kind
     )
     origin |= {"size": "set", "whiten": "set"}
-    name, config = shared.network
+    name, config = shared.network or ("", None)
     if origin["model"] not in given and name in MODELS:
         groups[RunConfig] = dataclasses.replace(settings.run, model=name)
         origin["model"] = "set"
@@ -174,11 +174,10 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
     """Train, score, write result.json."""
     settings, own = session.settings, session.settings.run.model
     sets = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}
-    made_with = Network(*shared.network)
     collapsed, warnings = shared.origin.get("collapsed") == "True", differences(session.raw, shared)
     rate, origin = settings.config(SetConfig).step_size, "flag"
     if not rate:
-        rate, origin = step_size_for(session, own, sets["test"], made_with, collapsed)
+        rate, origin = step_size_for(session, own, sets["test"], shared.network, collapsed)
     if collapsed and origin == "val":
         warnings.append(
             f"the set's own step size, {float(shared.synthetic.step_size):.2g}, had collapsed in its run: networks are "
@@ -188,7 +187,7 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
     found: dict[str, Any] = {"step_size": rate, "step_size_from": origin}
     found |= {row: final_scores(session, row, s, test, rate) for row, s in sets.items()}
     if session.others:
-        table, guesses = score_networks(session, sets, test, made_with, {own: dict(found)})
+        table, guesses = score_networks(session, sets, test, shared.network, {own: dict(found)})
         found["eval_models"], warnings = table, warnings + guesses
     if settings.origin["eval_epochs"] == "set":
         found["preset"] = "of the set"

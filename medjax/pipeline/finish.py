@@ -13,7 +13,7 @@ from medjax.pipeline.distil import selected
 from medjax.pipeline.health import health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
-from medjax.report.figures import curves
+from medjax.report.curves import curves
 from medjax.report.gallery import gallery, strip
 from medjax.result import Result
 from medjax.types import Synthetic

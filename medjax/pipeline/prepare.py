@@ -12,7 +12,7 @@ from medjax.data.npz import from_arrays
 from medjax.data.pixels import Window
 from medjax.errors import UserError
 from medjax.pipeline.progress import Progress, Silent
-from medjax.report.contact import contact_sheet
+from medjax.report.gallery import contact_sheet
 from medjax.types import RawDataset
 
 #: Images of a class on the contact sheet.

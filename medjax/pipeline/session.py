@@ -1,7 +1,6 @@
 """What every run starts from: data on the device, networks, folders, keys."""
 
 import contextlib
-import dataclasses
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -166,8 +165,3 @@ def random_start(session: Session) -> Synthetic:
         session.key("init"), session.train, session.settings.ipc, session.classes
     )
     return Synthetic(images, labels, jnp.float32(np.nan))
-
-
-def own_values(session: Session) -> dict:
-    """The options of the run's network."""
-    return dataclasses.asdict(session.settings.config(MODELS[session.settings.run.model].config))

@@ -14,7 +14,7 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
-from medjax.models import MODELS
+from medjax.models import MODELS, fit_config
 from medjax.pipeline import presets
 from medjax.recipes import Recipe, Setup
 
@@ -194,15 +194,11 @@ def fit_networks(settings: Settings) -> Settings:
     if PreprocessConfig not in groups:
         return settings
     size = groups[PreprocessConfig].size
-    for network in MODELS.values():
-        if network.fit and network.config in groups:
-            old = groups[network.config]
-            given = {f.name for f in fields(network.config) if origin[f.name] != "default"}
-            groups[network.config] = new = network.fit(old, size, given)
-            changed = [f.name for f in fields(network.config) if _differ(old, new, f.name)]
+    for name, network in MODELS.items():
+        if network.config in groups:
+            old, options = groups[network.config], [f.name for f in fields(network.config)]
+            given = {option for option in options if origin[option] != "default"}
+            new = groups[network.config] = fit_config(name, old, size, given)
+            changed = [o for o in options if getattr(old, o) != getattr(new, o)]
             origin |= dict.fromkeys(changed, "size")
     return Settings(groups, origin)
-
-
-def _differ(old: Any, new: Any, name: str) -> bool:
-    return getattr(old, name) != getattr(new, name)
