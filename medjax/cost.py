@@ -14,7 +14,8 @@ from jaxtyping import Array
 from medjax.models.base import Model
 from medjax.types import PyTree
 
-#: Floating-point operations of a device call that keeps progress bars, Ctrl-C and checkpoints lively (some seconds).
+#: Floating-point operations of one device call: a few seconds of work, so that progress is shown, Ctrl-C is heard and
+#: checkpoints are written often.
 WORK_PER_CALL = {"cpu": 5e11, "gpu": 2e13}
 
 #: A gradient costs three forward passes, the gradient of a function of a gradient nine, an MTT inner step with its
@@ -47,7 +48,7 @@ def bytes_read(model: Model, image: tuple[int, ...]) -> float:
         gradient = jax.grad(loss)
         return jax.vjp(lambda p, x: gradient(p, model_state, x), params, images)[1]
 
-    # So many that the parameters, which are among it once, do not count.
+    # So many images that the parameters, which are read once, do not matter.
     many = 4096
     images = jax.ShapeDtypeStruct((many, *image), jnp.float32)
     kept = jax.eval_shape(reads, params, model_state, images)

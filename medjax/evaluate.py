@@ -35,12 +35,12 @@ TRAINING = ("eval_epochs", "eval_batch", "eval_augment", "decay_parity")
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """Networks trained on a synthetic set."""
+    """Evaluation: networks trained on the synthetic set."""
 
     networks: int = option(5, "networks of the final evaluation", low=1)
     eval_epochs: int = option(1000, "epochs of each", low=1)
     eval_batch: int = option(256, "their batch size", low=1)
-    eval_augment: bool = option(True, "DSA while they train")
+    eval_augment: bool = option(True, "augment (DSA) while they train")
     decay_parity: bool = option(
         False, "decay as the public code: after epoch E//2+1, momentum reset, E+1 epochs"
     )
@@ -48,7 +48,7 @@ class EvalConfig:
 
 @dataclasses.dataclass(frozen=True)
 class InterimConfig:
-    """Cheap evaluations on the val split: of sets on their way, and of step sizes."""
+    """Interim evaluations on the val split, of sets during distillation and of step sizes."""
 
     interim_networks: int = option(2, "networks of an interim evaluation", low=1)
     interim_epochs: int = option(300, "epochs of each", low=1)
@@ -61,7 +61,7 @@ def search_epochs(config: InterimConfig) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class SelectConfig:
-    """Which iteration of a distillation is kept."""
+    """The choice of the iteration that is kept."""
 
     eval_every: int = option(100, "iterations between interim evaluations", low=1)
     select: str = option(
@@ -72,10 +72,10 @@ class SelectConfig:
 
 
 class Population(NamedTuple):
-    """What a population of networks trains by; arrays, leading axis e.
+    """How a population of networks trains; arrays with leading axis e.
 
-    keys [e]; rates [e, t] step sizes; forget [t] epochs before which the optimiser is made anew; rows [e, m] the images
-    of the data that each network has for its own, None: all of them.
+    keys [e]; rates [e, t]: step size of each epoch; forget [t]: epochs before which the optimiser starts anew; rows
+    [e, m]: the images of the data that each network trains on, None: all images.
     """
 
     keys: Array
@@ -147,8 +147,8 @@ def train_networks(
     state: train.FitState,
     first: int = 0,
 ) -> Iterator[tuple[int, train.FitState]]:
-    """Train from epoch ``first`` to the end; yields (epochs done, state) every some seconds of work."""
-    data = devices.gather(data)  # what a distillation leaves lies on several devices of a CPU
+    """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call."""
+    data = devices.gather(data)  # a distillation leaves its set on several devices of a CPU
     count, epochs = people.rates.shape
     images = (data.labels if people.rows is None else people.rows[0]).shape[0]
     epoch_flops = cost.GRADIENT * trainer.model.flops * images * count
@@ -178,7 +178,7 @@ def train_networks(
 def logits(
     model: Model, params: PyTree, model_state: PyTree, images: Float[Array, "n h w c"]
 ) -> Float[Array, "e n k"]:
-    """What every network says."""
+    """The logits of every network."""
 
     def one(params: PyTree, model_state: PyTree) -> Array:
         return model.apply(params, model_state, images, False)[0]
@@ -189,8 +189,8 @@ def logits(
 def predict(
     model: Model, state: train.FitState, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "e n k"]:
-    """How sure every network is of each class (`metrics.log_odds`), ``TEST_CHUNK`` images at a time, the last of them
-    filled up."""
+    """The log odds of each class by every network (`metrics.log_odds`), ``TEST_CHUNK`` images at a time; the last chunk
+    is padded."""
     count = images.shape[0]
 
     def group(_: np.ndarray, params: PyTree, model_state: PyTree) -> np.ndarray:

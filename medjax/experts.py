@@ -25,13 +25,13 @@ from medjax.types import Dataset, PyTree, Trajectories
 class ExpertsConfig:
     """Expert networks, trained by plain SGD with DSA (Cazenavette et al. 2022)."""
 
-    experts: int = option(100, "expert networks", low=1)
-    expert_epochs: int = option(0, "epochs of each; 0: as far as distillation reads", low=0)
-    expert_lr: float = option(0.01, "their step size", low=0)
-    expert_batch: int = option(256, "their batch size", low=1)
+    experts: int = option(100, "number of expert networks", low=1)
+    expert_epochs: int = option(0, "epochs of each expert; 0: as many as distillation reads", low=0)
+    expert_lr: float = option(0.01, "SGD step size of experts", low=0)
+    expert_batch: int = option(256, "images per step of experts", low=1)
     expert_sampling: str = option(
         "shuffled",
-        "their batches: shuffled, or drawn class-balanced",
+        "batches of experts: shuffled, or drawn class-balanced",
         choices=("shuffled", "balanced"),
     )
 

@@ -28,18 +28,15 @@ from orbax.checkpoint import v1 as ocp
 from medjax.errors import UserError
 from medjax.types import PyTree
 
-#: Numbers that readers of a log count on, by the phase of a row.
+#: Numbers that readers of a log need, by the phase of a row.
 LOGGED = {"distill": ("iteration",), "interim": ("iteration",), "experts": ("seconds",)}
 LOGGED |= {"evaluate": ("seconds",)}
-#: What must be a number or null, and what a text, wherever a row has it.
+#: Keys whose values must be a number or null, and keys whose values must be text, in every row.
 NUMBERS = ("epoch", "seconds", "loss", "step_size", "displacement", "skipped")
 NUMBERS += ("accuracy", "balanced_accuracy")
 TEXTS = ("name", "split")
 #: In a save's folder: {file: SHA-256}. A save without it (killed just before it was written) is read all the same.
 SUMS = "sums.json"
-
-# orbax and its filesystem layer report every save at INFO and unrelated cloud settings at WARNING.
-logging.set_verbosity(logging.ERROR)
 
 
 def config_hash(values: dict[str, Any]) -> str:
@@ -100,7 +97,7 @@ def append_log(path: Path, **row: Any) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log.jsonl, without lines cut short by a kill or made unreadable since."""
+    """The rows of a log.jsonl. Lines that a kill cut short, or that cannot be read, are left out."""
     rows = []
     for line in path.read_bytes().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError, RecursionError):
@@ -109,7 +106,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _whole(row: Any) -> bool:
-    """Whether a row of a log has its phase, and as numbers what is counted on."""
+    """Whether a row of a log has its phase, and numbers where readers need numbers."""
     if not isinstance(row, dict) or not isinstance(row.get("phase"), str):
         return False
     needed = [row.get(key) for key in LOGGED.get(row["phase"], ())]
@@ -122,9 +119,9 @@ def _whole(row: Any) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a folder against a second process. The system drops the lock when its process ends, however it ends.
+    """Lock a folder against other processes. The system releases the lock when the process ends, however it ends.
 
-    wait: for another process that holds it; else that is a UserError.
+    wait: wait for another process that holds the lock; otherwise raise UserError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as handle:
@@ -174,7 +171,8 @@ def save_tree(path: Path, tree: PyTree) -> None:
     host = jax.tree.map(np.asarray, jax.device_get(tree))
     path.parent.mkdir(parents=True, exist_ok=True)
     note: dict[str, Any] = {"sha256": digest(host)}
-    ocp.save(str(path.absolute()), host, overwrite=True, custom_metadata=note)
+    with _quiet():
+        ocp.save(str(path.absolute()), host, overwrite=True, custom_metadata=note)
     files = [p for p in path.rglob("*") if p.is_file()]
     write_json(path / SUMS, {str(p.relative_to(path)): _sum(p) for p in files})
 
@@ -183,23 +181,31 @@ def load_tree(path: Path, like: PyTree) -> Any:
     """The pytree at ``path``, NumPy leaves, in the structure of ``like``. Raises Damaged."""
     shape = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
     _check_files(path)
-    logger = logging.get_absl_logger()
-    logger.disabled = True  # what is wrong is raised, and said once
     try:
-        tree = ocp.load(str(path.absolute()), shape)
-        metadata = ocp.metadata(str(path.absolute())).custom_metadata
+        with _quiet():
+            tree = ocp.load(str(path.absolute()), shape)
+            metadata = ocp.metadata(str(path.absolute())).custom_metadata
         written = metadata.get("sha256") if isinstance(metadata, dict) else None
     except Exception as error:  # orbax raises many kinds for a folder cut short
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise Damaged(f"{path} cannot be read: {reason}") from error
-    finally:
-        logger.disabled = False
     if digest(tree) != written:
         raise Damaged(f"{path} does not match its checksum")
     # orbax gives back whatever shape was saved.
     if [np.shape(a) for a in jax.tree.leaves(tree)] != [a.shape for a in jax.tree.leaves(shape)]:
         raise Damaged(f"{path} holds arrays of another shape")
     return tree
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence orbax, which logs every save, and warnings of cloud settings that do not matter; its errors are raised."""
+    logger = logging.get_absl_logger()
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _sum(path: Path) -> str:
@@ -219,21 +225,22 @@ def _check_files(path: Path) -> None:
 
 
 def save_step(folder: Path, step: int, tree: PyTree) -> None:
-    """Save as number ``step`` of a rolling series in ``folder``; the one before stays as a spare, older ones go."""
+    """Save as number ``step`` of a rolling series in ``folder``. The save before it stays as a spare; older ones are
+    deleted."""
     save_tree(folder / f"{step:08d}", tree)
     for old in sorted(folder.glob("[0-9]" * 8))[:-2]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed saves left anywhere in ``folder``. Only for who holds its lock."""
+    """Remove what killed saves left anywhere in ``folder``. Call it only while holding the folder's lock."""
     for stray in list(folder.rglob("*orbax-checkpoint-tmp*")):
         shutil.rmtree(stray, ignore_errors=True)
 
 
 def load_latest(folder: Path, like: PyTree, tell: Callable[[str], None]) -> tuple[int, Any] | None:
-    """(step, tree) of the newest readable save of a rolling series, or None. tell: hears, in a line each, of saves
-    that are damaged; they are deleted."""
+    """(step, tree) of the newest readable save of a rolling series, or None. Damaged saves are deleted; tell: is
+    called with one line for each."""
     for path in sorted(folder.glob("[0-9]" * 8), reverse=True):
         try:
             return int(path.name), load_tree(path, like)

@@ -25,14 +25,15 @@ CPU_PIECE = 16
 
 
 def alive(batch: int, networks: int) -> int:
-    """Images whose activations are in memory at once while ``networks`` are trained on batches of so many."""
+    """Images whose activations are in memory at once while so many networks train on batches of ``batch`` images."""
     if jax.default_backend() != "cpu":
         return batch * networks
     return min(batch, CPU_PIECE) * min(networks, jax.local_device_count())
 
 
 class FitState(NamedTuple):
-    """A network in training: parameters, batch statistics (or {}), the optimiser's state, the latest mean loss."""
+    """A network in training: parameters, batch statistics (or {}), the optimiser's state, the mean loss of the last
+    step."""
 
     params: PyTree
     model_state: PyTree
@@ -41,7 +42,7 @@ class FitState(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """What stays fixed while a network trains; all static.
+    """The fixed part of training a network; all static.
 
     model: the network.
     tx: an optax transformation that turns gradients into directions; the step size is not part of it.
@@ -50,7 +51,7 @@ class Trainer(NamedTuple):
     classes: k.
     balanced: draw every image of an epoch by class first (each class equally often in expectation), with
         replacement, instead of going through a permutation.
-    dealt: the images of a batch are dealt out to a CPU's devices; for a network that trains alone in a program.
+    dealt: deal the images of a batch out to a CPU's devices; for a network that trains alone in a program.
     """
 
     model: Model

@@ -1,6 +1,6 @@
-"""A running average of the set, around any method (Polyak averaging): what a method matches is noisy, and its sets
-wander. Networks trained better on MTT's average than on its last set (configs/mtt.py), no better on DC's
-(configs/dc.py)."""
+"""A running average of the synthetic set (Polyak averaging), as a wrapper of any method: matching is noisy, so the set
+changes at random from iteration to iteration. Networks trained better on MTT's average than on its last set
+(configs/mtt.toml), and no better on DC's (configs/dc.toml)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,10 +16,13 @@ from medjax.types import Dataset, PyTree, Synthetic
 
 @dataclasses.dataclass(frozen=True)
 class AverageConfig:
-    """What is kept of the sets on the way."""
+    """The average of the sets."""
 
     average: float = option(
-        0.0, "decay of the running average that is kept; 0: the last set", low=0, below=1
+        0.0,
+        "decay per iteration of the running average that is kept; 0: the last set",
+        low=0,
+        below=1,
     )
 
 
@@ -40,7 +43,7 @@ def begin(distiller: Distiller, inner: Any) -> State:
 
 def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
     """The method with the average in its state and as its result. The first iterations use a smaller decay, so that the
-    start is soon forgotten. Raises UserError for a decay that forgets nothing."""
+    average soon forgets the start. Raises UserError for a decay outside [0, 1)."""
     validate(config)
     if not config.average:
         return distiller

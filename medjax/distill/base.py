@@ -1,4 +1,4 @@
-"""The interface every method has, and the one driver that runs them all."""
+"""The interface of every method, and the one driver that runs them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ class Distiller(NamedTuple):
     """A distillation method as pure functions that a factory returns.
 
     init: (key, data) -> state. ``data`` is the training split on the device.
-    feed: (key, iterations [K]) -> pytree with leading axis K, read on the host; or None where ``data`` is all that
-        an iteration reads. Iteration i depends on (key, i) alone: not on K, nor on where a run was resumed.
+    feed: (key, iterations [K]) -> pytree with leading axis K, read on the host; None for methods that read ``data``
+        alone. Iteration i depends on (key, i) alone, not on K and not on where a run was resumed.
     step: (key, state, data, item) -> (state, info); ``item`` is one iteration's slice of a feed, or None. Pure.
     extract: state -> Synthetic.
     """
@@ -29,7 +29,7 @@ class Distiller(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one device call of `run` gives back.
+    """The result of one device call of `run`.
 
     done: iterations finished since the very first.
     state: the method's state now. `run` hands its buffers to the next call: copy what must outlive the loop's body.
@@ -53,12 +53,12 @@ def run(
 ) -> Iterator[Chunk]:
     """Iterations ``first`` .. ``iterations`` - 1, ``chunk`` of them a device call (the last call may be shorter).
 
-    Yields after every call, for the caller to log, draw and save between calls; a caller that stops iterating stops
-    the run. The next feed is read while the device works. The same key gives the same result however the run is cut.
+    Yields after every call, so that the caller can log, draw and save; a caller that stops iterating stops the run. The
+    next feed is read while the device works. The same key gives the same result, however the run is cut into calls.
     """
     feed_key, step_key = jax.random.split(key)
 
-    # The key is an argument: one that is closed over would be a constant, and every seed a program of its own.
+    # The key is an argument: a key that is closed over would be a constant, and every seed would compile anew.
     def call(state: Any, key: Array, data: Dataset, numbers: Any, items: PyTree) -> tuple[Any, Any]:
         def one(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
             number, item = xs

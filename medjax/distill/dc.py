@@ -10,8 +10,8 @@ DSA is the same with one differentiable augmentation, drawn per class, applied t
 
 One iteration, all its classes and loops, is one pure function, so that it compiles to one program.
 
-A departure from the public code: a class with fewer real images than a batch is used whole and then again from its
-start (`random.random_images`), so that all batches have one shape; the images used twice weigh double in that update.
+A departure from the public code: a class with fewer real images than a batch is used completely and then again from its
+start (`random.random_images`), so that all batches have one shape; images that are used twice count twice.
 """
 
 import dataclasses
@@ -44,12 +44,14 @@ STATISTICS = 16
 class DCConfig:
     """Gradient matching."""
 
-    iterations: int = option(1000, "random networks", low=1)
+    iterations: int = option(1000, "random networks, one after the other", low=1)
     lr_img: float = option(0.1, "step size of the synthetic images", low=0)
     img_momentum: float = option(0.5, "their momentum", low=0)
     batch_real: int = option(256, "real images per class and update", low=1)
-    outer: int = option(0, "updates per network; 0: the public code's number for this ipc", low=0)
-    inner: int = option(0, "epochs on the synthetic set after each; 0: likewise", low=0)
+    outer: int = option(0, "updates per network; 0: as the public code for this ipc", low=0)
+    inner: int = option(
+        0, "epochs on the synthetic set after each update; 0: as the public code", low=0
+    )
     lr_net: float = option(0.01, "step size of the network", low=0)
     batch_train: int = option(256, "its batch size", low=1)
     init_images: str = option("noise", "start of the images", choices=("noise", "real"))

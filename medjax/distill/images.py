@@ -1,4 +1,4 @@
-"""What methods share whose state is the synthetic images and their momentum alone (DC, DSA, DM)."""
+"""Shared by the methods whose state is the synthetic images and their momentum alone (DC, DSA, DM)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class State(NamedTuple):
 
 class Info(NamedTuple):
     """One update, for the log: the distance summed over classes, the norm of its gradient, and whether the update was
-    skipped for not being finite."""
+    skipped because it was not finite."""
 
     loss: Array
     grad_images: Array
@@ -53,7 +53,7 @@ def update(
     losses: Float[Array, " k"],
     gradients: Float[Array, "k i h w c"],
 ) -> tuple[State, Info]:
-    """The images after one step along the gradients of all classes; as they were if one is not finite."""
+    """The images after one step along the gradients of all classes; unchanged if a gradient is not finite."""
     gradient = gradients.reshape(state.images.shape)
     updates, opt_state = tx.update(gradient, state.opt_state, state.images)
     images = optax.apply_updates(state.images, updates)

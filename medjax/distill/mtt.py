@@ -6,13 +6,13 @@ expert's later snapshot theta*_{t+M}:
     theta_{i+1} = theta_i - alpha * grad CE(A(S); theta_i)                                          (eq. 4)
     L = |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2                                    (eq. 5)
 
-The gradient of L goes through all N steps to the images S and the step size alpha. It is exact. What it reads of each
-step is kept where there is room (`cost.keeps`); else `jax.checkpoint` computes the step again on the way back, and
-memory is that of one step and N parameter vectors.
+The gradient of L goes through all N steps to the images S and the step size alpha, and it is exact. The values that it
+reads of each step are kept where memory allows (`cost.keeps`); otherwise `jax.checkpoint` computes each step again on
+the way back, and memory holds one step and N parameter vectors.
 
-Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (``raw`` is
-theirs), an iteration gone wrong is skipped, a start of the step size can be searched, and pairs are drawn
-(``cycled`` is theirs).
+Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (the public
+code: ``raw``), an iteration that fails is skipped, the first step size can be searched, and expert segments are drawn
+(the public code: ``cycled``).
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ from medjax.models.base import Model
 from medjax.train import Augment
 from medjax.types import Dataset, Synthetic, Trajectories
 
-#: Losses whose median says what is normal, and how many of them it takes to say so.
+#: The last losses whose median counts as normal, and the least number of them.
 RECENT, ENOUGH = 100, 5
 
 
@@ -161,7 +161,7 @@ def mtt(
         median = jnp.nanmedian(state.recent)
         use = finite & ~((state.seen >= ENOUGH) & (value > config.skip_factor * median))
         kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
-        # A loss far above the median is remembered too: should the level really have risen, the median follows.
+        # A loss far above the median is recorded too: if the level has really risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
         kept = kept._replace(
             recent=state.recent.at[slot].set(value, mode="drop"),

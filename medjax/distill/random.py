@@ -1,4 +1,4 @@
-"""Random selection: the baseline every distilled set must beat, and the usual start of one."""
+"""Random selection: the baseline of every distilled set, and its usual start."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ def random_images(
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
     """``ipc`` random real images of each class, class by class; m = classes * ipc.
 
-    A class with fewer than ``ipc`` images is used whole and then again from its start. Every class needs an image.
+    A class with fewer than ``ipc`` images is used completely and then again from its start. Every class needs at least
+    one image.
     """
     scores = jax.random.uniform(key, data.labels.shape)
     labels = jnp.repeat(jnp.arange(classes, dtype=jnp.int32), ipc)

@@ -32,7 +32,7 @@ def read_segments(
     trajectories: Trajectories, draws: Draws, key: Array, iterations: Int[Array | np.ndarray, " K"]
 ) -> Segments:
     """The expert segments of these iterations, float32 [K, b, p]; iteration i draws from fold_in(key, i)."""
-    # On the host's own device: an accelerator is at work on the iterations before these, and would be waited for.
+    # On the host's own device: an accelerator is still computing earlier iterations, and the host would wait for it.
     host = jax.local_devices(backend="cpu")[0]
     drawn = draw_segments(draws, trajectories.experts, *jax.device_put((key, iterations), host))
     experts, starts = (np.asarray(a) for a in drawn)

@@ -17,7 +17,7 @@ from medjax.types import PyTree, Synthetic
 def minibatches(key: Array, images: int, batch: int, steps: int) -> Int[Array, "N batch"]:
     """The images of each inner step: the whole set where ``batch`` is all, else pieces of fresh permutations.
 
-    What a permutation leaves after its last full piece is dropped (the public code steps on it, smaller).
+    The rest of a permutation after its last full piece is dropped (the public code takes a smaller step on it).
     """
     if batch == images:
         return jnp.tile(jnp.arange(images, dtype=jnp.int32), (steps, 1))
@@ -36,8 +36,8 @@ def student(
     table: Int[Array, "N batch"],
     keep: bool = False,
 ) -> Float[Array, " p"]:
-    """Where eq. 4 leads from ``start``, one step on each row of ``table``; differentiable to any order. keep: hold what
-    the derivative reads of every step in memory; else each step is computed again on the way back."""
+    """The parameters after eq. 4 from ``start``, one step on each row of ``table``; differentiable to any order. keep:
+    hold the values that the derivative reads of every step in memory; otherwise each step is computed again."""
     unravel = flattening(model)
     steps, batch = table.shape
     whole = batch == synthetic.labels.shape[0]
