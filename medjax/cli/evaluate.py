@@ -14,18 +14,16 @@ from medjax.report.run_tables import print_result
 
 def command() -> Command:
     """The command."""
-    groups = (*evaluation_groups(), OutConfig)
+    groups = evaluation_groups()
 
     def main(words: list[str]) -> None:
-        settings = flags.read(*groups, presets=presets.read(RECIPE))
-        place = settings.config(OutConfig)
-        settings = settings._replace(
-            groups={g: v for g, v in settings.groups.items() if g is not OutConfig}
-        )
+        settings, place = flags.read_run(groups, presets.read(RECIPE))
         with Console() as console:
             result = evaluate_saved(settings, place.out, progress=console, fresh=place.fresh)
             paths = {"result": str((result.folder or Path()) / "result.json")}
             paths |= {"set": settings.config(SetConfig).synthetic}
             print_result(result, paths, console.terminal)
 
-    return Command("Score a saved distilled set.", groups, main)
+    return Command(
+        "Score a saved distilled set.", (*groups, OutConfig), main, ("networks", "eval_epochs")
+    )

@@ -14,13 +14,12 @@ from medjax.pipeline.settings import groups_of
 from medjax.recipes.mtt import RECIPE, expert_epochs
 
 #: All of MTT's flags are taken, so that the same command line names the same experts.
-GROUPS = (*groups_of(RECIPE), OutConfig)
+GROUPS = groups_of(RECIPE)
 
 
 def main(words: list[str]) -> None:
     """Train what is missing; print the folder."""
-    settings = flags.read(*GROUPS, presets=presets.read(RECIPE))
-    place = settings.config(OutConfig)
+    settings, place = flags.read_run(GROUPS, presets.read(RECIPE))
     with Console() as console:
         raw = load_data(settings, console)
         check_data(settings, raw, console)
@@ -42,4 +41,4 @@ def main(words: list[str]) -> None:
 def command() -> Command:
     """The command."""
     shown = ("experts", "expert_epochs", "expert_lr", "expert_batch", "expert_sampling")
-    return Command("Train expert trajectories for MTT.", GROUPS, main, shown)
+    return Command("Train expert trajectories for MTT.", (*GROUPS, OutConfig), main, shown)

@@ -64,6 +64,13 @@ def read(*groups: type, presets: Mapping[str, Any] | None = None) -> Settings:
     return resolve(groups, presets, asked)
 
 
+def read_run(groups: tuple[type, ...], presets: Mapping[str, Any]) -> tuple[Settings, OutConfig]:
+    """The options of a run from the command line, and apart from them where its results go."""
+    found = read(*groups, OutConfig, presets=presets)
+    groups_of_run = {group: found.groups[group] for group in groups}
+    return found._replace(groups=groups_of_run), found.config(OutConfig)
+
+
 def help_text(title: str, groups: tuple[type, ...], shown: set[str] | None = None) -> str:
     """The flags of these groups (or of them those in ``shown``), one line each with its default; a group of more than
     two has a heading."""

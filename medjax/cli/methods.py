@@ -26,19 +26,15 @@ FILES = {
 
 def command(recipe: Recipe) -> Command:
     """The command of one method."""
-    groups = (*groups_of(recipe), OutConfig)
+    groups = groups_of(recipe)
 
     def main(words: list[str]) -> None:
-        settings = flags.read(*groups, presets=presets.read(recipe))
-        place = settings.config(OutConfig)
-        settings = settings._replace(
-            groups={g: v for g, v in settings.groups.items() if g is not OutConfig}
-        )
+        settings, place = flags.read_run(groups, presets.read(recipe))
         with Console() as console:
             result = run(recipe, settings, place.out, progress=console, fresh=place.fresh)
             show(result, console)
 
-    return Command(recipe.summary, groups, main, recipe.shown)
+    return Command(recipe.summary, (*groups, OutConfig), main, recipe.shown)
 
 
 def show(result: Result, console: Console) -> None:
