@@ -38,11 +38,11 @@ class EvalConfig:
     """Evaluation: networks trained on the synthetic set."""
 
     networks: int = option(5, "networks of the final evaluation", low=1)
-    eval_epochs: int = option(1000, "epochs of each", low=1)
-    eval_batch: int = option(256, "their batch size", low=1)
-    eval_augment: bool = option(True, "augment (DSA) while they train")
+    eval_epochs: int = option(1000, "epochs of each network of the final evaluation", low=1)
+    eval_batch: int = option(256, "images per step of an evaluated network", low=1)
+    eval_augment: bool = option(True, "augment images (DSA) while evaluated networks train")
     decay_parity: bool = option(
-        False, "decay as the public code: after epoch E//2+1, momentum reset, E+1 epochs"
+        False, "decay as in the public code: after epoch E//2+1, momentum reset, E+1 epochs"
     )
 
 
@@ -51,7 +51,7 @@ class InterimConfig:
     """Interim evaluations on the val split, of sets during distillation and of step sizes."""
 
     interim_networks: int = option(2, "networks of an interim evaluation", low=1)
-    interim_epochs: int = option(300, "epochs of each", low=1)
+    interim_epochs: int = option(300, "epochs of each network of an interim evaluation", low=1)
 
 
 def search_epochs(config: InterimConfig) -> int:
@@ -66,7 +66,7 @@ class SelectConfig:
     eval_every: int = option(100, "iterations between interim evaluations", low=1)
     select: str = option(
         "val",
-        "iteration kept: best on val, last, or best on test (optimistic)",
+        "iteration that is kept: best on val, last, or best on test (optimistic)",
         choices=("val", "last", "test"),
     )
 

@@ -29,7 +29,7 @@ class Table1Config:
 
     datasets: str = option("study", "names or paths of .npz files; study: its eight sets")
     ipcs: str = option("1,10,50", "images per class")
-    methods: str = option(",".join(RECIPES), "of " + ",".join(RECIPES))
+    methods: str = option(",".join(RECIPES), "methods, of " + ", ".join(RECIPES))
     models: str = option("convnet,resnet18", "networks; distilled sets are made with the first")
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     preset: str = option(RunConfig.preset, "table of values: paper, cpu or quick")

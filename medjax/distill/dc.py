@@ -46,14 +46,14 @@ class DCConfig:
 
     iterations: int = option(1000, "random networks, one after the other", low=1)
     lr_img: float = option(0.1, "step size of the synthetic images", low=0)
-    img_momentum: float = option(0.5, "their momentum", low=0)
+    img_momentum: float = option(0.5, "momentum of the images", low=0)
     batch_real: int = option(256, "real images per class and update", low=1)
     outer: int = option(0, "updates per network; 0: as the public code for this ipc", low=0)
     inner: int = option(
         0, "epochs on the synthetic set after each update; 0: as the public code", low=0
     )
-    lr_net: float = option(0.01, "step size of the network", low=0)
-    batch_train: int = option(256, "its batch size", low=1)
+    lr_net: float = option(0.01, "SGD step size of the network", low=0)
+    batch_train: int = option(256, "synthetic images per step of the network", low=1)
     init_images: str = option("noise", "start of the images", choices=("noise", "real"))
 
 

@@ -33,7 +33,7 @@ class DMConfig:
 
     iterations: int = option(20000, "random networks, one update each", low=1)
     lr_img: float = option(1.0, "step size of the synthetic images", low=0)
-    img_momentum: float = option(0.5, "their momentum", low=0)
+    img_momentum: float = option(0.5, "momentum of the images", low=0)
     batch_real: int = option(256, "real images per class and update", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
 

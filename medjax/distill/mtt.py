@@ -46,30 +46,36 @@ class MTTConfig:
     """Matching training trajectories."""
 
     iterations: int = option(5000, "updates of the synthetic set", low=1)
-    inner_steps: int = option(20, "N: student SGD steps an iteration", low=1)
+    inner_steps: int = option(20, "N: SGD steps of the student per iteration", low=1)
     expert_span: int = option(3, "M: the student aims at its expert M epochs later", low=1)
     max_start_epoch: int = option(20, "T+: a student starts at an expert epoch below this", low=1)
     lr_img: float = option(1000.0, "step size of the synthetic images", low=0)
-    lr_lr: float = option(1e-6, "step size of the student's learned step size", low=0)
-    lr_init: float = option(0.01, "student's step size at the start; 0: search it", low=0)
+    lr_lr: float = option(
+        1e-6, "step size with which the student's own step size is learned", low=0
+    )
+    lr_init: float = option(0.01, "first step size of the student; 0: search it", low=0)
     lr_update: str = option(
         "multiplicative",
-        "update of the step size; raw is the public code's",
+        "update of the learned step size; raw: as in the public code",
         choices=("multiplicative", "raw"),
     )
-    lr_clip: float = option(0.02, "multiplicative: largest change of log step size", low=0)
+    lr_clip: float = option(
+        0.02, "multiplicative update: largest change of log step size per iteration", low=0
+    )
     img_momentum: float = option(0.5, "momentum of the images and of the step size", low=0)
     batch_syn: int = option(
-        0, "synthetic images an inner step; 0, or past their number: all", low=0
+        0, "synthetic images per inner step; 0, or more than there are: all", low=0
     )
-    meta_batch: int = option(1, "expert segments an iteration, averaged", low=1)
+    meta_batch: int = option(1, "expert segments per iteration; their losses are averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
     skip_factor: float = option(
-        5.0, "skip a loss this many times the running median (from the sixth on)", low=1
+        5.0,
+        "skip an iteration whose loss exceeds the running median by this factor (from the 6th)",
+        low=1,
     )
     expert_order: str = option(
         "drawn",
-        "experts drawn, or cycled in shuffled order (public code)",
+        "experts are drawn, or cycled in shuffled order (public code)",
         choices=("drawn", "cycled"),
     )
 

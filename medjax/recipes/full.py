@@ -11,10 +11,10 @@ from medjax.recipes.base import Costs, Recipe, Setup
 class FullConfig:
     """Training on all images (MedMNIST's recipe: Adam, step size x 0.1 at half and at three quarters of the epochs)."""
 
-    full_epochs: int = option(100, "epochs", low=1)
+    full_epochs: int = option(100, "epochs of each network", low=1)
     full_batch: int = option(128, "images per step", low=1)
     full_lr: float = option(1e-3, "Adam's step size", low=0)
-    full_networks: int = option(3, "networks", low=1)
+    full_networks: int = option(3, "number of networks", low=1)
 
 
 def costs(setup: Setup) -> Costs:
