@@ -23,7 +23,7 @@ def confusion(
 
 
 def auc_one_vs_rest(scores: Float[np.ndarray, " n"], positive: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counted as one half; NaN where either kind is missing."""
+    """Probability that a positive scores above a negative, ties counted as one half; NaN without both kinds."""
     positives = int(positive.sum())
     negatives = len(positive) - positives
     if not positives or not negatives:
