@@ -20,7 +20,7 @@ from medjax import share, store
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
-from medjax.models import ConvNetConfig, ResNetConfig
+from medjax.models import MODELS, ConvNetConfig, ResNetConfig, same_network
 from medjax.report.table import print_result
 
 
@@ -34,8 +34,6 @@ class SetConfig:
     )
 
 
-#: What makes a ConvNet another one.
-SHAPE = ("width", "depth")
 GROUPS = (SetConfig, RunConfig, ConvNetConfig, ResNetConfig, EvalConfig, InterimConfig)
 GROUPS += (OthersConfig,)
 
@@ -66,27 +64,41 @@ def main() -> None:
 
 
 def as_distilled(settings: Settings, shared: share.SharedSet) -> Settings:
-    """The ConvNet as wide and deep as the one that the set was distilled with, and networks trained as in its run;
-    where no flag says otherwise, nor a preset that was asked for."""
+    """The network that the set was distilled with, and networks trained as in its run, unless a flag or a preset that
+    was asked for says otherwise."""
     groups, origin = settings
     asked = (
         {"flag", f"preset {groups[RunConfig].preset}"} if origin["preset"] == "flag" else {"flag"}
     )
-    for group, names in ((ConvNetConfig, SHAPE), (EvalConfig, TRAINING)):
-        kept = {n: shared.origin[n] for n in names if n in shared.origin and origin[n] not in asked}
-        values = {n: v == "True" if v in ("True", "False") else int(v) for n, v in kept.items()}
-        groups = groups | {group: dataclasses.replace(groups[group], **values)}
-        origin = origin | dict.fromkeys(kept, "set")
+    strings = {n: shared.origin[n] for n in TRAINING if n in shared.origin}
+    stored = {
+        EvalConfig: {
+            n: v == "True" if v in ("True", "False") else int(v) for n, v in strings.items()
+        }
+    }
+    if shared.network and shared.network[1] is not None:
+        config = shared.network[1]
+        stored[type(config)] = {
+            f.name: getattr(config, f.name)
+            for f in dataclasses.fields(config)
+            if not f.metadata["speed"]
+        }
+    for group, values in stored.items():
+        if group in groups:
+            values = {n: v for n, v in values.items() if origin[n] not in asked}
+            groups = groups | {group: dataclasses.replace(groups[group], **values)}
+            origin = origin | dict.fromkeys(values, "set")
     return Settings(groups, origin)
 
 
 def evaluate_both(session: Session, folder: Path, shared: share.SharedSet, rate: float) -> None:
     """Score the float images and the 8-bit ones on the test split; result.json. rate: asked for, or 0."""
     sets, own = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}, session.run.model
-    made_with, origin = shared.origin.get("model", own), "flag"
-    mine = session.settings.groups[ConvNetConfig]
-    if any(shared.origin.get(n, str(getattr(mine, n))) != str(getattr(mine, n)) for n in SHAPE):
-        made_with = "another ConvNet"
+    made_with, origin = shared.network[0] if shared.network else own, "flag"
+    group = MODELS[own].config
+    mine = (own, session.settings.groups.get(group) or group())
+    if made_with == own and shared.network and not same_network(shared.network, mine):
+        made_with = f"another {own}"
     collapsed, warnings = shared.origin.get("collapsed") == "True", differences(session.raw, shared)
     if not rate:
         images = sets["test"]

@@ -14,7 +14,7 @@ from experiments.session import Session
 from medjax import evaluate, provenance, share, store
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
-from medjax.models import ConvNetConfig
+from medjax.models import MODELS
 from medjax.report import results
 from medjax.report.figures import column, curves
 from medjax.report.gallery import gallery, strip
@@ -42,13 +42,9 @@ def write_config(session: Session, folder: Path) -> None:
 
 
 def circumstances(session: Session) -> dict[str, str]:
-    """What `experiments.evaluate` repeats: how wide and deep the ConvNet was that a set was distilled with, and how
-    networks are trained on it."""
-    groups = session.settings.groups
-    networks, training = groups[ConvNetConfig], groups[evaluate.EvalConfig]
-    names = ("width", "depth") if session.run.model == "convnet" else ()
-    found = {name: str(getattr(networks, name)) for name in names}
-    return found | {name: str(getattr(training, name)) for name in evaluate.TRAINING}
+    """What `experiments.evaluate` repeats: how networks are trained on the set."""
+    training = session.settings.groups[evaluate.EvalConfig]
+    return {name: str(getattr(training, name)) for name in evaluate.TRAINING}
 
 
 def finish(session: Session, folder: Path, method: str, start: Synthetic, extra: dict) -> None:
@@ -60,15 +56,16 @@ def finish(session: Session, folder: Path, method: str, start: Synthetic, extra:
     iteration, synthetic = selected(folder, select)
     rate = float(synthetic.step_size)
     warnings, collapsed = health(store.read_log(folder / "log.jsonl"), iteration, rate)
+    network = MODELS[session.run.model].config
     share.save(
         folder / "synthetic.npz",
         synthetic,
         session.pre,
         raw.class_names,
+        network=(session.run.model, session.settings.groups.get(network) or network()),
         dataset=raw.name,
         fingerprint=raw.fingerprint,
         method=method,
-        model=session.run.model,
         collapsed=str(collapsed),
         **circumstances(session),
     )

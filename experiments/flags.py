@@ -154,7 +154,7 @@ def combine(
 def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
     """UserError for a flag of a network that is not asked for: it would change nothing."""
     others = OthersConfig(given.get("eval_models") or "").names
-    for name, (group, _) in MODELS.items():
+    for name, (group, *_) in MODELS.items():
         idle = [n for n in sorted(names_of(group)) if n in given]
         if idle and group in groups and name not in (run.model, *others):
             raise UserError(f"--{idle[0]} is for --model={name}, not for {run.model}: leave it out")

@@ -1,11 +1,10 @@
 """What every launcher starts from: data on the device, network, folders, keys."""
 
 import contextlib
-import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,7 @@ from experiments.flags import (
     Settings,
     follow_size,
 )
-from medjax import store
+from medjax import models, store
 from medjax.data import preprocess, sources
 from medjax.data.catalog import STUDY
 from medjax.data.npz import read_arrays
@@ -211,17 +210,13 @@ def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model
     size = settings.groups[PreprocessConfig].size
 
     def build(name: str) -> Model:
-        group, _ = MODELS[name]
-        return built(name, settings.groups.get(group) or group(), classes, size, channels)
+        group = MODELS[name].config
+        config = settings.groups.get(group) or group()
+        return models.build(name, config, classes=classes, size=size, channels=channels)
 
     asked = settings.groups.get(OthersConfig) or OthersConfig()
     others = {name: build(name) for name in asked.names}
     return build(settings.groups[RunConfig].model), others
-
-
-@functools.cache  # one object for equal arguments: what is counted of a network is counted once for a whole sweep
-def built(name: str, config: Any, classes: int, size: int, channels: int) -> Model:
-    return MODELS[name][1](config, classes=classes, size=size, channels=channels)
 
 
 def fitted(
