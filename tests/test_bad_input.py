@@ -239,9 +239,8 @@ def distilled(tmp_path, raw):
     """The arrays of a sound synthetic.npz."""
     pre = fit(PreprocessConfig(size=4), raw.train.images)
     made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
-    share.save(
-        tmp_path / "good.npz", made, pre, raw.class_names, eval_epochs="9", eval_augment="True"
-    )
+    about = {"eval_epochs": "9", "eval_augment": "True"}
+    share.save(tmp_path / "good.npz", made, pre, raw.class_names, network=None, **about)
     assert isinstance(share.load(tmp_path / "good.npz").preprocessor, Preprocessor)
     with np.load(tmp_path / "good.npz") as z:
         return dict(z)

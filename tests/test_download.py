@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medjax.data import catalog, download, sources
+from medjax.data import catalog, download, named, sources
 from medjax.data.catalog import CATALOG
 from medjax.errors import UserError
 
@@ -214,9 +214,7 @@ def test_no_network(tmp_path, monkeypatch):
 def test_two_at_once_download_once(server, tmp_path):
     server.script, got = ["slow", "whole"], []
     threads = [
-        threading.Thread(
-            target=lambda: got.append(sources.fetch(CATALOG["octmnist"], 28, tmp_path))
-        )
+        threading.Thread(target=lambda: got.append(named.fetch(CATALOG["octmnist"], 28, tmp_path)))
         for _ in range(3)
     ]
     for thread in threads:
@@ -253,11 +251,11 @@ def test_folders_are_looked_into_in_their_order(server, tmp_path, home, monkeypa
     for folder in reversed(folders):
         folder.mkdir(parents=True)
         (folder / FILE).write_bytes(server.content)
-        assert sources.fetch(entry, 28, folders[0]) == folder / FILE
+        assert named.fetch(entry, 28, folders[0]) == folder / FILE
     assert server.asked == []
     (folders[0] / FILE).unlink()
     (folders[1] / FILE).write_bytes(b"another version")  # passed over
-    assert sources.fetch(entry, 28, folders[0]) == folders[2] / FILE
+    assert named.fetch(entry, 28, folders[0]) == folders[2] / FILE
 
 
 @pytest.mark.parametrize("given", [0, 1, 2])
@@ -265,7 +263,7 @@ def test_downloads_go_to_the_first_folder_that_is_given(server, tmp_path, home, 
     folders = [tmp_path / "flag", tmp_path / "env", home / ".medmnist"]
     if given < 2:
         monkeypatch.setenv("MEDJAX_DATA", str(folders[1]))
-    found = sources.fetch(CATALOG["octmnist"], 28, folders[0] if given == 0 else None)
+    found = named.fetch(CATALOG["octmnist"], 28, folders[0] if given == 0 else None)
     assert found == folders[given] / FILE
 
 

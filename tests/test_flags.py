@@ -28,11 +28,11 @@ from medjax.distill.mtt import MTTConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
-from medjax.models import ConvNetConfig, Model, convnet
+from medjax.models import ConvNetConfig, Model, ResNetConfig, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: Flags that are for another network than the default's.
-NEEDS = {name: ("--model=resnet18",) for name in ("resnet_width", "resnet_norm")}
+NEEDS = {f.name: ("--model=resnet18",) for f in dataclasses.fields(ResNetConfig)}
 FIELDS = {field.name: field for group in GROUPS for field in dataclasses.fields(group)}
 
 
@@ -273,7 +273,7 @@ def test_network_flags():
     assert counts == {"lax": 2, "im2col": 0, "winograd": 0}
 
 
-@shows("resnet_width", "resnet_norm")
+@shows("resnet_width", "resnet_norm", "resnet_conv")
 def test_resnet_flags(tmp_path):
     """Its first stage's channels, and the norm without batch statistics, with which MTT takes it; other experts."""
     words = (
@@ -292,6 +292,9 @@ def test_resnet_flags(tmp_path):
         folders.add(expert_stage.experts_folder(session))
     mtt.check(MTTConfig(), session.model, 30)
     assert len(folders) == 3
+    assert (
+        settings("--model=resnet18", "--resnet_conv=lax").groups[ResNetConfig].resnet_conv == "lax"
+    )
 
 
 # --- experts

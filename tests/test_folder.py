@@ -192,7 +192,7 @@ def test_dicom_without_an_ending_is_known_by_its_first_bytes(tmp_path):
         (tmp_path / "a" / name).write_bytes(b"x" * 200)
     made = read_folder(tmp_path, 8)
     assert len(made.images) == 4
-    assert "files left out: 2 x .gif, 1 x .txt." in made.lines
+    assert "files ignored: 2 x .gif, 1 x .txt." in made.lines
 
 
 def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
@@ -271,9 +271,13 @@ def test_what_was_passed_over_is_said(tmp_path):
     flat(tmp_path, {"x": 3, "y": 3, "_unsure": 1, "..2f": 1})
     put(tmp_path / "loose.png")
     put(tmp_path / "x" / "patient 7" / "a.png")
-    said(read_folder(tmp_path, 6), "no groups.csv: if a patient has several images")
-    said(read_folder(tmp_path, 6), "begin with a dot or a line: ..2f, _unsure")
-    said(read_folder(tmp_path, 6), "1 x outside the folders of classes", "1 images lie in folders")
+    said(read_folder(tmp_path, 6), "no groups.csv: images of one patient")
+    said(read_folder(tmp_path, 6), "begin with a dot or an underscore: ..2f, _unsure")
+    said(
+        read_folder(tmp_path, 6),
+        "1 x outside the folders of classes",
+        "1 images were found in subfolders",
+    )
 
 
 def test_twelve_bits_stay_twelve_where_resizing_overshoots(tmp_path):
@@ -284,7 +288,7 @@ def test_twelve_bits_stay_twelve_where_resizing_overshoots(tmp_path):
             deep[0, 0] = 10 * i + j
             put(tmp_path / label / f"{j}.png", value=deep)
     made = read_folder(tmp_path, 9)
-    said(made, "0..4095 became 0..255")
+    said(made, "0..4095 was scaled to 0..255")
     assert made.images.max() == 255
 
 
@@ -312,7 +316,7 @@ def test_whole_groups_near_the_shares():
         assert abs(shares - [0.7, 0.1, 0.2]).max() < 0.08
 
 
-def test_duplicates_are_dropped_and_test_keeps_its_copy(tmp_path):
+def test_duplicates_are_removed_and_the_copy_in_test_is_kept(tmp_path):
     for split in ("train", "val", "test"):
         flat(tmp_path / split, {"x": 5, "y": 5})
     for split in ("train", "val"):  # as another kind of file: the pixels count
@@ -342,7 +346,7 @@ def test_mixture_is_said(tmp_path):
     said(
         made, "16 x grey; 1 x RGB; 1 x 16-bit", "10 to 30 high, 10 to 20 wide", "17 are not square"
     )
-    said(made, "0..4095 became 0..255", "grey images were repeated", "1 files could not be read")
+    said(made, "0..4095 was scaled", "grey images were converted", "1 files could not be read")
     said(made, "y/broken.png")
 
 
@@ -359,7 +363,7 @@ def test_mixture_is_said(tmp_path):
         (lambda p: flat(p / "f/test", {"x": 3, "y": 3}), "has test but no train"),
         (
             lambda p: (flat(p / "f/train", {"x": 1, "y": 1}), flat(p / "f/test", {"z": 1})),
-            "a class that train has not: z",
+            "a class that train does not have: z",
         ),
         (
             lambda p: (flat(p / "f", {"x": 3, "y": 3}), (p / "f/groups.csv").write_text("a\n")),
@@ -370,7 +374,7 @@ def test_mixture_is_said(tmp_path):
                 flat(p / "f", {"x": 3, "y": 3}),
                 (p / "f/groups.csv").write_bytes(b"\xff\xfe"),
             ),
-            "not a table",
+            "not a table of text",
         ),
         (
             lambda p: patients(p / "f", "file,age,patient", "x/000.png,40,a", "x/000.png,40,b"),

@@ -37,8 +37,8 @@ def test_label_is_the_set_and_a_tenth_is_taken(three):
     assert data.train.labels.dtype == np.int32
     grey = data.train.images[data.train.labels == 1]
     assert (grey == grey[..., :1]).all() and grey.std() > 0
-    assert any("50 %" in n or "10%" in n for n in data.notes)
-    assert any("large (16 px) shrunk" in n for n in data.notes)
+    assert any("10% of each set, training images: 5 rgb, 10 grey, 5 large" in n for n in data.notes)
+    assert any("large (16 px) was shrunk" in n for n in data.notes)
 
 
 def test_images_are_the_real_ones_in_their_splits(three):
@@ -89,7 +89,7 @@ def test_one_set_or_the_same_twice(three):
 
 def test_everything_missing_is_named_at_once(three, tmp_path):
     names = (three[0], str(tmp_path / "a.npz"), "bloodmist", str(tmp_path / "b.npz"))
-    with pytest.raises(UserError, match="3 of 4 parts cannot be had") as caught:
+    with pytest.raises(UserError, match="3 of 4 parts cannot be loaded") as caught:
         sources.load_integrated(names)
     message = str(caught.value)
     assert all(word in message for word in ("a.npz", "b.npz", "'bloodmnist'"))

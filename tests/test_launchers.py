@@ -408,7 +408,8 @@ def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
     whole = share.load(other_grey().folder / "synthetic.npz")
     small = whole.synthetic._replace(step_size=np.float32(5e-5))
     about = whole.origin | {"collapsed": "True", "eval_epochs": "2"}
-    share.save(tmp_path / "bad.npz", small, whole.preprocessor, whole.class_names, **about)
+    parts = (small, whole.preprocessor, whole.class_names)
+    share.save(tmp_path / "bad.npz", *parts, network=whole.network, **about)
     words = (f"--synthetic={tmp_path / 'bad.npz'}", f"--dataset={tiny('grey')}")
     words += ("--interim_networks=1", "--interim_epochs=2", "--networks=1")
     found = {}

@@ -1,18 +1,25 @@
-"""The evaluation networks (MLP, AlexNet, ViT): their size, values and gradients against PyTorch's, populations."""
+"""The table of networks, and the evaluation networks (MLP, AlexNet, ViT) against PyTorch's: size, values, gradients."""
 
 import dataclasses
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medjax import evaluate
+from medjax import evaluate, models, share
+from medjax.config import option
+from medjax.data import preprocess
+from medjax.errors import UserError
 from medjax.evaluate import EvalConfig
-from medjax.models import MODELS, AlexNetConfig, MLPConfig, ViTConfig
+from medjax.models import MODELS, ConvNetConfig, Model, Network, ResNetConfig
+from medjax.models.alexnet import AlexNetConfig
 from medjax.models.base import parameter_count
+from medjax.models.mlp import MLPConfig
+from medjax.models.vit import ViTConfig
 from medjax.train import cross_entropy
-from medjax.types import Dataset
+from medjax.types import Dataset, Synthetic
 
 SMALL = {
     "mlp": MLPConfig(mlp_width=6),
@@ -21,9 +28,154 @@ SMALL = {
 }
 
 
-def build(name, channels=3, **more):
+def small(name, channels=3, **changed):
     """A small one for 5 classes of 8 px images."""
-    return MODELS[name][1](SMALL[name], classes=5, size=8, channels=channels, **more)
+    config = dataclasses.replace(SMALL[name], **changed)
+    return models.build(name, config, classes=5, size=8, channels=channels)
+
+
+# --- the table
+
+
+def test_no_two_networks_share_a_flag():
+    """Every option is a flag, and a flag belongs to one network. The command line's own names are taken, too."""
+    names = Counter(f.name for n in MODELS.values() for f in dataclasses.fields(n.config))
+    assert {"width", "resnet_norm", "alexnet_conv", "vit_conv", "resnet_conv"} <= set(names)
+    assert set(names.values()) == {1}
+    assert not set(names) & {"size", "seed", "model", "ipc", "networks"}
+
+
+def test_every_option_changes_its_network():
+    """No option is without effect: each gives other parameters or another program."""
+    start = {name: MODELS[name].config() for name in MODELS} | SMALL
+    start |= {"convnet": ConvNetConfig(width=4, depth=2), "resnet18": ResNetConfig(resnet_width=2)}
+
+    def program(name, config):
+        model = models.build(name, config, classes=3, size=8, channels=3)
+        shapes = jax.eval_shape(model.init, jax.random.key(0))
+        image = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+        return str(jax.make_jaxpr(lambda p, x: model.apply(*p, x, True)[0])(shapes, image))
+
+    for name, config in start.items():
+        plain = program(name, config)
+        for field in dataclasses.fields(config):
+            value, choices = getattr(config, field.name), field.metadata["choices"]
+            new = "lax" if "lax" in choices else choices[-1] if choices else 2 * value
+            new = 1 if field.name in ("depth", "vit_heads") else new
+            changed = dataclasses.replace(config, **{field.name: new})
+            assert program(name, changed) != plain, field.name
+
+
+def test_one_object_for_equal_arguments():
+    """In any order; other arguments give another; an unknown name is one line."""
+    first = models.build("mlp", MLPConfig(), classes=3, size=8, channels=1)
+    assert models.build("mlp", MLPConfig(), channels=1, size=8, classes=3) is first
+    assert models.build("mlp", MLPConfig(), classes=3, size=8, channels=3) is not first
+    with pytest.raises(UserError, match="'vgg' is not known: choose one of convnet"):
+        models.build("vgg", MLPConfig(), classes=3, size=8, channels=1)
+
+
+def test_configuration_from_plain_values():
+    """Missing options have their defaults."""
+    found = models.network_config("resnet18", {"resnet_norm": "instance"})
+    assert found == ResNetConfig(resnet_norm="instance")
+    for name, config in SMALL.items():
+        assert models.network_config(name, dataclasses.asdict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"width": 8}, "'width' is not an option: choose among vit_width"),
+        ({"vit_width": "8"}, "--vit_width=8 is not a whole number"),
+        ({"vit_width": True}, "--vit_width=True is not a whole number"),
+        ({"vit_width": 8.0}, "--vit_width=8.0 is not a whole number"),
+        ({"vit_width": 0}, "--vit_width=0 is too small"),
+        ({"vit_width": 10**400}, "is too large"),
+        ({"vit_width": 5000}, "--vit_width=5000 is too large: the largest value is 4096"),
+        ({"vit_conv": "strassen"}, "--vit_conv=strassen is not known: choose one of auto"),
+        ({"vit_depth": None}, "--vit_depth=None is not a whole number"),
+    ],
+)
+def test_values_that_do_not_fit(values, words):
+    """One line says which and what to do."""
+    with pytest.raises(UserError) as caught:
+        models.network_config("vit", values)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_options_that_follow_from_the_size():
+    """The ConvNet's depth, unless somebody chose one; other networks have no such rule."""
+    depths = {64: 4, 127: 4, 128: 5, 224: 5, 63: 3, 32: 3, 8: 3}
+    for size, depth in depths.items():
+        config = ConvNetConfig(width=8)
+        assert models.fit_config("convnet", config, size, {"width"}) == ConvNetConfig(8, depth)
+        assert models.fit_config("convnet", config, size, {"depth"}) is config
+    for name in set(MODELS) - {"convnet"}:
+        config = MODELS[name].config()
+        assert models.fit_config(name, config, 224, set()) is config
+
+
+def test_when_two_networks_are_the_same():
+    """Name and options count; how a convolution is computed does not; an unknown configuration is never the same."""
+    batch, instance = (("resnet18", ResNetConfig(resnet_norm=n)) for n in ("batch", "instance"))
+    assert models.same_network(batch, ("resnet18", ResNetConfig(resnet_conv="lax")))
+    assert not models.same_network(batch, instance)
+    assert not models.same_network(batch, ("resnet18", None))
+    assert not models.same_network(("resnet18", None), ("resnet18", None))
+    assert not models.same_network(batch, None)
+    assert not models.same_network(("convnet", ConvNetConfig()), ("convnet", ConvNetConfig(64)))
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftmaxConfig:
+    """A network of a user's own."""
+
+    softmax_scale: float = option(1.0, "Softmax: factor on the logits", low=0)
+    softmax_bias: bool = option(True, "Softmax: whether there is a bias")
+
+
+def softmax(config, *, classes, size, channels):
+    """Softmax regression."""
+    features = size * size * channels
+
+    def init(key):
+        bias = {"b": jnp.zeros(classes)} if config.softmax_bias else {}
+        return bias | {"w": 0.1 * jax.random.normal(key, (features, classes))}, {}
+
+    def apply(params, model_state, images, train):
+        logits = images.reshape(images.shape[0], -1) @ params["w"]
+        logits = logits + params["b"].reshape(1, -1) if config.softmax_bias else logits
+        return config.softmax_scale * logits, model_state
+
+    return Model(init, apply, flops=2.0 * features * classes, separable=True)
+
+
+def test_a_network_from_outside(monkeypatch, tmp_path, tiny):
+    """One entry in the table: it is built, trained and scored, and its configuration travels with a set; where it is
+    not known, the set loads without it."""
+    monkeypatch.setitem(MODELS, "softmax", Network(SoftmaxConfig, softmax))
+    config = models.network_config("softmax", {"softmax_scale": 2, "softmax_bias": False})
+    assert config == SoftmaxConfig(2.0, False)
+    model = models.build("softmax", config, classes=3, size=16, channels=3)
+    trainer = evaluate.trainer(EvalConfig(), model, 3, None)
+    people = evaluate.population(EvalConfig(), jax.random.key(0), 2, 40, jnp.float32([0.01]))
+    made = Synthetic(*tiny, jnp.float32(0.01))
+    for found in evaluate.evaluate(trainer, people, made, tiny):
+        assert found.accuracy > 0.9
+
+    raw = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
+    pre = preprocess.fit(preprocess.PreprocessConfig(16, "normalise"), raw)
+    path, names = tmp_path / "synthetic.npz", ("a", "b", "c")
+    share.save(path, made, pre, names, network=("softmax", config), method="random")
+    assert share.load(path).network == ("softmax", config)
+    assert models.same_network(share.load(path).network, ("softmax", config))
+    monkeypatch.delitem(MODELS, "softmax")
+    assert share.load(path).network == ("softmax", None)
+    assert share.load(path).origin == {"method": "random"}
+
+
+# --- the evaluation networks
 
 
 @pytest.mark.parametrize(
@@ -39,8 +191,7 @@ def build(name, channels=3, **more):
 )
 def test_size(name, channels, parameters, products):
     """Parameters at full width, 32 px, 8 classes (PyTorch's layers have as many); work as XLA counts it."""
-    config, factory = MODELS[name]
-    model = factory(config(), classes=8, size=32, channels=channels)
+    model = models.build(name, MODELS[name].config(), classes=8, size=32, channels=channels)
     params, model_state = jax.eval_shape(model.init, jax.random.key(0))
     assert parameter_count(model) == parameters
     assert model_state == {} and model.separable
@@ -92,7 +243,7 @@ def test_golden(golden, name, conv, colour):
     """Logits, loss and gradient of PyTorch in float64, 1e-9; gradients of all parameters and of the images finite."""
     g = golden(f"{name}_{colour}")
     images = g["x"].transpose(0, 2, 3, 1)
-    model = build(name, images.shape[-1], **({"conv": conv} if conv else {}))
+    model = small(name, images.shape[-1], **({f"{name}_conv": conv} if conv else {}))
 
     def loss(params, images):
         logits, _ = model.apply(params, {}, images, True)
@@ -121,8 +272,7 @@ def test_golden(golden, name, conv, colour):
 def test_population(name):
     """Two networks trained at once by the evaluation: different ones, finite, and they learn their images; logits are
     a linear map of the features; vmapped over weights, a network is itself."""
-    config = dataclasses.replace(SMALL[name], **({"vit_depth": 1} if name == "vit" else {}))
-    model = MODELS[name][1](config, classes=5, size=8, channels=3)
+    model = small(name, **({"vit_depth": 1} if name == "vit" else {}))
     images = jax.random.normal(jax.random.key(0), (5, 8, 8, 3))
     made = Dataset(images, jnp.arange(5, dtype=jnp.int32))
     trainer = evaluate.trainer(EvalConfig(), model, 5, None)
@@ -146,10 +296,10 @@ def test_population(name):
 
 
 def test_images_that_do_not_fit():
-    """Pooled away, not filled by patches, heads that do not divide a token: said, with what to change."""
-    with pytest.raises(ValueError, match="--size"):
-        MODELS["alexnet"][1](AlexNetConfig(), classes=2, size=7, channels=3)
-    with pytest.raises(ValueError, match="4 px"):
-        MODELS["vit"][1](ViTConfig(), classes=2, size=30, channels=3)
-    with pytest.raises(ValueError, match="3 heads"):
-        MODELS["vit"][1](ViTConfig(vit_heads=3), classes=2, size=32, channels=3)
+    """Images too small to pool, no whole number of patches or of heads: the message says what to change."""
+    with pytest.raises(UserError, match="--size=8 or more"):
+        models.build("alexnet", AlexNetConfig(), classes=2, size=7, channels=3)
+    with pytest.raises(UserError, match="30 px into patches of 4 px: choose another --size"):
+        models.build("vit", ViTConfig(), classes=2, size=30, channels=3)
+    with pytest.raises(UserError, match="multiple of 3 heads"):
+        models.build("vit", ViTConfig(vit_heads=3), classes=2, size=32, channels=3)

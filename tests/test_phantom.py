@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from medjax.data.phantom import KINDS, NAMES, draw, fingerprint, phantom
+from medjax.data.phantom import KINDS, NAMES, draw, phantom
+from medjax.data.raw import fingerprint
 
 
 @pytest.fixture(scope="module")

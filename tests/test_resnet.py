@@ -47,8 +47,8 @@ def converted(g):
 def test_golden(golden, norm, conv):
     """Two training passes, the gradient of the second, then a pass with the running statistics; float64, 1e-9."""
     g = golden(f"resnet_{norm}")
-    config = ResNetConfig(resnet_width=2, resnet_norm=norm)
-    model = resnet18(config, classes=5, size=16, channels=3, conv=conv)
+    config = ResNetConfig(resnet_width=2, resnet_norm=norm, resnet_conv=conv)
+    model = resnet18(config, classes=5, size=16, channels=3)
 
     @jax.jit
     def course(params, state, x):

@@ -9,17 +9,19 @@ import pytest
 from medjax import share
 from medjax.data import preprocess
 from medjax.errors import UserError
+from medjax.models import ConvNetConfig, ResNetConfig
+from medjax.models.mlp import MLPConfig
 from medjax.types import Synthetic
 
 NAMES = ("round", "long", "other")
 ORIGIN = {
     "method": "mtt",
-    "model": "convnet",
     "dataset": "cells",
     "fingerprint": "0123456789abcdef",
-    "width": "8",
-    "depth": "2",
+    "collapsed": "False",
+    "eval_epochs": "9",
 }
+NETWORK = ("convnet", ConvNetConfig(width=8, depth=2))
 
 
 @pytest.fixture(params=["zca", "normalise"])
@@ -37,12 +39,12 @@ def saved(fitted, tmp_path):
     labels = jnp.repeat(jnp.arange(3, dtype=jnp.int32), 2)
     synthetic = Synthetic(jnp.asarray(images), labels, jnp.float32(0.0123))
     path = tmp_path / "sub" / "synthetic.npz"
-    share.save(path, synthetic, pre, NAMES, **ORIGIN)
+    share.save(path, synthetic, pre, NAMES, network=NETWORK, **ORIGIN)
     return path, synthetic, pre
 
 
 def test_everything_comes_back(saved):
-    """Bit for bit: images, labels, step size, matrices, names, origin."""
+    """Bit for bit: images, labels, step size, matrices, names, origin, network."""
     path, synthetic, pre = saved
     back = share.load(path)
     for mine, theirs in zip(synthetic, back.synthetic, strict=True):
@@ -53,19 +55,81 @@ def test_everything_comes_back(saved):
         np.testing.assert_array_equal(getattr(back.preprocessor, name), getattr(pre, name))
     np.testing.assert_allclose(back.preprocessor.inverse, pre.inverse, rtol=1e-4, atol=1e-6)
     assert back.class_names == NAMES
-    assert back.origin == ORIGIN
+    assert back.origin == ORIGIN and back.network == NETWORK
     np.testing.assert_array_equal(
         back.images_uint8, preprocess.to_uint8(pre, np.asarray(synthetic.images))
     )
 
 
-@pytest.mark.parametrize("wrong", [{"width": "0"}, {"width": "999999"}, {"depth": "deep"}])
-def test_network_of_no_sensible_size_is_refused(saved, wrong):
-    """Before anybody builds it."""
+def rewritten(path, removed=(), **strings):
+    """The file without some keys and with these strings."""
+    with np.load(path) as z:
+        arrays = {name: z[name] for name in z.files if name not in removed}
+    np.savez(path, **arrays, **{name: np.array(value) for name, value in strings.items()})
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ("convnet", ConvNetConfig(conv="lax")),
+        ("resnet18", ResNetConfig(resnet_norm="instance")),
+        ("mlp", MLPConfig(mlp_width=6)),
+        ("of-the-future", None),
+        None,
+    ],
+)
+def test_any_network_travels_with_the_set(saved, network):
+    """All of its options do; a network that is not known here loads without them."""
     path, synthetic, pre = saved
-    share.save(path, synthetic, pre, NAMES, **ORIGIN | wrong)
-    with pytest.raises(UserError, match="not a whole distilled set"):
-        share.load(path)
+    share.save(path, synthetic, pre, NAMES, network=network, **ORIGIN)
+    assert share.load(path).network == network
+
+
+@pytest.mark.parametrize(
+    ("strings", "network"),
+    [
+        ({"model": "convnet", "width": "8", "depth": "2"}, NETWORK),
+        ({"model": "convnet"}, ("convnet", None)),
+        ({"model": "resnet18"}, ("resnet18", None)),  # its norm was not written
+        ({"model": "mlp"}, ("mlp", MLPConfig())),
+        ({"model": "of-the-past"}, ("of-the-past", None)),
+        ({}, None),
+    ],
+)
+def test_files_written_before(saved, strings, network):
+    """The keys model, width and depth mean what they meant."""
+    path, *_ = saved
+    rewritten(path, ["network"], **strings)
+    back = share.load(path)
+    assert back.network == network and back.origin == ORIGIN
+
+
+OLD = {"model": "convnet", "width": "8", "depth": "2"}
+
+
+@pytest.mark.parametrize(
+    "strings",
+    [
+        OLD | {"width": "0"},
+        OLD | {"width": "999999"},
+        OLD | {"depth": "deep"},
+        {"network": ""},
+        {"network": "3"},
+        {"network": "[" * 100_000},
+        {"network": '{"name": "convnet"}'},
+        {"network": '{"name": ["convnet"], "config": {}}'},
+        {"network": '{"name": "convnet", "config": 3}'},
+        {"network": '{"name": "convnet", "config": {"width": 999999}}'},
+        {"network": '{"name": "convnet", "config": {"width": "8"}}'},
+        {"network": '{"name": "convnet", "config": {"width": NaN}}'},
+        {"network": '{"name": "convnet", "config": {"length": 8}}'},
+    ],
+)
+def test_network_that_does_not_fit_is_refused(saved, strings):
+    """Before anybody builds it, in one line."""
+    path, *_ = saved
+    rewritten(path, ["network"], **strings)
+    assert "not a whole distilled set" in refusal(path)
 
 
 def test_receiver_sees_the_rounded_images(saved):

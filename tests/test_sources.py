@@ -230,7 +230,7 @@ def put(value, at=0):
         (changed(val_images=lambda a: a[..., :1]), ("val_images", "train_images")),
         (changed(test_images=lambda a: a[:9]), ("test has 9 images but 10 labels",)),
         (arrays(sizes=(40, 0, 10)), ("val_images is empty",)),
-        (changed(train_labels=lambda a: a + 0.5), ("holds 0.5", "no whole number")),
+        (changed(train_labels=lambda a: a + 0.5), ("holds 0.5", "not a whole number")),
         (changed(train_labels=lambda a: a * np.nan), ("holds nan",)),
         (changed(train_labels=lambda a: a + np.inf), ("holds inf",)),
         (changed(train_labels=lambda a: a * -1.0), ("holds -3",)),
@@ -240,21 +240,21 @@ def put(value, at=0):
         (changed(train_labels=lambda a: a[0, 0]), ("shape ()",)),
         (changed(train_labels=lambda a: np.eye(4)[a[:, 0]] * 0), ("not one-hot",)),
         (changed(train_labels=lambda a: np.ones((40, 4), int)), ("not one-hot",)),
-        (changed(train_images=lambda a: a * 0), ("every image of train_images", "learn")),
+        (changed(train_images=lambda a: a * 0), ("every image of train_images", "blank")),
         (
             changed(
                 train_images=lambda a: a * 0 + np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, 1)
             ),
-            ("one value all over",),
+            ("one value for all pixels",),
         ),
-        (changed(train_labels=lambda a: np.repeat(a, 3, 1)), ("several labels an image",)),
+        (changed(train_labels=lambda a: np.repeat(a, 3, 1)), ("several labels per image",)),
         (changed(train_labels=lambda a: a[:, None]), ("(40, 1, 1)",)),
         (changed(train_labels=put(-1)), ("train_labels holds -1",)),
         (changed(train_labels=put(2**40)), ("train_labels holds 1099511627776",)),
-        (changed(train_labels=lambda a: a * 0), ("one class only",)),
+        (changed(train_labels=lambda a: a * 0), ("only one class",)),
         (changed(test_labels=lambda a: a + 1), ("test_labels holds class 4", "0..3")),
         (changed(train_labels=lambda a: a * 2), ("val_labels holds class 1", "0, 2, 4, 6")),
-        (changed(val_labels=put(4)), ("val_labels holds class 4", "train does not have")),
+        (changed(val_labels=put(4)), ("val_labels holds class 4", "not in train")),
         (changed(test_labels=put(7)), ("test_labels holds class 7", "0..3")),
         (arrays() | {"class_names": np.array(["a", "b"])}, ("class_names", "4 strings")),
         (arrays() | {"class_names": np.arange(4)}, ("class_names", "4 strings")),
@@ -273,12 +273,12 @@ def test_too_few_images_to_carve_val(tmp_path):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (lambda a: a.astype(float), "float64 of whole numbers"),
+        (lambda a: a.astype(float), "whole numbers as float64"),
         (lambda a: np.eye(4, dtype=np.uint8)[a[:, 0]], "one-hot"),
         (lambda a: np.eye(4)[a[:, 0]], "one-hot"),
     ],
 )
-def test_other_labels_are_accepted_and_said(tmp_path, change, word):
+def test_other_labels_are_converted_and_reported(tmp_path, change, word):
     plain = sources.load(saved(tmp_path, arrays()))
     names = ("train_labels", "val_labels", "test_labels")
     data = sources.load(saved(tmp_path, changed(**dict.fromkeys(names, change))))
@@ -287,7 +287,7 @@ def test_other_labels_are_accepted_and_said(tmp_path, change, word):
 
 
 @pytest.mark.parametrize("given", [None, "abcd", ["none", "a", "none", "b", "c", "none", "d"]])
-def test_labels_with_holes_are_renumbered_and_said(tmp_path, given):
+def test_labels_with_gaps_are_renumbered_and_reported(tmp_path, given):
     old = np.array([1, 3, 4, 6])
     names = ("train_labels", "val_labels", "test_labels")
     content = changed(**dict.fromkeys(names, lambda a: old[a]))
@@ -300,7 +300,7 @@ def test_labels_with_holes_are_renumbered_and_said(tmp_path, given):
     assert len(data.notes) == 1 and "1, 3, 4, 6 were renumbered 0..3" in data.notes[0]
 
 
-def test_blank_images_are_said(tmp_path):
+def test_blank_images_are_reported(tmp_path):
     data = sources.load(
         saved(
             tmp_path,
@@ -309,19 +309,19 @@ def test_blank_images_are_said(tmp_path):
             ),
         )
     )
-    assert data.notes == ("3 of 10 test images have one value all over.",)
+    assert data.notes == ("3 of 10 test images are blank (one value for all pixels).",)
 
 
-def test_images_of_two_splits_are_said(tmp_path):
-    """A test image that a network has seen flatters."""
+def test_images_of_two_splits_are_reported(tmp_path):
+    """A network that was trained on test images scores too high."""
     content = arrays()
     content["test_images"][:3] = content["train_images"][[5, 5, 9]]
     data = sources.load(saved(tmp_path, content))
-    assert data.notes == ("3 of the 10 test images are in train too: scores flatter.",)
+    assert data.notes == ("3 of the 10 test images are also in train: scores will be too high.",)
 
 
 def test_classes_of_one_name_are_refused(tmp_path):
-    with pytest.raises(UserError, match="several classes 'b'"):
+    with pytest.raises(UserError, match="several classes the name 'b'"):
         sources.load(saved(tmp_path, arrays() | {"class_names": np.array(list("abcb"))}))
 
 
@@ -333,13 +333,13 @@ def test_hostile_class_names_lose_their_control_characters(tmp_path):
 
 @pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
 @pytest.mark.parametrize("order", "<>")
-def test_names_that_are_no_text(tmp_path, code, order):
+def test_names_that_are_not_text(tmp_path, code, order):
     names = np.full((4, 3), ord("a"), f"{order}u4")
     names[2, 1] = code
-    refused(saved(tmp_path, arrays() | {"class_names": names.view(f"{order}U3")[:, 0]}), "no text")
+    refused(saved(tmp_path, arrays() | {"class_names": names.view(f"{order}U3")[:, 0]}), "not text")
 
 
-def test_zip_bomb_is_left_alone(tmp_path):
+def test_zip_bomb_is_refused(tmp_path):
     path = tmp_path / "bomb.npz"
     header = io.BytesIO()
     shape = {"descr": "|u1", "fortran_order": False, "shape": (20_000, 128, 128)}
@@ -389,8 +389,8 @@ def test_phantom_by_name():
     assert sources.load("phantom").name == "phantom"
 
 
-def test_several_labels_an_image_are_refused_before_any_download():
-    refused("chestmnist", "14 labels", "one class an image")
+def test_a_multi_label_set_is_refused_before_any_download():
+    refused("chestmnist", "14 labels", "one class per image")
 
 
 # --- the real images at hand

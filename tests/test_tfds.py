@@ -73,22 +73,22 @@ def test_a_set_with_splits(tfds, tmp_path):
     ("splits", "sizes"),
     [({"train": 30}, [21, 3, 6]), ({"train": 30, "test": 6}, [27, 3, 6])],
 )
-def test_missing_splits_are_made_and_said(tfds, tmp_path, splits, sizes):
+def test_missing_splits_are_made_and_reported(tfds, tmp_path, splits, sizes):
     name = f"MedjaxPart{len(splits)}"
     make(tfds, name, splits)
     raw = sources.load(f"tfds:medjax_part{len(splits)}", tmp_path)
     assert [len(s.labels) for s in (raw.train, raw.val, raw.test)] == sizes
     assert np.bincount(raw.test.labels).tolist() == [2, 2, 2]
-    assert "taken from train, by class" in raw.notes[-1]
+    assert "made from train, by class" in raw.notes[-1]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_any_size_and_what_is_no_classification(tfds, tmp_path):
+def test_any_size_and_sets_without_labels(tfds, tmp_path):
     make(tfds, "MedjaxMixed", {"train": 30, "test": 6}, shape=(None, None, 1))
     raw = sources.load("tfds:medjax_mixed", tmp_path)
-    assert raw.train.images.shape == (27, 64, 64, 1) and "brought to 64 px" in raw.notes[0]
+    assert raw.train.images.shape == (27, 64, 64, 1) and "resized to 64 px" in raw.notes[0]
     make(tfds, "MedjaxText", {"train": 3}, labels=False)
-    with pytest.raises(UserError, match="one label each"):
+    with pytest.raises(UserError, match="one label each: choose"):
         sources.load("tfds:medjax_text", tmp_path)
     with pytest.raises(UserError, match="cannot be prepared"):
         sources.load("tfds:no_such_set_at_all", tmp_path)

@@ -68,7 +68,9 @@ def renumbered(
     for name, split in labels.items():
         if len(strange := np.setdiff1d(split, present)):
             shown = (
-                f"0..{present[-1]}" if len(present) == present[-1] + 1 else first_few(present, 8)
+                f"0..{present[-1]}"
+                if len(present) == present[-1] + 1
+                else first_few(present.tolist(), 8)
             )
             raise UserError(
                 f"{path}: {name}_labels holds class {strange[0]}, which is not in train ({shown})."
@@ -76,7 +78,7 @@ def renumbered(
     if len(present) == present[-1] + 1:
         return labels, present
     notes.append(
-        f"labels have gaps: {first_few(present, 8)} were renumbered 0..{len(present) - 1}, in this order."
+        f"labels have gaps: {first_few(present.tolist(), 8)} were renumbered 0..{len(present) - 1}, in this order."
     )
     return {n: np.searchsorted(present, s).astype(np.int32) for n, s in labels.items()}, present
 

@@ -24,7 +24,8 @@ from experiments.tabulate import main as tabulate
 from medjax import share, store
 from medjax.data import preprocess, sources
 from medjax.data.folder import read_folder
-from medjax.data.phantom import fingerprint
+from medjax.data.raw import fingerprint
+from medjax.models import ConvNetConfig
 from medjax.report.figures import column, last_of_each
 from medjax.report.results import cells as grouped
 from medjax.report.results import collect
@@ -66,7 +67,10 @@ def synthetic_bytes() -> bytes:
     pre = preprocess.fit(preprocess.PreprocessConfig(size=4), tiny_raw().train.images)
     made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
     with tempfile.TemporaryDirectory() as folder:
-        share.save(Path(folder) / "s.npz", made, pre, ("a", "b", "c"), method="mtt")
+        network = ("convnet", ConvNetConfig())
+        share.save(
+            Path(folder) / "s.npz", made, pre, ("a", "b", "c"), network=network, method="mtt"
+        )
         return (Path(folder) / "s.npz").read_bytes()
 
 

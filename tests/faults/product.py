@@ -93,7 +93,7 @@ def prepare(address: str, md5: str) -> None:
     import medjax.augment
     from experiments import distil_stage, final_stage, session
     from medjax import cost
-    from medjax.data import catalog, sources
+    from medjax.data import catalog, named
 
     catalog.RECORD = address
     entry = catalog.CATALOG["octmnist"]
@@ -106,7 +106,7 @@ def prepare(address: str, md5: str) -> None:
     update = jax.config.update
     jax.config.update = lambda name, value: update(name, 0.0 if name.endswith("secs") else value)
     for module, name, phase in (
-        (sources, "download", "download"),
+        (named, "download", "download"),
         (session, "fitted", "preprocessing"),
         (experiments.expert_stage, "train_experts", "experts"),
         (experiments.method, "distil", "distillation"),

@@ -131,7 +131,7 @@ def no_work() -> Iterator[None]:
         "experiments.session.preprocess.to_device": to_device,
         "experiments.session.random_start": lambda session: None,
         "medjax.cost.matrix_rate": lambda: 1e10,
-        "medjax.data.sources.download": offline,
+        "medjax.data.named.download": offline,
         "medjax.data.sources.read_tfds": offline_tfds,
         "experiments.flags.devices.use_cores": lambda: None,
         "experiments.flags.keep_programs": lambda: None,
