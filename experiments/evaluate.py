@@ -21,7 +21,8 @@ from medjax.config import option
 from medjax.errors import UserError
 from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
 from medjax.models import ConvNetConfig, ResNetConfig
-from medjax.report.table import print_result
+from medjax.report.run_tables import print_result
+from medjax.result import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def main() -> None:
         with hold(folder), make_progress(console) as progress:
             session = open_shared(settings, raw, shared, console, progress)
             evaluate_both(session, folder, shared, asked.step_size)
-    result = store.read_json(folder / "result.json")
+    result = Result.read(folder)
     print_result(result, {"result": str(folder / "result.json"), "set": str(path)}, console)
 
 

@@ -15,10 +15,10 @@ from medjax import evaluate, provenance, share, store
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
 from medjax.models import ConvNetConfig
-from medjax.report import results
-from medjax.report.figures import column, curves
+from medjax.report.curves import column, curves
 from medjax.report.gallery import gallery, strip
-from medjax.report.table import print_result
+from medjax.report.run_tables import print_result
+from medjax.result import Result
 from medjax.types import Synthetic
 
 #: A learned step size that fell by more than this, or a student that moves less than that share of its expert's
@@ -231,10 +231,12 @@ def is_finished(folder: Path, console: Console) -> bool:
     path = folder / "result.json"
     if not path.exists():
         return False
-    found = results.read(path)
-    if isinstance(found, str):
-        console.print(f"note: {path}: {found}; it is written again", soft_wrap=True)
-    return not isinstance(found, str)
+    try:
+        Result.read(path)
+    except UserError as error:
+        console.print(f"note: {error}; it is written again", soft_wrap=True)
+        return False
+    return True
 
 
 def show(folder: Path, console: Console) -> None:
@@ -247,7 +249,7 @@ def show(folder: Path, console: Console) -> None:
         "curves": "curves.png",
         "log": "log.jsonl",
     }
-    result = store.read_json(folder / "result.json")
+    result = Result.read(folder)
     paths = {k: str(folder / v) for k, v in names.items() if (folder / v).exists()}
     print_result(result, paths, console)
 

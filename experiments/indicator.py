@@ -12,8 +12,11 @@ from experiments.flags import RunConfig, launch, resolve
 from experiments.sweep import check_data, sweep
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.report import html, indicator
-from medjax.report.results import cells, collect, read
+from medjax.report import indicator
+from medjax.report.indicator_figure import indicator_figure
+from medjax.report.pages import slug
+from medjax.report.runs import cells, collect
+from medjax.result import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +49,16 @@ def main() -> None:
         known = state(out, cell) or {}
         if known.get("status") != "done":
             raise UserError(f"{cell.name}: {known.get('reason')} (what it said: {out}/cells/)")
-        entry = read(out / known["result"])
-        if isinstance(entry, str):
-            raise UserError(f"{known['result']}: {entry}")
-        measured[cell.ipc] = entry.result
-    name, fingerprint = (measured[50][key] for key in ("dataset", "fingerprint"))
-    random = {ipc: r["test"]["accuracy"]["mean"] for ipc, r in measured.items()}
+        measured[cell.ipc] = Result.read(out / known["result"])
+    name, fingerprint = measured[50].dataset, measured[50].fingerprint
+    random = {ipc: r.test.accuracy.mean for ipc, r in measured.items()}
     if not all(value is not None for value in random.values()):
         raise UserError(f"networks on random images of {name} did not end in numbers: no forecast")
     finished = cells(collect(out)[0])
     known_sets = indicator.study_sets() + indicator.own_sets(finished, fingerprint)
     made = [indicator.forecast(random, known_sets, ipc) for ipc in indicator.IPCS]
-    stem = out / html.slug("indicator", name, fingerprint[:8])
-    indicator.figure(stem, name, random, made, known_sets)
+    stem = out / slug("indicator", name, fingerprint[:8])
+    indicator_figure(stem, name, random, made, known_sets)
     for sentence in indicator.sentences(name, made[-1], known_sets, random):
         print(sentence)
     print(indicator.rule(finished, fingerprint, random))

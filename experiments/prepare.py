@@ -16,7 +16,7 @@ from medjax.data.folder import SPLITS, Folder, read_folder
 from medjax.data.npz import from_arrays
 from medjax.data.pixels import Window
 from medjax.errors import UserError
-from medjax.report.contact import contact_sheet
+from medjax.report.gallery import contact_sheet
 
 
 @dataclasses.dataclass(frozen=True)

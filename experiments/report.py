@@ -10,8 +10,8 @@ from pathlib import Path
 from experiments.flags import RunConfig, launch, resolve
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.report.compare import write_comparison
-from medjax.report.page import write_report
+from medjax.report.comparison import write_comparison
+from medjax.report.overview import write_report
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
 from medjax.report import table1
-from medjax.report.results import Entry, cells, read
+from medjax.report.runs import Run, cells, read_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,15 +109,16 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def write_table(out: Path, wanted: list[Cell]) -> int:
     """OUT/table1.md, .csv and .tex from the cells that are done; what is missing is said in the header. How many."""
-    entries: list[Entry] = []
+    entries: list[Run] = []
     failures = []
     for cell in wanted:
         known = state(out, cell) or {"status": "open", "reason": "not done yet"}
-        found = read(out / known["result"]) if known["status"] == "done" else known["reason"]
-        if isinstance(found, str):
-            failures.append(f"{cell.name}: {found}")
-        else:
-            entries.append(found)
+        try:
+            if known["status"] != "done":
+                raise UserError(known["reason"])
+            entries.append(read_run(out / known["result"]))
+        except UserError as error:
+            failures.append(f"{cell.name}: {error}")
     with store.locked(out / "cells", wait=True):  # shards end together
         text = table1.write(out, cells(entries), failures, sorted({c.ipc for c in wanted if c.ipc}))
     print(text)

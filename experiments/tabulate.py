@@ -6,21 +6,23 @@ python -m experiments.tabulate runs/*/*/result.json
 import sys
 from pathlib import Path
 
-from medjax.report.markdown import markdown
-from medjax.report.results import Entry, read
+from medjax.errors import UserError
+from medjax.report.run_tables import runs_table
+from medjax.result import Result
 
 
 def main(paths: list[str]) -> int:
     if {"-h", "--help"} & set(paths):
         print("Finished runs as one Markdown table.\n  the paths of result.json files, one or more")
         return 0
-    entries = [read(Path(path)) for path in paths]
-    broken = [f"{p}: {e}" for p, e in zip(paths, entries, strict=True) if isinstance(e, str)]
-    if broken or not paths:
-        what = " ".join(broken[0].split()) if broken else "which results?"
-        print(f"error: {what}: give the paths of result.json files", file=sys.stderr)
+    try:
+        results = [Result.read(Path(path)) for path in paths]
+        if not results:
+            raise UserError("which results?")
+    except UserError as error:
+        print(f"error: {error}: give the paths of result.json files", file=sys.stderr)
         return 2
-    print(markdown([entry.result for entry in entries if isinstance(entry, Entry)]))
+    print(runs_table(results).markdown(), end="")
     return 0
 
 
