@@ -93,7 +93,7 @@ def log_line(axes: Axes, rows: list[dict], key: str, **look: Any) -> Float[np.nd
     values = column(rows, key)
     values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     marker: dict[str, Any] = (
-        {"marker": ".", "markersize": 4} if len(rows) <= 200 else {"linewidth": 0.8}
+        {"marker": ".", "markersize": 4} if len(rows) <= 60 else {"linewidth": 0.8}
     )
     if np.isfinite(values).any():
         axes.plot(column(rows, "iteration"), values, **marker | look)
