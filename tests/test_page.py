@@ -65,6 +65,12 @@ def test_page_shows_every_run_and_every_figure_lies_beside_it(tmp_path):
     assert "+30.0" in text and "2 x 5" in text
     assert text.count("gallery.png") == 0, "pictures get names of their own"
     assert len([a for a in addresses if "gallery" in a]) == 6
+    again = write_report(root, tmp_path / "again")[0]
+    for path in [page, *(page.parent / "figures").iterdir()]:
+        same = again.parent / path.relative_to(page.parent)
+        assert same.read_bytes() == path.read_bytes(), (
+            f"{path.name}: the same results, the same bytes"
+        )
     files = {kind: (page.parent / f"table1.{kind}").read_text() for kind in ("md", "csv", "tex")}
     assert "| integrated | cpu | 1 | " in files["md"] and "**61.0 ± 1.4**" in files["md"]
     assert "- Device: cpu (2 cores, a chip).\n" in files["md"], "from the runs' config.json"

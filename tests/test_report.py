@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from medjax.report.curves import curves
-from medjax.report.gallery import DPI, MOST, TILE, gallery
+from medjax.report.gallery import DPI, MOST, TILE, contact_sheet, gallery
 from medjax.report.run_tables import print_result
 from medjax.result import Result
 
@@ -67,6 +67,18 @@ def test_gallery_grows_with_long_names_and_is_deterministic(tmp_path):
     assert drawn["short"] != drawn["other"]
     assert size(tmp_path / "long")[0] > size(tmp_path / "short")[0] + DPI
     assert size(tmp_path / "long")[1] > size(tmp_path / "short")[1]
+
+
+def test_contact_sheet_takes_classes_of_any_size(tmp_path):
+    """Grey or colour, few or many; as wide as the largest class, and the same bytes again. None writes nothing."""
+    rows = [images(n, 28, 28, c) for n, c in ((10, 3), (1, 1))]
+    for name in ("once", "again"):
+        contact_sheet(tmp_path / name, rows, ("a", "a $name$"), "a title")
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "again").read_bytes()
+    width, height = size(tmp_path / "once")
+    assert width > 10 * TILE * DPI and 2 * TILE * DPI < height < 4 * TILE * DPI
+    shown = contact_sheet(None, rows[1:], ("a",), "a title")
+    assert shown.get_size_inches()[0] * DPI < width / 2 and len(list(tmp_path.iterdir())) == 2
 
 
 def distill_row(iteration: int, loss: float | None, skipped: int = 0) -> dict:
