@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from medjax import store
 from medjax.errors import UserError
@@ -87,7 +87,7 @@ class Result:
     folder: Path | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
-    def from_json(cls, value: Any, folder: Path | None = None) -> Self:
+    def from_json(cls, value: Any, folder: Path | None = None) -> "Result":
         """From the JSON value of a result. Raises UserError, one line, where it is not a whole result."""
         if wrong := complaint(value):
             raise UserError(wrong)
@@ -102,7 +102,7 @@ class Result:
         return cls(ipc=read.pop("ipc", None), **_with_scores(read), other=other, folder=folder)
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
+    def read(cls, path: Path | str) -> "Result":
         """Read a result.json, or that of a run's folder. Raises UserError, one line that names the file, where it is
         not a whole result."""
         path = Path(path)
@@ -122,7 +122,7 @@ class Result:
         there = {k: v for k, v in made.items() if k in REQUIRED or v not in (None, {})}
         return _as_json(there | dict(other))
 
-    def write(self, path: Path | str) -> Self:
+    def write(self, path: Path | str) -> "Result":
         """Replace the file in one step; returns the result with its folder. Raises ValueError where `read` would
         refuse it."""
         value = self.to_json()
@@ -133,9 +133,7 @@ class Result:
 
     def rows(self, network: str | None = None) -> dict[str, Scores]:
         """The rows of scores under one network (default: the result's own), {} where it was not scored with it."""
-        table = self if network in (None, self.model) else self.eval_models.get(network or "")
-        found = {row: getattr(table, row, None) for row in ROWS}
-        return {row: scores for row, scores in found.items() if scores}
+        return _rows(self if network in (None, self.model) else self.eval_models.get(network or ""))
 
     @property
     def labels(self) -> dict[str, str]:
@@ -149,27 +147,17 @@ class Result:
 
     def table(self) -> Table:
         """A row for each set of images that networks were trained on: scores on the test split, in percent."""
-        lines = [[label, *map(str, self.rows()[row])] for row, label in self._shown()]
-        shared = "test_uint8" if self.labels is DISTILLED else "test"
-        bold = [i for i, (row, _) in enumerate(self._shown()) if row == shared]
+        shared = self.labels.get("test_uint8", self.labels["test"])
+        lines = [[self.labels[row], *texts] for row, texts in _texts(self, self.labels)]
+        best = {(i, j) for i, line in enumerate(lines) if line[0] == shared for j in range(4)}
         sections = []
         for name, scored in self.eval_models.items():
             sections.append(len(lines))
             lines.append([f"by {name}, {_step_size(scored)}"])
-            lines += [[f"  {v}", *map(str, self.rows(name)[k])] for k, v in self._shown(name)]
-        return Table(
-            head=["networks trained on", *HEADINGS.values()],
-            rows=lines,
-            title=f"{self.method} on {self.dataset}: test scores in %",
-            notes=self._notes(),
-            best={(i, j) for i in bold for j in range(4)},
-            sections=sections,
-        )
-
-    def _shown(self, network: str | None = None) -> list[tuple[str, str]]:
-        """(row, label) of the rows that are there."""
-        labels = self.labels if network is None else DISTILLED
-        return [(row, label) for row, label in labels.items() if row in self.rows(network)]
+            lines += [[f"  {DISTILLED[row]}", *texts] for row, texts in _texts(scored, DISTILLED)]
+        title, head = f"{self.method} on {self.dataset}: test scores in %", ["networks trained on"]
+        head += HEADINGS.values()
+        return Table(head, lines, title, self._notes(), best=best, sections=sections)
 
     def _notes(self) -> list[str]:
         """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
@@ -204,6 +192,19 @@ class Result:
 
     def _repr_html_(self) -> str:
         return self.table().html()
+
+
+def _rows(scored: Result | NetworkScores | None) -> dict[str, Scores]:
+    found = {row: getattr(scored, row, None) for row in ROWS}
+    return {row: scores for row, scores in found.items() if scores}
+
+
+def _texts(
+    scored: Result | NetworkScores, labels: Mapping[str, str]
+) -> list[tuple[str, list[str]]]:
+    """(row, its scores as texts) of the labelled rows that are there."""
+    rows = _rows(scored)
+    return [(row, [str(score) for score in rows[row]]) for row in labels if row in rows]
 
 
 def _with_scores(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The validator of result.json: whether a JSON value is a whole result. Such files come from other people's folders."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,28 +74,27 @@ def complaint(value: Any) -> str | None:
 
 def _facts(value: dict[str, Any]) -> str | None:
     """What is wrong beside the scores."""
-    if not _whole(value["seed"]) or not (value["ipc"] is None or _whole(value["ipc"], 1)):
-        return "'seed' or 'ipc' is out of range"
-    if not all(_fraction(value[key]) for key in ("majority_share", "chance")):
-        return "'majority_share' or 'chance' is no fraction in [0, 1]"
-    if not all(_whole(value["evaluation"].get(key)) for key in ("networks", "epochs")):
-        return "'evaluation' does not say how many networks and epochs"
-    if value.get("select", SELECT[0]) not in SELECT:
-        return f"'select' is none of {', '.join(SELECT)}"
-    if not _square(value.get("confusion") or []):
-        return "'confusion' is no square of counts"
-    if not all(isinstance(line, str) for line in value["warnings"]):
-        return "'warnings' holds something that is no text"
-    seconds = value["seconds"].values()
-    if not all(isinstance(s, int | float) and abs(s) < LARGEST for s in seconds):
-        return "'seconds' holds something that is no number"
-    return None
+    seconds, ipc = value["seconds"].values(), value["ipc"]
+    counts = [value["evaluation"].get(key) for key in ("networks", "epochs")]
+    checks = {
+        "'seed' is out of range": _whole(value["seed"]),
+        "'ipc' is out of range": ipc is None or _whole(ipc, 1),
+        "'majority_share' is no fraction in [0, 1]": _fraction(value["majority_share"]),
+        "'chance' is no fraction in [0, 1]": _fraction(value["chance"]),
+        "'evaluation' does not say how many networks and epochs": all(map(_whole, counts)),
+        f"'select' is none of {', '.join(SELECT)}": value.get("select", SELECT[0]) in SELECT,
+        "'confusion' is no square of counts": _square(value.get("confusion") or []),
+        "'warnings' holds something that is no text": _all(value["warnings"], str),
+        "'seconds' holds something that is no number": _all(seconds, (int, float))
+        and all(abs(s) < LARGEST for s in seconds),
+    }
+    return next((wrong for wrong, right in checks.items() if not right), None)
 
 
 def _tables(value: dict[str, Any]) -> str | None:
     """What is wrong with the scores, of the result itself and of each network of eval_models."""
     others = value.get("eval_models") or {}
-    if not isinstance(others, dict) or not all(isinstance(t, dict) for t in others.values()):
+    if not isinstance(others, dict) or not _all(others.values(), dict):
         return "'eval_models' is no table"
     for table in (value, *others.values()):
         for key, kind in OPTIONAL.items():
@@ -126,8 +126,12 @@ def _row(name: str, row: Any) -> str | None:
 
 def _square(counts: Any) -> bool:
     """Whether these are k rows of k counts."""
-    rows = isinstance(counts, list) and all(isinstance(r, list) for r in counts)
-    return rows and all(len(r) == len(counts) and all(_whole(v) for v in r) for r in counts)
+    rows = isinstance(counts, list) and _all(counts, list)
+    return rows and all(len(r) == len(counts) and all(map(_whole, r)) for r in counts)
+
+
+def _all(values: Iterable[Any], kind: Kind) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def _whole(value: Any, least: int = 0) -> bool:

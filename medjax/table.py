@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: Stands for a value that is not there.
 DASH = "–"
 #: A spreadsheet takes a cell that begins with one of these for a formula.
-FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t")
 HTML = """\
 <div class="scroll"><table>
 {% if title %}<caption>{{ title }}</caption>
@@ -111,7 +111,7 @@ class Table:
         """Comma-separated values. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([_no_formula(text) for text in row] for row in (self.head, *self._full()))
+        writer.writerows([_csv_cell(text) for text in row] for row in (self.head, *self._full()))
         return out.getvalue()
 
     def latex(self) -> str:
@@ -156,10 +156,11 @@ def _inline(text: str) -> str:
     return re.sub(r"[\\|`*\[]", r"\\\g<0>", one_line(text)).replace("<", "&lt;")
 
 
-def _no_formula(text: str) -> str:
+def _csv_cell(text: str) -> str:
     try:
         float(text)
     except ValueError:
+        text = re.sub(r"[\r\n]", " ", text)  # a cell is one line for every reader
         return "'" + text if text.lstrip(" ").startswith(FORMULA) else text
     return text
 

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medjax.report import indicator
-from medjax.report.indicator import IPCS, Known, forecast, nearest, own_sets, sentences, study_sets
-from medjax.report.results import cells, collect
+from medjax.report.indicator import (
+    IPCS,
+    Known,
+    forecast,
+    nearest,
+    own_sets,
+    rule,
+    sentences,
+    study_sets,
+)
+from medjax.report.indicator_figure import indicator_figure
+from medjax.report.runs import cells, collect
 
 RANDOM = {1: 0.3, 10: 0.55, 50: 0.7}
 
@@ -78,8 +87,8 @@ def test_forecasts_stay_fractions_and_figure_is_drawn(tmp_path):
     assert all(one.random + one.possible[2] <= 1 + 1e-9 for one in made)
     said = sentences("easy", made[-1], sets, easy)
     assert "+1)" in said[0], "no gain past 100 %"
-    assert "gains nothing at all is off by 8" in said[1] and "nobody should choose" in said[1]
-    indicator.figure(tmp_path / "i", "<script> $x_1$", easy, made, sets)
+    assert "gains nothing is off by 8" in said[1] and "do not choose" in said[1]
+    indicator_figure(tmp_path / "i", "<script> $x_1$", easy, made, sets)
     assert "<script" not in (tmp_path / "i.svg").read_text()
     with Image.open(tmp_path / "i.png") as image:
         assert min(image.size) > 300
@@ -98,10 +107,10 @@ def test_neighbours_and_results_at_hand(tmp_path):
     assert own.name == "a" and own.gain(50) == pytest.approx(0.3)
     fingerprint = made.result("mtt", "a", 1, 0.5)["fingerprint"]
     assert own_sets(finished, fingerprint) == []
-    pays = indicator.rule(finished, fingerprint, {50: 0.3})
+    pays = rule(finished, fingerprint, {50: 0.3})
     assert "60.0 %" in pays and "pays" in pays
-    assert "may not work well" in indicator.rule(finished, fingerprint, {50: 0.7})
-    assert "there is none" in indicator.rule([], fingerprint, {50: 0.7})
+    assert "may not work well" in rule(finished, fingerprint, {50: 0.7})
+    assert "there is none" in rule([], fingerprint, {50: 0.7})
 
 
 def test_command(tmp_path, monkeypatch):

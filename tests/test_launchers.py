@@ -155,7 +155,7 @@ def test_pictures_are_whole_and_show_something(run, name):
 def test_table_and_paths_are_printed(run):
     """Three rows, and the path of every file; nothing on the other channel."""
     said = run.ended.stdout
-    for words in ("distilled (float)", "distilled (uint8, as shared)", "random real images"):
+    for words in ("distilled (float)", "distilled (uint8, as shared)", "start (random images)"):
         assert words in said
     for name in ("result.json", "synthetic.npz", "gallery.png", "curves.png", "log.jsonl"):
         assert str(run.folder / name) in said

@@ -15,7 +15,8 @@ from experiments.eval_stage import train_and_score
 from experiments.flags import define, resolve
 from experiments.session import load, open_session, random_start
 from medjax import evaluate, store
-from medjax.report.table import print_result
+from medjax.report.run_tables import print_result
+from medjax.result import Result
 
 SMALL = ("--size=4", "--whiten=normalise", "--width=4", "--depth=1", "--ipc=2", "--networks=3")
 SHORT = ("--eval_epochs=2", "--interim_networks=1", "--interim_epochs=2", "--preset=quick")
@@ -70,7 +71,7 @@ def test_every_subset_has_images_and_a_network_of_its_own(session, tmp_path, mon
     assert std == pytest.approx(np.std(accuracies))
     assert len(tables["one-subset"]["scores"]) == result["test_one_subset"]["accuracy"]["n"] == 3
     said = io.StringIO()
-    print_result(result, {}, Console(file=said, width=100))
-    for label in ("random real images, a subset a network", "the same subset for all networks"):
+    print_result(Result.from_json(result), {}, Console(file=said, width=100))
+    for label in ("random, one subset per network", "the same subset for all networks"):
         (line,) = (text for text in said.getvalue().splitlines() if label in text)
         assert line.count("±") == 3

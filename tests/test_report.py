@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from medjax.report.figures import curves
-from medjax.report.gallery import DPI, MOST, TILE, gallery
-from medjax.report.table import print_result
+from medjax.report.curves import curves
+from medjax.report.gallery import DPI, MOST, TILE, contact_sheet, gallery
+from medjax.report.run_tables import print_result
+from medjax.result import Result
 
 
 def images(*shape: int, seed: int = 0) -> np.ndarray:
@@ -66,6 +67,18 @@ def test_gallery_grows_with_long_names_and_is_deterministic(tmp_path):
     assert drawn["short"] != drawn["other"]
     assert size(tmp_path / "long")[0] > size(tmp_path / "short")[0] + DPI
     assert size(tmp_path / "long")[1] > size(tmp_path / "short")[1]
+
+
+def test_contact_sheet_takes_classes_of_any_size(tmp_path):
+    """Grey or colour, few or many; as wide as the largest class, and the same bytes again. None writes nothing."""
+    rows = [images(n, 28, 28, c) for n, c in ((10, 3), (1, 1))]
+    for name in ("once", "again"):
+        contact_sheet(tmp_path / name, rows, ("a", "a $name$"), "a title")
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "again").read_bytes()
+    width, height = size(tmp_path / "once")
+    assert width > 10 * TILE * DPI and 2 * TILE * DPI < height < 4 * TILE * DPI
+    shown = contact_sheet(None, rows[1:], ("a",), "a title")
+    assert shown.get_size_inches()[0] * DPI < width / 2 and len(list(tmp_path.iterdir())) == 2
 
 
 def distill_row(iteration: int, loss: float | None, skipped: int = 0) -> dict:
@@ -137,10 +150,11 @@ RESULT = {
     "majority_share": 0.1437,
     "chance": 0.125,
     "test": scores(0.7512, 0.7391, 0.9421),
-    "test_uint8": scores(0.7487, 0.7352, math.nan),
+    "test_uint8": scores(0.7487, 0.7352, None),
     "start": scores(0.4116, 0.4008, None),
     "start_step_size": 0.01,
     "step_size": 0.02346,
+    "fingerprint": "0" * 16,
     "warnings": ["no val split: 10 % of train [held out]"],
     "seconds": {"experts": 61.4, "distill": 40.2, "evaluate": 20.0},
     "evaluation": {"networks": 5, "epochs": 300},
@@ -149,7 +163,9 @@ RESULT = {
 
 def printed(result: dict, paths: dict[str, str] | None = None, **console) -> str:
     out = io.StringIO()
-    print_result(result, paths or {}, Console(file=out, **{"width": 100} | console))
+    print_result(
+        Result.from_json(result), paths or {}, Console(file=out, **{"width": 100} | console)
+    )
     return out.getvalue()
 
 
@@ -162,7 +178,7 @@ def test_table_has_the_numbers():
     text = printed(RESULT)
     assert row_of(text, "distilled (float)") == "75.1 ± 1.3 73.9 ± 1.3 94.2 ± 1.3"
     assert row_of(text, "distilled (uint8, as shared)") == "74.9 ± 1.3 73.5 ± 1.3 –"
-    assert row_of(text, "random real images") == "41.2 ± 1.3 40.1 ± 1.3 –"
+    assert row_of(text, "start (random images)") == "41.2 ± 1.3 40.1 ± 1.3 –"
     assert "distilled, step size chosen on val" not in text
     for part in ("phantom", "10 images per class", "5 networks x 300 epochs", "iteration 450"):
         assert part in text
@@ -181,7 +197,7 @@ def test_table_says_what_is_out_of_the_ordinary():
     result = copy.deepcopy(RESULT) | {"select": "test", "test_chosen_step": scores(0.8, 0.7, 0.9)}
     result["test"]["accuracy"]["n"] = 1
     text = printed(result)
-    assert "select=test: the public codes' optimistic protocol" in text
+    assert "select=test: the optimistic protocol of the public codes" in text
     assert row_of(text, "distilled, step size chosen on val").startswith("80.0 ± 1.3")
     assert row_of(text, "distilled (float)").startswith("75.1 73.9"), "one network: no deviation"
 
@@ -197,9 +213,9 @@ def test_table_shows_other_networks():
     mlp, own = (text.index(f"by {n}, step size 0.0{s}") for n, s in (("mlp", 3), ("convnet", 2346)))
     assert "0.03 (chosen on val)" in text and "0.02346 (" not in text
     assert row_of(text[mlp:own], "distilled (float)") == "61.0 ± 1.3 60.0 ± 1.3 90.0 ± 1.3"
-    assert row_of(text[mlp:own], "random real images") == "30.0 ± 1.3 30.0 ± 1.3 60.0 ± 1.3"
+    assert row_of(text[mlp:own], "start (random images)") == "30.0 ± 1.3 30.0 ± 1.3 60.0 ± 1.3"
     assert row_of(text[own:], "distilled (uint8, as shared)") == "59.0 ± 1.3 58.0 ± 1.3 –"
-    assert "random real images  " not in text[own:]
+    assert "start (random" not in text[own:]
 
 
 @pytest.mark.parametrize("width", [80, 100])

@@ -19,8 +19,8 @@ from experiments.sweep import sweep
 from experiments.table1 import Table1Config, make_cells, parse_shard, write_table
 from medjax.errors import UserError
 from medjax.report import table1
-from medjax.report.results import baseline, collect
-from medjax.report.results import cells as cells_of
+from medjax.report.runs import baseline, collect
+from medjax.report.runs import cells as cells_of
 
 SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
 
@@ -149,7 +149,7 @@ def test_table_has_our_numbers_the_studys_and_the_difference(tmp_path):
     assert write_table(tmp_path, wanted) == 1
     text = (tmp_path / "table1.md").read_text()
     assert "**60.0 ± 1.0 (study 60.5, -0.5)**" in text
-    assert "30.0 ± 1.0 (study 34.8, -4.8)" in text, "random real images under ResNet-18"
+    assert "30.0 ± 1.0 (study 34.8, -4.8)" in text, "random images under ResNet-18"
     assert "90.0 ± 1.0 (study 95.8, -5.8)" in text
     fair = text.split("ConvNet\n")[-1]
     assert "| 30.0 ± 1.0 |" in fair, "the study has no random images under ConvNet"
@@ -184,7 +184,7 @@ def test_what_was_done_otherwise_is_not_mixed(tmp_path):
     assert "70.0" in lines["cpu"] and "90.0" not in lines["cpu"] and "10.0" in lines["quick"]
     assert "80.0 ± 1.0 (chosen on test)" in lines["cpu"] and "chosen" not in lines["quick"]
     (mtt,) = [c for c in found if (c.method, c.how) == ("mtt", "quick")]
-    assert baseline(mtt, found)[0]["mean"] == 0.2, "random images of its own preset"
+    assert baseline(mtt, found)[0].mean == 0.2, "random images of its own preset"
 
 
 def test_cells_of_the_words():

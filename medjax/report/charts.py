@@ -14,8 +14,8 @@ from medjax.report.runs import Cell
 from medjax.score import Score
 
 LABELS = {"accuracy": "test accuracy (%)", "balanced_accuracy": "balanced accuracy (%)"}
-#: The dotted line under the scores.
-FLOOR = "predicting the largest class, or guessing"
+#: The dotted line: accuracy of predicting the largest class, balanced accuracy of guessing.
+FLOOR = "largest class, or guessing"
 
 
 def names(cells: list[Cell]) -> list[str]:

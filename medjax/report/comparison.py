@@ -7,7 +7,7 @@ import numpy as np
 
 from medjax.report import charts
 from medjax.report.curves import Course, courses
-from medjax.report.one_run import called, pictures, provenance, read_course
+from medjax.report.one_run import pictures, read_course
 from medjax.report.one_set import CONFUSION
 from medjax.report.pages import Chart, Picture, slug, write_page
 from medjax.report.runs import Run, read_run
@@ -26,10 +26,7 @@ class Side(NamedTuple):
     """What the page shows of one of the two."""
 
     tag: str
-    name: str
-    provenance: str
-    folder: str
-    warnings: tuple[str, ...]
+    run: Run
     confusion: Chart | None
     pictures: list[Picture]
 
@@ -62,8 +59,7 @@ def _side(figures: Path, tag: str, run: Run) -> Side:
         names = run.class_names(len(counts))
         charts.confusion(figures / stem, [(title, np.array(counts, float))], names)
         confusion = Chart(stem, words)
-    about = (tag, called(run), provenance(run), run.path.parent.name, tuple(run.result.warnings))
-    return Side(*about, confusion, pictures(figures, run))
+    return Side(tag, run, confusion, pictures(figures, run))
 
 
 def _course(figures: Path, pair: dict[str, Run]) -> Chart | None:

@@ -1,6 +1,7 @@
 """The course of a distillation, drawn from the rows of a run's log.jsonl: of one run, and of several."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,15 +46,11 @@ def curves(path: str | os.PathLike, rows: list[dict]) -> None:
         far); phase "interim": iteration, accuracy, balanced_accuracy (fractions), split. Other phases are ignored.
         A resumed run logs the iterations of its last chunk twice: the last row of an iteration counts.
     """
-    distill, interim = last_of_each(rows, "distill"), last_of_each(rows, "interim")
     with style.panels([path], 6.4, 3) as (figure, (loss, step, scores)):
-        for axes, key, label in ((loss, "loss", "matching loss"), (step, "step_size", "step size")):
-            drawn = [log_line(axes, distill, key, color=style.BLUE)]
-            end_log(axes, drawn, "no finite value logged" if distill else "nothing logged yet")
-            axes.set_ylabel(label)
-        _mark_skipped(loss, distill)
-        _scores_panel(scores, interim)
-        end_iterations([loss, step, scores], rows)
+        _log_panels((loss, step), [Course("", style.BLUE, "", rows)], "no finite value logged")
+        _mark_skipped(loss, last_of_each(rows, "distill"))
+        _scores_panel(scores, last_of_each(rows, "interim"))
+        _label([loss, step, scores], ("matching loss", "step size", "interim score (%)"), rows)
         figure.align_ylabels()
 
 
@@ -61,60 +58,51 @@ def courses(stem: Path, title: str, found: list[Course]) -> None:
     """Loss, step size and interim balanced accuracy of several runs over their iterations, as PNG and SVG."""
     foot = style.foot_of([style.short(course.name) for course in found])
     with style.panels(style.both(stem), 6.0, 3, title, foot) as (figure, axes):
-        for panel, key in zip(axes, ("loss", "step_size"), strict=False):
-            drawn = []
-            for course, look in zip(found, _looks(found), strict=True):
-                drawn.append(log_line(panel, last_of_each(course.rows, "distill"), key, **look))
-            end_log(panel, drawn, "nothing logged")
-        for course, look in zip(found, _looks(found), strict=True):
+        _log_panels(axes[:2], found, "nothing logged")
+        for index, course in enumerate(found):
             rows = last_of_each(course.rows, "interim")
             scores = 100 * column(rows, "balanced_accuracy")
-            look |= {"marker": course.marker, "markersize": 4}
+            look = _look(course, index) | {"marker": course.marker, "markersize": 4}
             if np.isfinite(scores).any():
                 axes[2].plot(column(rows, "iteration"), scores, **look)
         if not axes[2].lines:
             style.say(axes[2], "nothing logged")
-        labels = ("loss (each its own)", "step size", "interim bal. acc. (%)")
-        for panel, label in zip(axes, labels, strict=True):
-            panel.set_ylabel(label)
-        end_iterations(axes, [row for course in found for row in course.rows])
+        rows = [row for course in found for row in course.rows]
+        _label(axes, ("loss (each its own)", "step size", "interim bal. acc. (%)"), rows)
         style.legend_below(figure, axes[0])
 
 
-def _looks(found: list[Course]) -> list[dict[str, Any]]:
-    return [
-        {"color": c.colour, "linestyle": DASHES[i % 4], "label": style.short(c.name)}
-        for i, c in enumerate(found)
-    ]
+def _look(course: Course, index: int) -> dict[str, Any]:
+    dash, name = DASHES[index % len(DASHES)], style.short(course.name)
+    return {"color": course.colour, "linestyle": dash, "label": name}
 
 
-def log_line(axes: Axes, rows: list[dict], key: str, **look: Any) -> Float[np.ndarray, " rows"]:
-    """Draw one key over the iterations; gives back what is drawn, NaN (a gap) for what is not finite and positive."""
-    values = column(rows, key)
-    values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    marker: dict[str, Any] = (
-        {"marker": ".", "markersize": 4} if len(rows) <= 200 else {"linewidth": 0.8}
-    )
-    if np.isfinite(values).any():
-        axes.plot(column(rows, "iteration"), values, **marker | look)
-    return values
+def _log_panels(panels: Sequence[Axes], found: list[Course], otherwise: str) -> None:
+    """Loss and step size of each course on logarithmic axes; a gap where a value is not finite and positive. otherwise:
+    the text of a panel without a line."""
+    for axes, key in zip(panels, ("loss", "step_size"), strict=True):
+        drawn = np.zeros(0)
+        for index, course in enumerate(found):
+            rows = last_of_each(course.rows, "distill")
+            y = column(rows, key)
+            good = np.isfinite(y) & (y > 0)
+            look: dict[str, Any] = {"marker": ".", "markersize": 4} if len(rows) <= 60 else {}
+            if good.any():
+                y = np.where(good, y, np.nan)
+                axes.plot(column(rows, "iteration"), y, **look | _look(course, index))
+            drawn = np.append(drawn, y[good])
+        if len(drawn):
+            style.log_axis(axes, drawn.min(), drawn.max())
+        else:
+            style.say(axes, otherwise)
 
 
-def end_log(axes: Axes, drawn: list[np.ndarray], otherwise: str) -> None:
-    """A logarithmic axis for the values drawn; where there are none, the text ``otherwise``."""
-    values = np.concatenate([np.zeros(0), *drawn])
-    values = values[np.isfinite(values)]
-    if len(values):
-        style.log_axis(axes, values.min(), values.max())
-    else:
-        style.say(axes, otherwise)
-
-
-def end_iterations(panels: list[Axes], rows: list[dict]) -> None:
-    """The same axis of iterations for all panels; without a row no ticks, for they would look like a measurement."""
+def _label(panels: Sequence[Axes], labels: Sequence[str], rows: list[dict]) -> None:
+    """A label for each panel, and the same axis of iterations; no ticks where there is no row."""
     phases = ("distill", "interim")
     last = max((r["iteration"] for r in rows if r["phase"] in phases), default=None)
-    for axes in panels:
+    for axes, label in zip(panels, labels, strict=True):
+        axes.set_ylabel(label)
         axes.set_xlim(-0.02 * (last or 1), 1.02 * (last or 1))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if last is None:
@@ -136,7 +124,6 @@ def _mark_skipped(axes: Axes, rows: list[dict]) -> None:
 
 def _scores_panel(axes: Axes, rows: list[dict]) -> None:
     """Accuracy and balanced accuracy in percent, one colour for each split."""
-    axes.set_ylabel("interim score (%)")
     if not rows:
         style.say(axes, "no interim evaluation yet")
         return

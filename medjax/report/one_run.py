@@ -1,13 +1,11 @@
-"""One run on a page: what it was, its pictures, the rows of its log."""
+"""What a run left in its folder for a page: its pictures, and the rows of its log."""
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image
 
 from medjax import store
-from medjax.recipes import describe
 from medjax.report.pages import Picture, slug
 from medjax.report.runs import Run
 
@@ -19,44 +17,6 @@ PICTURES = {
 }
 #: Pixels of a picture for one CSS pixel.
 SCALE = 2.0
-
-
-class RunSection(NamedTuple):
-    """What a page shows of a run."""
-
-    name: str
-    provenance: str
-    warnings: tuple[str, ...]
-    pictures: list[Picture]
-
-
-def run_section(figures: Path, run: Run) -> RunSection:
-    """The section of one run; its pictures are copied to the folder of figures."""
-    return RunSection(
-        called(run), provenance(run), tuple(run.result.warnings), pictures(figures, run)
-    )
-
-
-def called(run: Run) -> str:
-    """'MTT on bloodmnist, 1 per class, seed 0'."""
-    r = run.result
-    size = "all images" if r.ipc is None else f"{r.ipc} per class"
-    return f"{describe(r.method).title} on {r.dataset}, {size}, seed {r.seed}"
-
-
-def provenance(run: Run) -> str:
-    """Settings, device, versions and revision, as far as the run's config.json says."""
-    r = run.result
-    chosen = r.selected_iteration is not None
-    words = [
-        f"{r.model}, preset {r.preset}",
-        f"{r.evaluation['networks']} networks x {r.evaluation['epochs']} epochs",
-        f"iteration {r.selected_iteration} (select={r.select})" if chosen else "",
-        f"flags {run.changed}" if run.changed else "",
-        run.device,
-        run.versions,
-    ]
-    return "; ".join(filter(None, words)) + f". {run.path}"
 
 
 def pictures(figures: Path, run: Run) -> list[Picture]:

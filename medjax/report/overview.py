@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medjax.errors import UserError
 from medjax.report import table1
-from medjax.report.one_run import run_section
+from medjax.report.one_run import pictures
 from medjax.report.one_set import set_section
 from medjax.report.pages import Chart, slug, write_page
 from medjax.report.paper import study_name
@@ -42,7 +42,7 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
         study=table1.tables([c for c in grouped if study_name(c.dataset)], ipcs),
         sets=[set_section(figures, same) for same in by_set.values()],
         scatters=scatters(figures, grouped),
-        runs=[run_section(figures, run) for run in runs],
+        runs=[(run, pictures(figures, run)) for run in runs],
     )
     table1.write(out, grouped, complaints, ipcs)
     return page, len(runs), complaints

@@ -1,6 +1,7 @@
 """Tables of finished runs: the end of a run on the terminal, a row for each run, a row for each group of runs."""
 
-from typing import Any, Protocol
+from rich.console import Console
+from rich.text import Text
 
 from medjax.report.runs import Cell, baseline
 from medjax.result import Result
@@ -43,19 +44,11 @@ CELLS_HEAD = (
 )
 
 
-class Console(Protocol):
-    """What is used of a rich console."""
-
-    def print(self, *objects: Any, soft_wrap: bool | None = None) -> None: ...
-
-
 def print_result(result: Result, paths: dict[str, str], console: Console) -> None:
     """Print the table, the warnings and where the files lie.
 
     paths: what a file is -> its path; printed one per line and never broken, so that they can be copied.
     """
-    from rich.text import Text
-
     console.print(result.table())
     for warning in result.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))

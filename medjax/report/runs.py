@@ -72,6 +72,28 @@ class Run(NamedTuple):
         return [f"class {i}" for i in range(k)]
 
     @property
+    def title(self) -> str:
+        """'MTT on bloodmnist, 1 per class, seed 0'."""
+        r = self.result
+        size = "all images" if r.ipc is None else f"{r.ipc} per class"
+        return f"{describe(r.method).title} on {r.dataset}, {size}, seed {r.seed}"
+
+    @property
+    def provenance(self) -> str:
+        """Settings, device, versions and revision, as far as config.json says, and the path."""
+        r = self.result
+        chosen = f"iteration {r.selected_iteration} (select={r.select})"
+        words = [
+            f"{r.model}, preset {r.preset}",
+            f"{r.evaluation['networks']} networks x {r.evaluation['epochs']} epochs",
+            chosen if r.selected_iteration is not None else "",
+            f"flags {self.changed}" if self.changed else "",
+            self.device,
+            self.versions,
+        ]
+        return "; ".join(filter(None, words)) + f". {self.path}"
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """What a repetition with another seed shares."""
         r = self.result

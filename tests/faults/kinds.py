@@ -26,10 +26,10 @@ from medjax.data import preprocess, sources
 from medjax.data.folder import read_folder
 from medjax.data.raw import fingerprint
 from medjax.models import ConvNetConfig
-from medjax.report.figures import column, last_of_each
-from medjax.report.results import cells as grouped
-from medjax.report.results import collect
-from medjax.report.table1 import header, markdown, rows
+from medjax.report import table1
+from medjax.report.curves import column, last_of_each
+from medjax.report.runs import cells as grouped
+from medjax.report.runs import collect
 from medjax.types import RawDataset, RawSplit, Synthetic
 
 LIKE = {"a": np.zeros((40, 5), np.float32), "n": np.zeros((), np.int32)}
@@ -103,7 +103,7 @@ def load_result(path: Path) -> bool:
         assert tabulate([str(path)]) == 2
     entries, _ = collect(path.parent)
     found = grouped(entries)
-    markdown(rows(found), header(found, []), [1])
+    table1.files(found, [], [1])
     for cell in found:
         for network in cell.networks:
             cell.score("auc", "test_uint8", network)
