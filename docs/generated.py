@@ -10,10 +10,11 @@ import re
 from typing import Any
 
 import medjax
+from medjax.cli.launch import TOOLS, Command, find
 from medjax.recipes import RECIPES
 
 #: A part of a docstring that names an argument or a field: "images: uint8 [n, h, w, c]".
-ITEM = re.compile(r"([\w`*,]+(?: [\w`*,]+){0,3}): ")
+ITEM = re.compile(r"[\w`]+(?:, [\w`]+)*: ")
 
 
 def cell(value: Any) -> str:
@@ -43,35 +44,47 @@ def first_line(item: Any) -> str:
     return (inspect.getdoc(item) or "").split("\n")[0]
 
 
-def commands() -> dict[str, tuple[str, tuple[type, ...]]]:
-    """Every command: {name: (what it does, the dataclasses of its flags)}."""
-    from medjax.cli.commands import COMMANDS
-
-    return {name: (command.summary, command.configs) for name, command in COMMANDS.items()}
+def commands() -> dict[str, Command]:
+    """Every command by its name: methods first, in the order of tables."""
+    return {name: find(name) for name in (*RECIPES, *TOOLS)}
 
 
-def command_pages(found: dict[str, tuple[str, tuple[type, ...]]]) -> str:
-    """A section for each command. Options that several commands share stand once, at the end."""
+def title(group: type) -> str:
+    """What the reference calls a dataclass of options: the beginning of its docstring."""
+    return re.split(r"[.,:(]", first_line(group))[0].strip()
+
+
+def command_pages(found: dict[str, Command]) -> str:
+    """A section for each command. Options that several commands share stand once: under the method that they belong to,
+    or at the end."""
     users: dict[type, list[str]] = {}
-    for name, (_, groups) in found.items():
-        for group in groups:
+    for name, command in found.items():
+        for group in command.groups:
             users.setdefault(group, []).append(name)
+    owner = {group: names[0] for group, names in users.items() if len(names) == 1}
+    for name, recipe in RECIPES.items():
+        owner = {group: name for group in recipe.configs} | owner
     parts = []
-    for name, (summary, groups) in found.items():
-        parts += [f"## {name}", summary, f"`python -m experiments.{name}` or `medjax {name}`"]
-        for group in groups:
-            if len(users[group]) == 1 and dataclasses.fields(group):
-                parts += [f"*{first_line(group)}*", flag_table(group)]
-        shared = [f"[{group.__name__}](#{group.__name__.lower()})" for group in groups]
-        shared = [link for link, group in zip(shared, groups, strict=True) if len(users[group]) > 1]
-        if shared:
-            parts.append(f"It also takes the flags of {', '.join(shared)}.")
-    parts += ["## Flags that several commands share"]
+    for name, command in found.items():
+        parts += [f"## {name}", command.summary]
+        parts += [command.words[:1].upper() + command.words[1:] + "."] if command.words else []
+        for group in command.groups:
+            if owner.get(group) == name:
+                parts += [f"### {title(group)}", first_line(group), flag_table(group)]
+        links = [group for group in command.groups if owner.get(group) != name]
+        links = [f"[{title(group)}](#{slug(title(group))})" for group in links]
+        parts += [f"Further flags: {', '.join(links)}."] if links else []
+    parts.append("## Flags that several commands share")
     for group, names in users.items():
-        if len(names) > 1 and dataclasses.fields(group):
-            parts += [f"### {group.__name__}", first_line(group), flag_table(group)]
+        if group not in owner:
+            parts += [f"### {title(group)}", first_line(group), flag_table(group)]
             parts.append(f"Commands: {', '.join(f'[{n}](#{n})' for n in names)}.")
     return "\n\n".join(parts)
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def flag_table(group: type) -> str:
@@ -83,8 +96,8 @@ def preset_tables() -> str:
     """For every method, what its presets set on the phantom set at one image per class."""
     names = ("paper", "cpu", "quick")
     parts = []
-    for method, recipe in sorted(RECIPES.items(), key=lambda item: item[1].place):
-        columns = {name: medjax.settings(method, preset=name, dataset="phantom", ipc=1) for name in names}
+    for method, recipe in RECIPES.items():
+        columns = {name: medjax.settings(method, preset=name, ipc=1) for name in names}
         values = {name: column.values() for name, column in columns.items()}
         changed = [
             flag
@@ -172,6 +185,11 @@ def setup(app: Any) -> dict[str, bool]:
     def document(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
         lines[:] = rst(lines)
 
+    def sign(app: Any, what: str, name: str, item: Any, options: Any, *parts: Any) -> Any:
+        plain = [p and p.replace("<factory>", "...").replace("jaxlib._jax.", "") for p in parts]
+        return plain[0], plain[1]
+
     app.connect("source-read", read)
+    app.connect("autodoc-process-signature", sign)
     app.connect("autodoc-process-docstring", document)
     return {"parallel_read_safe": True}
