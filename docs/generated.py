@@ -138,9 +138,7 @@ PARTS = {
 
 def fill(text: str) -> str:
     """A page with its generated parts in place."""
-    return re.sub(
-        r"^\{\{(\w+)\}\}$", lambda found: PARTS[found[1]](), text, flags=re.MULTILINE
-    )
+    return re.sub(r"^\{\{(\w+)\}\}$", lambda found: PARTS[found[1]](), text, flags=re.MULTILINE)
 
 
 def rst(lines: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ LAYERS = (
     ("medjax/pipeline/", "settings, experts, distil, score, finish, run: what a command does"),
     ("medjax/report/   medjax/share.py", "tables, figures, pages; a distilled set as one file"),
     ("medjax/recipes/", "one file for each method: name, options, costs, how it is built"),
-    ("medjax/result.py", "Result: what result.json holds, read and written"),
+    ("medjax/result.py   score.py   table.py", "Result: what result.json holds, read and written"),
     ("medjax/distill/", "the algorithms: init, feed, step, extract (MTT's gradient: mtt.py)"),
     ("medjax/experts.py   evaluate.py   train.py", "training on real and on synthetic images"),
     ("medjax/data/   medjax/models/   cost.py", "images; networks; counted work"),
@@ -56,7 +56,9 @@ def drawing() -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" fill="#1c2430">\n'
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
     )
 
 
