@@ -32,10 +32,10 @@ def drawing() -> str:
     parts = [text(LEFT, 26, "Imports go downwards only", 15, 'font-weight="bold"')]
     for place, (title, about) in enumerate(LAYERS):
         y = TOP + place * ROW
-        shade = 96 - 2 * place
+        shade = 248 - 5 * place
         parts.append(
             f'<rect x="{LEFT}" y="{y}" width="{WIDTH - 2 * LEFT}" height="{ROW - 6}" rx="4" '
-            f'fill="hsl(210 45% {shade}%)" stroke="#7a8aa0"/>'
+            f'fill="rgb({shade - 14},{shade - 6},{shade})" stroke="#7a8aa0"/>'
         )
         parts.append(text(LEFT + 12, y + 23, title, 13, 'font-weight="bold" xml:space="preserve"'))
         parts.append(text(LEFT + 385, y + 23, about, 12))
