@@ -1,12 +1,13 @@
 """How a run tells what it does: a small protocol, so that the pipeline needs no console."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 #: update(done, text) of a bar.
 Update = Callable[[int, str], None]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What a run reports to. `Silent` reports nothing; `medjax.cli.console.Console` draws bars on a terminal."""
 

@@ -1,6 +1,6 @@
 """Tables of finished runs: the end of a run on the terminal, a row for each run, a row for each group of runs."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from medjax.report.runs import Cell, baseline
 from medjax.result import Result
@@ -43,6 +43,7 @@ CELLS_HEAD = (
 )
 
 
+@runtime_checkable
 class Console(Protocol):
     """What is used of a rich console."""
 
