@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from medjax import store
 from medjax.errors import UserError
@@ -87,7 +87,7 @@ class Result:
     folder: Path | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
-    def from_json(cls, value: Any, folder: Path | None = None) -> Self:
+    def from_json(cls, value: Any, folder: Path | None = None) -> "Result":
         """From the JSON value of a result. Raises UserError, one line, where it is not a whole result."""
         if wrong := complaint(value):
             raise UserError(wrong)
@@ -102,7 +102,7 @@ class Result:
         return cls(ipc=read.pop("ipc", None), **_with_scores(read), other=other, folder=folder)
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
+    def read(cls, path: Path | str) -> "Result":
         """Read a result.json, or that of a run's folder. Raises UserError, one line that names the file, where it is
         not a whole result."""
         path = Path(path)
@@ -122,7 +122,7 @@ class Result:
         there = {k: v for k, v in made.items() if k in REQUIRED or v not in (None, {})}
         return _as_json(there | dict(other))
 
-    def write(self, path: Path | str) -> Self:
+    def write(self, path: Path | str) -> "Result":
         """Replace the file in one step; returns the result with its folder. Raises ValueError where `read` would
         refuse it."""
         value = self.to_json()

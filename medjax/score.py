@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from medjax.table import DASH
 
@@ -48,7 +48,7 @@ class Scores(NamedTuple):
     auc: Score
 
     @classmethod
-    def of(cls, row: Mapping[str, Mapping[str, Any]]) -> Self:
+    def of(cls, row: Mapping[str, Mapping[str, Any]]) -> "Scores":
         """From {metric: {mean, std, n}}, as `medjax.metrics.summary` returns it; NaN becomes None."""
         found = (row[metric] for metric in HEADINGS)
         return cls(*(Score(_finite(s["mean"]), _finite(s["std"]), s["n"]) for s in found))
