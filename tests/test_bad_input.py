@@ -16,13 +16,13 @@ import launching
 import numpy as np
 import pytest
 from absl import flags as absl_flags
-from rich.console import Console
-
-from experiments import checks, expert_stage, flags, forecast
 from experiments.display import make_console
 from experiments.expert_stage import _check_maps
 from experiments.flags import IpcConfig, RunConfig, Settings
 from experiments.session import fitted
+from rich.console import Console
+
+from experiments import checks, expert_stage, flags, forecast
 from medjax import share
 from medjax.data import sources
 from medjax.data.preprocess import PreprocessConfig, Preprocessor, fit

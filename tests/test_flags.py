@@ -10,17 +10,17 @@ import launching
 import numpy as np
 import pytest
 from absl import flags as absl_flags
-from jax.flatten_util import ravel_pytree
-from rich.console import Console
-
 from configs.mtt import PRESETS
-from experiments import expert_stage
 from experiments.checks import check_folder
 from experiments.display import make_progress
 from experiments.flags import PLACES, IpcConfig, RunConfig, define, help_text, resolve
-from experiments.mtt import GROUPS
 from experiments.search import start_step_size
 from experiments.session import home_folder, load, open_session, run_folder
+from jax.flatten_util import ravel_pytree
+from rich.console import Console
+
+from experiments import expert_stage
+from experiments.mtt import GROUPS
 from medjax import evaluate, store, train
 from medjax.distill import METHODS, Distiller, mtt, run
 from medjax.distill.average import AverageConfig, averaged, prepared

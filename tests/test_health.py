@@ -1,11 +1,8 @@
 """Whether a distillation is called sound or collapsed: skipped iterations decide nothing."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from experiments.final_stage import health, no_gain, typical_way
-from experiments.others import guesses
+from medjax.pipeline.health import guessing, health, no_gain, typical_way
 
 
 def course(ways, steps=(0.01, 0.01), skipped=()):
@@ -74,17 +71,18 @@ def test_iterations_after_the_chosen_one_do_not_count():
 
 @pytest.mark.parametrize(("made", "said"), [(0.5, False), (0.4, True), (0.3, True), (None, True)])
 def test_a_set_that_is_no_better_than_its_start_is_said(made, said):
-    result = {"test": {"balanced_accuracy": {"mean": made}}}
-    result["start"] = {"balanced_accuracy": {"mean": 0.4}}
-    lines = no_gain(result)
+    lines = no_gain(made, 0.4)
     assert bool(lines) == said and all("40.0 %" in line for line in lines)
 
 
+def test_where_the_starts_score_is_not_defined_a_gain_is_not_known():
+    (line,) = no_gain(0.5, None)
+    assert "undefined" in line and "50.0 %" in line
+
+
 def test_networks_that_only_guess_are_said():
-    """With batch norm there is something to try."""
-    others = {n: SimpleNamespace(separable=n != "resnet18") for n in ("mlp", "resnet18", "vit")}
-    scores = {"mlp": 0.7, "resnet18": 0.5, "vit": None}
-    table = {n: {"test": {"balanced_accuracy": {"mean": s}}} for n, s in scores.items()}
-    lines = guesses(SimpleNamespace(classes=2, others=others), table)
+    """Within half a point of chance; with batch norm there is something to try."""
+    scores = {"mlp": 0.7, "resnet18": 0.504, "vit": None, "alexnet": 0.506}
+    lines = guessing(scores, 0.5, {name: name != "resnet18" for name in scores})
     assert ["instance" in line for line in lines] == [True, False]
     assert lines[0].startswith("resnet18") and lines[1].startswith("vit")

@@ -1,4 +1,4 @@
-"""The launcher that makes an .npz of a folder: three files, which the next command takes."""
+"""The command that makes an .npz of a folder: three files, which the next command takes."""
 
 import launching
 import numpy as np

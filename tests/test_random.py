@@ -6,14 +6,14 @@ import launching
 import numpy as np
 import pytest
 from absl import flags as absl_flags
-from rich.console import Console
-
 from configs.selection import PRESETS
-from experiments import selection
 from experiments.display import make_progress
 from experiments.eval_stage import train_and_score
 from experiments.flags import define, resolve
 from experiments.session import load, open_session, random_start
+from rich.console import Console
+
+from experiments import selection
 from medjax import evaluate, store
 from medjax.report.run_tables import print_result
 from medjax.result import Result

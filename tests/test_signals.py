@@ -1,4 +1,4 @@
-"""A launcher that is stopped ends soon and with the status that shells expect, whatever it is at."""
+"""A command that is stopped ends soon and with the status that shells expect, whatever it is at."""
 
 # Sleep is in short pieces: a signal that comes just before a sleep is seen only after it.
 import signal
@@ -8,6 +8,19 @@ import time
 
 import launching
 import pytest
+
+#: The beginning of a script: start(main) launches a command that does what main does.
+LAUNCH = """
+import sys, time
+from medjax.cli import launch
+from medjax.pipeline.settings import RunConfig
+
+def start(main):
+    sys.argv = ["x"]
+    launch.find = lambda name: launch.Command("Title.", (RunConfig,), main)
+    launch.launch("x")
+
+"""
 
 
 def stopped(code, number, after=0.0):
@@ -42,7 +55,7 @@ def test_a_stop_while_modules_are_imported_is_one_line(number, status):
 def test_a_long_call_outside_python_does_not_hold_up_the_end(number, status):
     """As a compilation would: for minutes Python does not come round to the signal."""
     code = (
-        "import hashlib; from experiments import signals; signals.GRACE = 0.5\n"
+        "import hashlib; from medjax.cli import signals; signals.GRACE = 0.5\n"
         "with signals.listening():\n"
         "    print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 2_000_000_000)"
     )
@@ -54,7 +67,7 @@ def test_a_long_call_outside_python_does_not_hold_up_the_end(number, status):
 def test_a_stop_that_a_callback_of_asyncio_swallows_is_none():
     """orbax saves in event loops, and those keep what is raised in a callback, unless it is a KeyboardInterrupt."""
     code = (
-        "import asyncio, time; from experiments import signals\n"
+        "import asyncio, time; from medjax.cli import signals\n"
         "def callback(): print('ready', flush=True); [time.sleep(0.1) for _ in range(600)]\n"
         "async def main(): asyncio.get_running_loop().call_soon(callback); await asyncio.sleep(60)\n"
         "try:\n"
@@ -69,7 +82,7 @@ def test_a_stop_that_a_callback_of_asyncio_swallows_is_none():
 def test_a_stop_in_a_callback_of_the_garbage_collector_comes_again(number, status):
     """What is raised in there Python only prints; jax has such a callback."""
     code = (
-        "import gc, time; from experiments import signals\n"
+        "import gc, time; from medjax.cli import signals\n"
         "def callback(*_): print('ready', flush=True); time.sleep(1)\n"
         "try:\n"
         "    with signals.listening():\n"
@@ -86,12 +99,11 @@ def test_a_stop_in_a_callback_of_the_garbage_collector_comes_again(number, statu
 def test_what_fails_because_it_was_stopped_is_a_stop(number, status):
     """A clean-up that was interrupted ends in an error of its own kind, later and elsewhere."""
     code = (
-        "import sys, time; sys.argv = ['-m']; from experiments.flags import launch\n"
-        "def main():\n"
+        LAUNCH + "def main(words):\n"
         "    try: print('ready', flush=True); [time.sleep(0.1) for _ in range(600)]\n"
         "    except KeyboardInterrupt: pass\n"
         "    raise OSError(9, 'Bad file descriptor')\n"
-        "launch('', (), main)"
+        "start(main)"
     )
     found, said, seconds = stopped(code, number)
     assert found == status and said.count("\n") == 2 and "goes on from here" in said, said
@@ -99,7 +111,7 @@ def test_what_fails_because_it_was_stopped_is_a_stop(number, status):
 
 
 def test_what_ends_by_itself_leaves_the_process_as_it_was():
-    from experiments import signals
+    from medjax.cli import signals
 
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with signals.listening():
@@ -112,11 +124,11 @@ def test_what_ends_by_itself_leaves_the_process_as_it_was():
 def test_the_end_does_not_wait_for_what_is_still_computed(number, status):
     """As jax's own end does: what the interpreter would wait for is left alone, and what was said has arrived."""
     code = (
-        "import atexit, sys, time; from experiments import flags\n"
-        "def main():\n"
+        LAUNCH + "import atexit\n"
+        "def main(words):\n"
         "    print('ready', flush=True); atexit.register(time.sleep, 60)\n"
         "    print('said before', file=sys.stderr); [time.sleep(0.1) for _ in range(600)]\n"
-        "sys.argv = ['x']; flags.launch('Title.', (flags.RunConfig,), main)"
+        "start(main)"
     )
     found, said, seconds = stopped(code, number, after=0.5)
     assert found == status and "said before" in said and "goes on from here" in said

@@ -13,13 +13,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import made
 import numpy as np
 from absl import logging
-from rich.console import Console
-
-from experiments import cells, checks
 from experiments.eval_stage import confused, read_table
 from experiments.expert_stage import _check_maps
 from experiments.final_stage import health, is_finished, phase_seconds, show
 from experiments.flags import IpcConfig, RunConfig, Settings
+from rich.console import Console
+
+from experiments import cells, checks
 from experiments.tabulate import main as tabulate
 from medjax import share, store
 from medjax.data import preprocess, sources

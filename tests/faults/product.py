@@ -85,11 +85,11 @@ def prepare(address: str, md5: str) -> None:
     """Import the product and put marks into it; sets come from ``address``."""
     import dataclasses
 
-    import jax
-
     import experiments.expert_stage
     import experiments.method
     import experiments.search
+    import jax
+
     import medjax.augment
     from experiments import distil_stage, final_stage, session
     from medjax import cost

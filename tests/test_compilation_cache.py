@@ -7,7 +7,7 @@ import sys
 SCRIPT = """
 import pathlib, sys
 import jax
-from experiments.programs import keep_programs
+from medjax.cli.compilation_cache import keep_programs
 
 keep_programs()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,15 +1,34 @@
 """Groups of experts that are cut short at awkward moments are finished as if nothing had happened."""
 
+import launching
 import numpy as np
 import pytest
-from test_flags import make_session
 
-from experiments import expert_stage
-from medjax import experts, store
+from medjax import experts, settings, store
+from medjax.pipeline import folders, trajectory_files
+from medjax.pipeline.experts import experts_folder, train_experts
+from medjax.pipeline.progress import Silent
+from medjax.pipeline.session import load_data, open_session
+
+#: Options of the tiny set's preprocessing, and of the run.
+SMALL = {"size": 4, "depth": 1, "whiten": "normalise", "expert_epochs": 2, "max_start_epoch": 2}
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch):
+def make_session(linear):
+    """A session on the tiny colour set with linear networks."""
+
+    def make(out, **values):
+        asked = settings("mtt", "quick", str(launching.tiny("rgb")), **SMALL, **values)
+        raw = load_data(asked, Silent())
+        session = open_session(asked, raw, folders.home(out, raw) / "experts", Silent())
+        return session._replace(model=linear(4 * 4 * 3, 3))
+
+    return make
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, make_session):
     """train(out, count, cut=..., group=...): experts of two epochs, [e, t, p], and the (group, epoch) rows that
     training them logged. cut: what the run dies of saving. group: experts side by side."""
 
@@ -19,15 +38,15 @@ def train(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             store.save_tree(path, tree)
 
-        fake = {name: getattr(checkpoints, name) for name in ("load", "Damaged")}
-        monkeypatch.setattr(expert_stage, "checkpoints", type("Fake", (), fake | {"save": save}))
+        fake = {name: getattr(store, name) for name in ("load_tree", "Damaged")}
+        fake = type("Fake", (), fake | {"save_tree": staticmethod(save)})
+        monkeypatch.setattr(trajectory_files, "store", fake)
         monkeypatch.setattr(experts, "group_size", lambda: group)
-        words = (f"--experts={count}", "--expert_epochs=2", "--max_start_epoch=2")
-        session = make_session(tmp_path / out, *words)
-        log = expert_stage.experts_folder(session) / "log.jsonl"
+        session = make_session(tmp_path / out, experts=count)
+        log = experts_folder(session) / "log.jsonl"
         before = len(store.read_log(log))
         try:
-            read = expert_stage.train_experts(session).read
+            read = train_experts(session, 2).read
         finally:
             rows = [(row["group"], row["epoch"]) for row in store.read_log(log)[before:]]
         return np.stack([read(i, np.arange(3)) for i in range(count)]), rows
