@@ -51,7 +51,7 @@ def from_values(kind: type, values: Mapping[str, Any]) -> Any:
     """An instance of a dataclass made of `option` fields from plain values, those of a JSON or TOML file; defaults
     where a field is missing. Raises UserError for an unknown name, a value of another type, and where `validate`
     does."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields: dict[str, Any] = {field.name: field for field in dataclasses.fields(kind)}
     for name, value in values.items():
         if name not in fields:
             raise UserError(f"{name!r} is not an option: choose among {', '.join(fields)}")

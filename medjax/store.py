@@ -199,7 +199,7 @@ def load_tree(path: Path, like: PyTree) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence orbax, which logs every save, and warnings of cloud settings that do not matter; its errors are raised."""
+    """Silence orbax, which logs every save and warns of cloud settings; its errors are raised all the same."""
     logger = logging.get_absl_logger()
     before, logger.disabled = logger.disabled, True
     try:

@@ -180,7 +180,7 @@ def test_what_was_done_otherwise_is_not_mixed(tmp_path):
     ):
         run = made.result(method, "set", 1, mean, preset=preset, select=select)
         (tmp_path / f"{number}.json").write_text(json.dumps(run))
-    found = cells(collect(tmp_path)[0])
+    found = cells_of(collect(tmp_path)[0])
     text = table1.write(tmp_path, found, [], [1])
     lines = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| set ")}
     assert "70.0" in lines["cpu"] and "90.0" not in lines["cpu"] and "10.0" in lines["quick"]
