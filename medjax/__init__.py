@@ -3,91 +3,64 @@
     settings = medjax.settings("mtt", preset="quick", dataset="phantom", ipc=1)
     result = medjax.run("mtt", settings, "runs")
 
-The names below are imported at first use, so that ``import medjax`` takes no time.
+The public names are imported at first use, so that ``import medjax`` takes no time.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medjax.data.sources import load
-    from medjax.devices import use_cores
-    from medjax.distill.base import Distiller
-    from medjax.errors import UserError
-    from medjax.models import Model
-    from medjax.pipeline.evaluate_saved import evaluate_saved, evaluation_settings
-    from medjax.pipeline.prepare import PrepareConfig, prepare
-    from medjax.pipeline.progress import Progress
-    from medjax.pipeline.run import run
-    from medjax.pipeline.settings import Settings, settings
-    from medjax.recipes import Costs, Recipe, Setup, register
-    from medjax.result import Result
-    from medjax.share import load as load_set
-    from medjax.types import Dataset, RawDataset, Synthetic, Trajectories
+    from medjax.data.sources import load as load
+    from medjax.devices import use_cores as use_cores
+    from medjax.distill.base import Distiller as Distiller
+    from medjax.errors import UserError as UserError
+    from medjax.models import Model as Model
+    from medjax.pipeline.evaluate_saved import evaluate_saved as evaluate_saved
+    from medjax.pipeline.evaluate_saved import evaluation_settings as evaluation_settings
+    from medjax.pipeline.prepare import PrepareConfig as PrepareConfig
+    from medjax.pipeline.prepare import prepare as prepare
+    from medjax.pipeline.progress import Progress as Progress
+    from medjax.pipeline.run import run as run
+    from medjax.pipeline.settings import Settings as Settings
+    from medjax.pipeline.settings import settings as settings
+    from medjax.recipes import Costs as Costs
+    from medjax.recipes import Recipe as Recipe
+    from medjax.recipes import Setup as Setup
+    from medjax.recipes import register as register
+    from medjax.result import Result as Result
+    from medjax.share import load_set as load_set
+    from medjax.types import Dataset as Dataset
+    from medjax.types import RawDataset as RawDataset
+    from medjax.types import Synthetic as Synthetic
+    from medjax.types import Trajectories as Trajectories
 
 __version__ = "0.2.0"
 
-#: public name -> (module, its name there)
+#: module -> its public names
 _PUBLIC = {
-    "load": ("medjax.data.sources", "load"),
-    "prepare": ("medjax.pipeline.prepare", "prepare"),
-    "PrepareConfig": ("medjax.pipeline.prepare", "PrepareConfig"),
-    "settings": ("medjax.pipeline.settings", "settings"),
-    "Settings": ("medjax.pipeline.settings", "Settings"),
-    "run": ("medjax.pipeline.run", "run"),
-    "Progress": ("medjax.pipeline.progress", "Progress"),
-    "Result": ("medjax.result", "Result"),
-    "load_set": ("medjax.share", "load"),
-    "evaluation_settings": ("medjax.pipeline.evaluate_saved", "evaluation_settings"),
-    "evaluate_saved": ("medjax.pipeline.evaluate_saved", "evaluate_saved"),
-    "Recipe": ("medjax.recipes", "Recipe"),
-    "Setup": ("medjax.recipes", "Setup"),
-    "Costs": ("medjax.recipes", "Costs"),
-    "register": ("medjax.recipes", "register"),
-    "Distiller": ("medjax.distill.base", "Distiller"),
-    "Model": ("medjax.models", "Model"),
-    "Dataset": ("medjax.types", "Dataset"),
-    "RawDataset": ("medjax.types", "RawDataset"),
-    "Synthetic": ("medjax.types", "Synthetic"),
-    "Trajectories": ("medjax.types", "Trajectories"),
-    "UserError": ("medjax.errors", "UserError"),
-    "use_cores": ("medjax.devices", "use_cores"),
+    "data.sources": ("load",),
+    "devices": ("use_cores",),
+    "distill.base": ("Distiller",),
+    "errors": ("UserError",),
+    "models": ("Model",),
+    "pipeline.evaluate_saved": ("evaluate_saved", "evaluation_settings"),
+    "pipeline.prepare": ("PrepareConfig", "prepare"),
+    "pipeline.progress": ("Progress",),
+    "pipeline.run": ("run",),
+    "pipeline.settings": ("Settings", "settings"),
+    "recipes": ("Costs", "Recipe", "Setup", "register"),
+    "result": ("Result",),
+    "share": ("load_set",),
+    "types": ("Dataset", "RawDataset", "Synthetic", "Trajectories"),
 }
-
-__all__ = [
-    "Costs",
-    "Dataset",
-    "Distiller",
-    "Model",
-    "PrepareConfig",
-    "Progress",
-    "RawDataset",
-    "Recipe",
-    "Result",
-    "Settings",
-    "Setup",
-    "Synthetic",
-    "Trajectories",
-    "UserError",
-    "evaluate_saved",
-    "evaluation_settings",
-    "load",
-    "load_set",
-    "prepare",
-    "register",
-    "run",
-    "settings",
-    "use_cores",
-]
+__all__ = sorted(name for names in _PUBLIC.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'medjax' has no attribute {name!r}")
-    module, attribute = _PUBLIC[name]
-    value = getattr(importlib.import_module(module), attribute)
-    globals()[name] = value
-    return value
+    for module, names in _PUBLIC.items():
+        if name in names:
+            return getattr(importlib.import_module(f"medjax.{module}"), name)
+    raise AttributeError(f"module 'medjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

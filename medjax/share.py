@@ -56,7 +56,7 @@ class SharedSet(NamedTuple):
     network: tuple[str, Any] | None
 
 
-def save(
+def save_set(
     path: Path,
     synthetic: Synthetic,
     pre: preprocess.Preprocessor,
@@ -85,7 +85,7 @@ def save(
     )
 
 
-def load(path: Path) -> SharedSet:
+def load_set(path: Path) -> SharedSet:
     """Read the file. Raises UserError where it is missing, damaged or not such a file."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"

@@ -240,8 +240,8 @@ def distilled(tmp_path, raw):
     pre = fit(PreprocessConfig(size=4), raw.train.images)
     made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
     about = {"eval_epochs": "9", "eval_augment": "True"}
-    share.save(tmp_path / "good.npz", made, pre, raw.class_names, network=None, **about)
-    assert isinstance(share.load(tmp_path / "good.npz").preprocessor, Preprocessor)
+    share.save_set(tmp_path / "good.npz", made, pre, raw.class_names, network=None, **about)
+    assert isinstance(share.load_set(tmp_path / "good.npz").preprocessor, Preprocessor)
     with np.load(tmp_path / "good.npz") as z:
         return dict(z)
 
@@ -275,5 +275,5 @@ def test_distilled_set_whose_parts_do_not_fit(tmp_path, distilled, key, change):
     with np.errstate(invalid="ignore"):
         np.savez(path, **(distilled | {key: change(distilled[key])}))
     with pytest.raises(UserError, match="not a whole distilled set") as caught:
-        share.load(path)
+        share.load_set(path)
     assert "\n" not in str(caught.value)

@@ -136,7 +136,7 @@ def test_synthetic_npz_is_whole_and_inverts(run):
     inside = (np.abs(pixels - 0.5) <= 0.5).all((1, 2, 3))
     error = np.abs(z["images_uint8"] - 255 * pixels).max((1, 2, 3))
     assert (error[inside] <= 0.51).all()
-    kept = share.load(run.folder / "synthetic.npz")
+    kept = share.load_set(run.folder / "synthetic.npz")
     shown = np.asarray(share.as_shared(kept).images).reshape(flat.shape)
     cosine = (shown * flat).sum(1) / np.linalg.norm(shown, axis=1) / np.linalg.norm(flat, axis=1)
     assert cosine.min() > 0.9
@@ -405,11 +405,11 @@ def test_saved_set_evaluated_alone_scores_as_in_its_run(tmp_path):
 
 def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
     """A set whose run says so is scored at a step size chosen on val, with a warning; a flag wins."""
-    whole = share.load(other_grey().folder / "synthetic.npz")
+    whole = share.load_set(other_grey().folder / "synthetic.npz")
     small = whole.synthetic._replace(step_size=np.float32(5e-5))
     about = whole.origin | {"collapsed": "True", "eval_epochs": "2"}
     parts = (small, whole.preprocessor, whole.class_names)
-    share.save(tmp_path / "bad.npz", *parts, network=whole.network, **about)
+    share.save_set(tmp_path / "bad.npz", *parts, network=whole.network, **about)
     words = (f"--synthetic={tmp_path / 'bad.npz'}", f"--dataset={tiny('grey')}")
     words += ("--interim_networks=1", "--interim_epochs=2", "--networks=1")
     found = {}

@@ -167,12 +167,12 @@ def test_a_network_from_outside(monkeypatch, tmp_path, tiny):
     raw = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
     pre = preprocess.fit(preprocess.PreprocessConfig(16, "normalise"), raw)
     path, names = tmp_path / "synthetic.npz", ("a", "b", "c")
-    share.save(path, made, pre, names, network=("softmax", config), method="random")
-    assert share.load(path).network == ("softmax", config)
-    assert models.same_network(share.load(path).network, ("softmax", config))
+    share.save_set(path, made, pre, names, network=("softmax", config), method="random")
+    assert share.load_set(path).network == ("softmax", config)
+    assert models.same_network(share.load_set(path).network, ("softmax", config))
     monkeypatch.delitem(MODELS, "softmax")
-    assert share.load(path).network == ("softmax", None)
-    assert share.load(path).origin == {"method": "random"}
+    assert share.load_set(path).network == ("softmax", None)
+    assert share.load_set(path).origin == {"method": "random"}
 
 
 # --- the evaluation networks

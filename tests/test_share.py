@@ -39,14 +39,14 @@ def saved(fitted, tmp_path):
     labels = jnp.repeat(jnp.arange(3, dtype=jnp.int32), 2)
     synthetic = Synthetic(jnp.asarray(images), labels, jnp.float32(0.0123))
     path = tmp_path / "sub" / "synthetic.npz"
-    share.save(path, synthetic, pre, NAMES, network=NETWORK, **ORIGIN)
+    share.save_set(path, synthetic, pre, NAMES, network=NETWORK, **ORIGIN)
     return path, synthetic, pre
 
 
 def test_everything_comes_back(saved):
     """Bit for bit: images, labels, step size, matrices, names, origin, network."""
     path, synthetic, pre = saved
-    back = share.load(path)
+    back = share.load_set(path)
     for mine, theirs in zip(synthetic, back.synthetic, strict=True):
         np.testing.assert_array_equal(mine, theirs)
         assert mine.dtype == theirs.dtype
@@ -81,8 +81,8 @@ def rewritten(path, removed=(), **strings):
 def test_any_network_travels_with_the_set(saved, network):
     """All of its options do; a network that is not known here loads without them."""
     path, synthetic, pre = saved
-    share.save(path, synthetic, pre, NAMES, network=network, **ORIGIN)
-    assert share.load(path).network == network
+    share.save_set(path, synthetic, pre, NAMES, network=network, **ORIGIN)
+    assert share.load_set(path).network == network
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_files_written_before(saved, strings, network):
     """The keys model, width and depth mean what they meant."""
     path, *_ = saved
     rewritten(path, ["network"], **strings)
-    back = share.load(path)
+    back = share.load_set(path)
     assert back.network == network and back.origin == ORIGIN
 
 
@@ -135,7 +135,7 @@ def test_network_that_does_not_fit_is_refused(saved, strings):
 def test_receiver_sees_the_rounded_images(saved):
     """as_shared: within half a grey level in pixels, not equal; labels and step size are kept."""
     path, synthetic, pre = saved
-    received = share.as_shared(share.load(path))
+    received = share.as_shared(share.load_set(path))
     assert received.images.shape == synthetic.images.shape
     assert not np.array_equal(received.images, synthetic.images)
     pixels = [preprocess.invert(pre, np.asarray(s.images)) for s in (received, synthetic)]
@@ -147,7 +147,7 @@ def test_receiver_sees_the_rounded_images(saved):
 def refusal(path):
     """The one line of a failed load."""
     with pytest.raises(UserError) as caught:
-        share.load(path)
+        share.load_set(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     return str(caught.value)

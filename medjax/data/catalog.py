@@ -41,7 +41,9 @@ def _read() -> dict[str, Entry]:
     table = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text("utf-8"))
     found = {}
     for name, facts in table.items():
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()
+        }
         found[name] = Entry(name, **values)
     return found
 

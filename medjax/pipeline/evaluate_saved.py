@@ -73,7 +73,7 @@ def evaluate_saved(
     progress, asked = progress or Silent(), settings.config(SetConfig)
     if not asked.synthetic:
         raise UserError("which set? give --synthetic=PATH, the synthetic.npz of a run")
-    shared = share.load(Path(asked.synthetic))
+    shared = share.load_set(Path(asked.synthetic))
     made_of = shared.origin.get("dataset", "other images")
     unsaid = settings.origin["dataset"] == "default" and made_of != settings.run.dataset
     if data is None and unsaid:

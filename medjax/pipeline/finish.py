@@ -63,7 +63,7 @@ def write_set(
     """synthetic.npz, read back as its users will."""
     path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
     training = session.settings.config(evaluate.EvalConfig)
-    share.save(
+    share.save_set(
         path,
         synthetic,
         session.pre,
@@ -75,7 +75,7 @@ def write_set(
         collapsed=str(collapsed),
         **{name: str(getattr(training, name)) for name in evaluate.TRAINING},
     )
-    return share.load(path)
+    return share.load_set(path)
 
 
 def write_result(

@@ -68,7 +68,7 @@ def synthetic_bytes() -> bytes:
     made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
     with tempfile.TemporaryDirectory() as folder:
         network = ("convnet", ConvNetConfig())
-        share.save(
+        share.save_set(
             Path(folder) / "s.npz", made, pre, ("a", "b", "c"), network=network, method="mtt"
         )
         return (Path(folder) / "s.npz").read_bytes()
@@ -186,7 +186,7 @@ def load_images(path: Path) -> None:
 Made = tuple[Any, str, Any, Any]
 FILES: dict[str, Made] = {
     "npz": (dataset_bytes, "x.npz", lambda p: sources.load(str(p)), None),
-    "synthetic": (synthetic_bytes, "s.npz", lambda p: share.as_shared(share.load(p)), None),
+    "synthetic": (synthetic_bytes, "s.npz", lambda p: share.as_shared(share.load_set(p)), None),
 }
 VALUES: dict[str, Made] = {
     "config": (config_json, "config.json", load_config, None),
