@@ -53,7 +53,7 @@ _PUBLIC = {
     "share": ("load_set",),
     "types": ("Dataset", "RawDataset", "Synthetic", "Trajectories"),
 }
-__all__ = sorted(name for names in _PUBLIC.values() for name in names)
+__all__ = sorted(name for names in _PUBLIC.values() for name in names)  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:
