@@ -6,6 +6,7 @@ The facts (checksums, label names, sizes, licences) are in catalog.toml.
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 #: Where the files can be downloaded; one file per set and size.
 RECORD = "https://zenodo.org/records/10519652"
@@ -40,7 +41,9 @@ def _read() -> dict[str, Entry]:
     table = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text("utf-8"))
     found = {}
     for name, facts in table.items():
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()
+        }
         found[name] = Entry(name, **values)
     return found
 
