@@ -107,6 +107,8 @@ class Table:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return Markup(_template().render(values | {"rows": self._full()}))
 
+    _repr_html_ = html  # what a notebook shows
+
     def csv(self) -> str:
         """Comma-separated values. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
         out = io.StringIO()

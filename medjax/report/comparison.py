@@ -9,7 +9,7 @@ from medjax.report import charts
 from medjax.report.curves import Course, courses
 from medjax.report.one_run import pictures, read_course
 from medjax.report.one_set import CONFUSION
-from medjax.report.pages import Chart, Picture, slug, write_page
+from medjax.report.pages import Chart, CopiedPicture, slug, write_page
 from medjax.report.runs import Run, read_run
 from medjax.report.style import BLUE, ORANGE
 from medjax.result_file import ROWS
@@ -28,7 +28,7 @@ class Side(NamedTuple):
     tag: str
     run: Run
     confusion: Chart | None
-    pictures: list[Picture]
+    pictures: list[CopiedPicture]
 
 
 def write_comparison(first: Path, second: Path, out: Path) -> Path:
@@ -92,10 +92,11 @@ def _scores(pair: list[Run]) -> Table:
 
 
 def _differences(pair: list[Run]) -> Table:
-    """Facts and flags that are not the same in both."""
+    """Facts that are not the same in both, and flags where both runs have a config.json."""
     sides: list[dict[str, Any]] = []
     for run in pair:
-        facts = {f"--{flag}": value for flag, value in run.values.items() if flag != "out"}
+        flags = run.values if all(other.config for other in pair) else {}
+        facts = {f"--{flag}": value for flag, value in flags.items() if flag != "out"}
         facts |= {name: getattr(run.result, name) for name in FACTS}
         facts |= {f"seconds: {phase}": value for phase, value in run.result.seconds.items()}
         sides.append(facts)

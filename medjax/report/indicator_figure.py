@@ -41,8 +41,8 @@ def _gains(
     for one in [k for k in known if last.ipc in k.distilled]:
         at = (100 * slope(one.random), 100 * one.gain(last.ipc))
         axes.plot(*at, mine.marker if one.source == "study" else "s", color=mine.colour)
-        look = {"fontsize": style.SMALL, "textcoords": "offset points"}
-        axes.annotate(style.short(one.name, 16), at, (4, 3), **look)
+        look = {"fontsize": style.SMALL, "textcoords": "offset points", "ha": "center"}
+        axes.annotate(style.short(one.name, 16), at, (0, 5), **look)
     axes.axhline(0, **style.REFERENCE)
     axes.axvline(100 * slope(random), color=style.RED, label=style.short(name, 20))
     low, high = (100 * v for v in last.possible[1:])

@@ -19,8 +19,8 @@ class Chart(NamedTuple):
     words: str
 
 
-class Picture(NamedTuple):
-    """A picture that lies beside the page as figures/FILE, at most ``width`` CSS pixels wide."""
+class CopiedPicture(NamedTuple):
+    """A picture of a run, copied to lie beside the page as figures/FILE, at most ``width`` CSS pixels wide."""
 
     file: str
     words: str

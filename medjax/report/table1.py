@@ -32,8 +32,8 @@ CSV_HEAD = (
 )
 
 
-class Line(NamedTuple):
-    """One line of a table: {method: text}, and the method that is the best of the line (of two or more)."""
+class Row(NamedTuple):
+    """One row of a table: {method: text}, and the method that is the best of the row (of two or more)."""
 
     dataset: str
     preset: str
@@ -43,25 +43,25 @@ class Line(NamedTuple):
 
 
 def tables(cells: list[Cell], ipcs: list[int]) -> list[Table]:
-    """Those of the three that have a line. ipcs: the lines of each data set."""
+    """Those of the three that have a row. ipcs: the rows of each data set."""
     made = []
     for title, networks in TABLES:
-        drawn = lines(cells, networks, ipcs)
-        there = {method for line in drawn for method in line.texts}
+        found = rows(cells, networks, ipcs)
+        there = {method for row in found for method in row.texts}
         methods = sorted(there, key=lambda m: (describe(m).place, m))
-        rows = [
-            [line.dataset, line.preset, str(line.ipc), *[line.texts.get(m, DASH) for m in methods]]
-            for line in drawn
+        texts = [
+            [row.dataset, row.preset, str(row.ipc), *[row.texts.get(m, DASH) for m in methods]]
+            for row in found
         ]
-        best = {(i, 3 + methods.index(line.best)) for i, line in enumerate(drawn) if line.best}
+        best = {(i, 3 + methods.index(row.best)) for i, row in enumerate(found) if row.best}
         head = [*ABOUT, *[describe(m).title for m in methods]]
-        made += [Table(head, rows, title, words=2, best=best)] if drawn else []
+        made += [Table(head, texts, title, words=2, best=best)] if found else []
     return made
 
 
-def lines(cells: list[Cell], networks: dict[str, str], ipcs: list[int]) -> list[Line]:
-    """A line for each data set, preset and IPC. Of several settings of a method the one with fewest flags stands there,
-    for a line compares what was done alike. All images take no part in the best."""
+def rows(cells: list[Cell], networks: dict[str, str], ipcs: list[int]) -> list[Row]:
+    """A row for each data set, preset and IPC. Of several settings of a method the one with fewest flags stands there,
+    for a row compares what was done alike. All images take no part in the best."""
     found = []
     plainest = sorted(cells, key=lambda c: len(c.how.split()))
     for place in dict.fromkeys((c.dataset, c.fingerprint, c.preset) for c in cells):
@@ -75,7 +75,7 @@ def lines(cells: list[Cell], networks: dict[str, str], ipcs: list[int]) -> list[
             if any(cell.ipc for cell, _ in mine.values()):
                 texts = {m: _text(cell, network, ipc) for m, (cell, network) in mine.items()}
                 name = dataset_label(place[0], place[1], cells)
-                found.append(Line(name, place[2], ipc, texts, _best(mine)))
+                found.append(Row(name, place[2], ipc, texts, _best(mine)))
     return found
 
 
@@ -117,12 +117,12 @@ def _text(cell: Cell, network: str, ipc: int) -> str:
 
 def numbers(cells: list[Cell], ipcs: list[int]) -> Table:
     """One row for each number, percent with two digits; empty where there is none."""
-    rows = []
+    found = []
     for cell in cells:
         for network in cell.networks:
             for ipc in ipcs if cell.ipc is None else [cell.ipc]:
-                rows.append(_number(cell, network, ipc))
-    return Table(CSV_HEAD, rows)
+                found.append(_number(cell, network, ipc))
+    return Table(CSV_HEAD, found)
 
 
 def _number(cell: Cell, network: str, ipc: int) -> list[str]:
