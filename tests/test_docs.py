@@ -299,3 +299,10 @@ def test_api_page():
     text = page("api")
     for name in medjax.__all__:
         assert re.search(rf"^## {name}$", text, re.MULTILINE), name
+
+
+def test_citation():
+    """CITATION.cff is of this version, and names the medjax authors alone."""
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert f"version: {medjax.__version__}" in lines
+    assert [line for line in lines if "name:" in line] == ["  - name: the medjax authors"]
