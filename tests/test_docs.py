@@ -217,7 +217,8 @@ def test_a_set_is_used_with_numpy_alone(tmp_path, monkeypatch, whiten):
     pre = preprocess.fit(preprocess.PreprocessConfig(6, whiten), pixels)
     mine = preprocess.apply(pre, pixels)
     made = Synthetic(jnp.asarray(mine[:2]), jnp.arange(2, dtype=jnp.int32), jnp.float32(0.01))
-    share.save_set(tmp_path / "synthetic.npz", made, pre, ("a", "b"), eval_epochs="1000")
+    about = {"network": None, "eval_epochs": "1000"}
+    share.save_set(tmp_path / "synthetic.npz", made, pre, ("a", "b"), **about)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(code(DOCS / "elsewhere.md", "import numpy"), "elsewhere.md", "exec"), names)
@@ -298,3 +299,10 @@ def test_api_page():
     text = page("api")
     for name in medjax.__all__:
         assert re.search(rf"^## {name}$", text, re.MULTILINE), name
+
+
+def test_citation():
+    """CITATION.cff is of this version, and names the medjax authors alone."""
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert f"version: {medjax.__version__}" in lines
+    assert [line for line in lines if "name:" in line] == ["  - name: the medjax authors"]
