@@ -9,7 +9,7 @@ from medjax.report import charts
 from medjax.report.curves import Course, courses
 from medjax.report.one_run import pictures, read_course
 from medjax.report.one_set import CONFUSION
-from medjax.report.pages import Chart, Picture, slug, write_page
+from medjax.report.pages import Chart, PagePicture, slug, write_page
 from medjax.report.runs import Run, read_run
 from medjax.report.style import BLUE, ORANGE
 from medjax.result_file import ROWS
@@ -28,7 +28,7 @@ class Side(NamedTuple):
     tag: str
     run: Run
     confusion: Chart | None
-    pictures: list[Picture]
+    pictures: list[PagePicture]
 
 
 def write_comparison(first: Path, second: Path, out: Path) -> Path:

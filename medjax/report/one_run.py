@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from medjax import store
-from medjax.report.pages import Picture, slug
+from medjax.report.pages import PagePicture, slug
 from medjax.report.runs import Run
 
 #: Pictures that a run leaves in its folder.
@@ -19,7 +19,7 @@ PICTURES = {
 SCALE = 2.0
 
 
-def pictures(figures: Path, run: Run) -> list[Picture]:
+def pictures(figures: Path, run: Run) -> list[PagePicture]:
     """The pictures in a run's folder, copied beside the page; a damaged one is left out."""
     drawn = []
     for file, words in PICTURES.items() if run.folder else ():
@@ -33,7 +33,7 @@ def pictures(figures: Path, run: Run) -> list[Picture]:
                 continue
             name = f"{slug(source.stem, run.folder)}.png"
             shutil.copyfile(source, figures / name)
-            drawn.append(Picture(name, words, width))
+            drawn.append(PagePicture(name, words, width))
     return drawn
 
 

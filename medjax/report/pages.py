@@ -19,7 +19,7 @@ class Chart(NamedTuple):
     words: str
 
 
-class Picture(NamedTuple):
+class PagePicture(NamedTuple):
     """A picture that lies beside the page as figures/FILE, at most ``width`` CSS pixels wide."""
 
     file: str
