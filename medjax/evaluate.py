@@ -205,7 +205,7 @@ def predict(
 
 def score(
     model: Model, state: train.FitState, images: Array, labels: Int[Array, " n"]
-) -> list[metrics.Scores]:
+) -> list[metrics.Metrics]:
     """The scores of every network on these real images."""
     truth = np.asarray(labels)
     return [metrics.scores(truth, p) for p in predict(model, state, images)]
@@ -213,7 +213,7 @@ def score(
 
 def evaluate(
     trainer: train.Trainer, people: Population, synthetic: Synthetic, real: Dataset
-) -> list[metrics.Scores]:
+) -> list[metrics.Metrics]:
     """Train a population on ``synthetic`` and score it on ``real``, in one go."""
     fresh = start_networks(trainer, people)
     made = Dataset(synthetic.images, synthetic.labels)

@@ -36,7 +36,7 @@ class ExpertsConfig:
     )
 
 
-class Progress(NamedTuple):
+class ExpertProgress(NamedTuple):
     """After one device call: epochs finished, steps done and to do in the current one, mean loss of the group, and,
     where an epoch has just ended, the parameters float32 [g, p] on the host."""
 
@@ -138,7 +138,7 @@ def train_group(
     *,
     epochs: int,
     resume: tuple[int, Float[np.ndarray, "g p"]] | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[ExpertProgress]:
     """Train the experts of ``keys`` [g] for ``epochs`` epochs, from scratch or from (epoch, snapshot).
 
     Yields after every device call (a few seconds of work); from scratch, the first item holds the initialisation as
@@ -151,7 +151,7 @@ def train_group(
     step_size = jnp.float32(rate)
     if resume is None:
         done, state = 0, begin_experts(trainer, keys)
-        yield Progress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
+        yield ExpertProgress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
     else:
         done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
     state = devices.gather(state)
@@ -161,12 +161,12 @@ def train_group(
             bounds = jnp.int32(first), jnp.int32(min(first + per_call, full))
             state = full_batches(trainer, step_keys, state, data, orders, step_size, *bounds)
             state = devices.gather(state)
-            yield Progress(epoch, int(bounds[1]), steps, float(state.loss.mean()), None)
+            yield ExpertProgress(epoch, int(bounds[1]), steps, float(state.loss.mean()), None)
         if full < steps:
             state = last_batch(trainer, step_keys, state, data, orders, step_size)
             state = devices.gather(state)
         snapshot = np.asarray(flatten(state.params))
-        yield Progress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
+        yield ExpertProgress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
 
 
 def train_in_memory(

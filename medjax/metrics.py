@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
-class Scores(NamedTuple):
+class Metrics(NamedTuple):
     """accuracy; balanced_accuracy: mean recall of the classes present; auc: mean one-vs-rest AUC (NaN if undefined)."""
 
     accuracy: float
@@ -43,7 +43,7 @@ def log_odds(logits: Float[np.ndarray, "*e n k"]) -> Float[np.ndarray, "*e n k"]
         return z - np.stack(others, axis=-1)
 
 
-def scores(labels: Int[np.ndarray, " n"], confidence: Float[np.ndarray, "n k"]) -> Scores:
+def scores(labels: Int[np.ndarray, " n"], confidence: Float[np.ndarray, "n k"]) -> Metrics:
     """Accuracy, balanced accuracy and AUC of log odds or probabilities. A network that ends in NaN scores as if it had
     always predicted class 0, with AUC one half."""
     confidence = np.nan_to_num(confidence, nan=0.0)
@@ -54,13 +54,13 @@ def scores(labels: Int[np.ndarray, " n"], confidence: Float[np.ndarray, "n k"]) 
     aucs = [auc_one_vs_rest(confidence[:, c], labels == c) for c in range(classes)]
     defined = [a for a in aucs if not np.isnan(a)]
     auc = float(np.mean(defined)) if defined else float("nan")
-    return Scores(float(np.diag(table).sum() / len(labels)), float(recall.mean()), auc)
+    return Metrics(float(np.diag(table).sum() / len(labels)), float(recall.mean()), auc)
 
 
-def summary(runs: list[Scores]) -> dict[str, dict[str, float]]:
+def summary(runs: list[Metrics]) -> dict[str, dict[str, float]]:
     """Mean and (population) standard deviation over networks: {score: {mean, std, n}}."""
     table = np.asarray(runs, dtype=np.float64)
     return {
         name: {"mean": float(column.mean()), "std": float(column.std()), "n": len(runs)}
-        for name, column in zip(Scores._fields, table.T, strict=True)
+        for name, column in zip(Metrics._fields, table.T, strict=True)
     }

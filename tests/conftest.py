@@ -45,7 +45,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 
 #: Files whose tests look at the same finished runs.
-TOGETHER = ("test_launchers", "test_resume", "test_flags")
+TOGETHER = ("test_launchers", "test_resume", "test_flags", "test_evaluate_saved")
 
 
 @pytest.hookimpl(optionalhook=True)

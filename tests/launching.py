@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +83,11 @@ GREY = (
     "--conv=im2col",
     "--select=last",
 )
+
+NETWORK = ("--preset=quick", "--width=8", "--depth=1", "--size=8", "--whiten=normalise")
+#: Interim and final evaluations are of one size, and so are all chunks: one compiled program each.
+SCORING = ("--networks=2", "--eval_epochs=3", "--interim_networks=2", "--interim_epochs=3")
+MATCHING = (*SCORING, "--iterations=2", "--batch_real=4", "--eval_every=1")
 
 
 class Result(NamedTuple):
@@ -179,9 +185,56 @@ class Server:
 SERVER = Server()
 
 
+def settings(method: str, *words: str) -> Any:
+    """What the command line of a method resolves to; ``out`` and ``fresh`` are among the options."""
+    from medjax import recipes
+    from medjax.cli import flags
+    from medjax.pipeline import presets
+    from medjax.pipeline.settings import groups_of
+
+    recipe = recipes.find(method)
+    groups = (*groups_of(recipe), flags.OutConfig)
+    with own_flags():
+        parse(groups, *words)
+        return flags.read(*groups, presets=presets.read(recipe))
+
+
+def parse(groups: tuple[type, ...], *words: str) -> None:
+    """Define the flags of these groups and parse a command line; use it within `own_flags`."""
+    from absl import flags as absl_flags
+
+    from medjax.cli import flags
+
+    flags.define(*groups)
+    absl_flags.FLAGS(["command", *words])
+
+
+@contextlib.contextmanager
+def own_flags() -> Iterator[None]:
+    """Flags that are defined within it are gone after it."""
+    from absl import flags
+
+    known = set(flags.FLAGS)
+    try:
+        yield
+    finally:
+        for name in set(flags.FLAGS) - known:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+
+
 def mtt(*words: str, kill: str | None = None) -> Result:
     """``python -m experiments.mtt words``."""
     return SERVER.run("experiments.mtt", *words, kill=kill)
+
+
+def complaint(ended: Result) -> str:
+    """The one line of an error; everything else fails the test."""
+    assert ended.status == 2, (ended.stdout, ended.stderr)
+    assert "Traceback" not in ended.stderr + ended.stdout
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
 
 
 def read_run(ended: Result) -> Run:
@@ -268,14 +321,13 @@ def tiny(name: str) -> Path:
 def serve() -> None:
     """Run the commands that come in as lines of JSON; answer each with a line of JSON."""
     import jax
-    from absl import flags, logging
+    from absl import logging
 
     from medjax import cost, store
 
     logging.set_verbosity(logging.ERROR)  # has flags of its own, which must not go with a command's
     cost.WORK_PER_CALL["cpu"] = WORK
     update, append = jax.config.update, store.append_log
-    known = set(flags.FLAGS)
 
     def keep_all(name: str, value: Any) -> None:
         update(name, 0.0 if name.endswith("min_compile_time_secs") else value)
@@ -294,7 +346,7 @@ def serve() -> None:
         # A command line starts its module fresh; here an earlier command may have imported it.
         sys.modules.pop(order["module"], None)
         out, err, status = io.StringIO(), io.StringIO(), 0
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with own_flags(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 runpy.run_module(order["module"], run_name="__main__")
             except SystemExit as stop:
@@ -304,9 +356,6 @@ def serve() -> None:
 
                 traceback.print_exc()
                 status = 1
-        for name in set(flags.FLAGS) - known:
-            delattr(flags.FLAGS, name)
-        flags.FLAGS.unparse_flags()
         answer = {"status": status, "stdout": out.getvalue(), "stderr": err.getvalue()}
         print(json.dumps(answer), flush=True)
 

@@ -9,49 +9,53 @@ import os
 import re
 import signal
 import sys
+import types
 from pathlib import Path
 
 import jax.numpy as jnp
 import launching
 import numpy as np
 import pytest
-from absl import flags as absl_flags
-from experiments.display import make_console
-from experiments.expert_stage import _check_maps
-from experiments.flags import IpcConfig, RunConfig, Settings
-from experiments.session import fitted
-from rich.console import Console
 
-from experiments import checks, expert_stage, flags, forecast
-from medjax import share
+import medjax
+from medjax import share, store
+from medjax.cli import flags, launch
+from medjax.cli.console import Console
+from medjax.cli.flags import OutConfig
 from medjax.data import sources
 from medjax.data.preprocess import PreprocessConfig, Preprocessor, fit
 from medjax.errors import UserError
+from medjax.pipeline import experts, folders, forecast
+from medjax.pipeline.session import check_memory, fitted
+from medjax.pipeline.settings import IpcConfig, RunConfig
+from medjax.recipes import RECIPES
 from medjax.types import Synthetic
 
 
 def launched(monkeypatch, capsys, main, *words):
     """(status, standard error) of a launcher with this main."""
-    known = set(absl_flags.FLAGS)
+    module = types.SimpleNamespace(
+        command=lambda: launch.Command("Title.", (RunConfig, IpcConfig, OutConfig), main)
+    )
+    monkeypatch.setitem(sys.modules, "medjax.cli.trial", module)
+    monkeypatch.setattr(launch, "TOOLS", ("trial",))
     monkeypatch.setattr(sys, "argv", ["launcher", *words])
-    monkeypatch.setattr(flags, "keep_programs", lambda: None)
-    monkeypatch.setattr(flags.devices, "use_cores", lambda: None)
-    monkeypatch.setattr(flags, "leave", lambda number: sys.exit(128 + number))  # not this process
+    monkeypatch.setattr(launch, "keep_programs", lambda: None)
+    monkeypatch.setattr(launch.devices, "use_cores", lambda: None)
+    monkeypatch.setattr(launch, "leave", lambda number: sys.exit(128 + number))  # not this process
     before, status = signal.getsignal(signal.SIGTERM), 0
     try:
-        flags.launch("Title.", (RunConfig, IpcConfig), main)
+        with launching.own_flags():
+            launch.launch("trial")
     except SystemExit as stop:
         status = stop.code
     finally:
         signal.signal(signal.SIGTERM, before)
-        for name in set(absl_flags.FLAGS) - known:
-            delattr(absl_flags.FLAGS, name)
-        absl_flags.FLAGS.unparse_flags()
     return status, capsys.readouterr().err
 
 
 def raises(error):
-    def main():
+    def main(words):
         raise error
 
     return main
@@ -81,7 +85,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, capsys):
 def test_signals_have_their_status(monkeypatch, capsys):
     assert launched(monkeypatch, capsys, raises(KeyboardInterrupt()))[0] == 130
     status, said = launched(
-        monkeypatch, capsys, lambda: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
+        monkeypatch, capsys, lambda words: os.kill(os.getpid(), signal.SIGTERM) or signal.pause()
     )
     assert status == 143 and "goes on from here" in said
 
@@ -102,19 +106,14 @@ def test_signals_have_their_status(monkeypatch, capsys):
 def test_words_that_are_no_values(monkeypatch, capsys, word, line):
     """absl's own errors end with status 1 and in Python's words; here they do not."""
 
-    def main():
-        flags.resolve((RunConfig, IpcConfig), {"paper": {}})
+    def main(words):
+        flags.read(RunConfig, IpcConfig, OutConfig)
 
     status, said = launched(monkeypatch, capsys, main, word)
     assert status == 2 and said.startswith(f"error: {line}") and said.count("\n") == 1
 
 
 # --- the folder of another run
-
-
-def settings(**values):
-    run = RunConfig(**{k: v for k, v in values.items() if k != "ipc"})
-    return Settings({RunConfig: run, IpcConfig: IpcConfig(values.get("ipc", 1))}, {})
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +123,7 @@ def raw():
 
 def write_config(folder, chosen, fingerprint):
     values = {k: {"value": v, "origin": "flag"} for k, v in chosen.values().items()}
+    values["out"] = {"value": "elsewhere", "origin": "default"}  # of an earlier version
     folder.mkdir(exist_ok=True)
     content = {"values": values, "data": {"fingerprint": fingerprint}}
     (folder / "config.json").write_text(json.dumps(content))
@@ -131,62 +131,79 @@ def write_config(folder, chosen, fingerprint):
 
 def test_folder_of_another_configuration_names_the_fields(tmp_path, raw):
     folder = tmp_path / "run"
-    write_config(folder, settings(seed=3, out="elsewhere"), "0123")
+    write_config(folder, medjax.settings("full", seed=3, data_dir="there"), "0123")
     with pytest.raises(UserError, match="--fresh") as caught:
-        checks.check_folder(settings(), raw, folder)
+        folders.check(folder, raw, medjax.settings("full"))
     message = str(caught.value)
     assert "seed 3 there, 0 here" in message and "data 0123 there" in message
-    assert "elsewhere" not in message and "\n" not in message
+    assert "elsewhere" not in message and "data_dir" not in message and "\n" not in message
     assert (folder / "config.json").exists()
-    write_config(folder, settings(out="elsewhere"), raw.fingerprint)
-    checks.check_folder(settings(), raw, folder)  # where results go is no other configuration
+    # Where data come from and where results go is no other configuration.
+    write_config(folder, medjax.settings("full", data_dir="there"), raw.fingerprint)
+    folders.check(folder, raw, medjax.settings("full"))
+
+
+def test_folder_of_an_earlier_version_is_taken(tmp_path, raw):
+    """An option that was added since is at its default; one that is gone counts where it was not at its own."""
+    chosen = medjax.settings("full")
+    write_config(tmp_path, chosen, raw.fingerprint)
+    whole = json.loads((tmp_path / "config.json").read_text())
+    for origin, fine in (("default", True), ("flag", False)):
+        values = {k: v for k, v in whole["values"].items() if k != "full_lr"}
+        values["gone"] = {"value": 3, "origin": origin}
+        (tmp_path / "config.json").write_text(json.dumps(whole | {"values": values}))
+        if fine:
+            folders.check(tmp_path, raw, chosen)
+            continue
+        with pytest.raises(UserError, match="gone 3 there"):
+            folders.check(tmp_path, raw, chosen)
+    with pytest.raises(UserError, match=r"full_lr 0.001 there, 0.5 here"):
+        folders.check(tmp_path, raw, medjax.settings("full", full_lr=0.5))
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"values": 3}', '{"values": {"ipc": 1}}'])
 def test_config_that_is_none_is_written_again(tmp_path, raw, junk):
     (tmp_path / "config.json").write_text(junk)
-    checks.check_folder(settings(), raw, tmp_path)
+    folders.check(tmp_path, raw, medjax.settings("full"))
 
 
 @pytest.mark.parametrize("left", ["config.json", "log.jsonl", "result.json"])
-def test_fresh_empties_what_is_left(tmp_path, raw, left):
+def test_fresh_empties_what_is_left(tmp_path, left):
     """Also where an earlier emptying was cut short and took config.json with it."""
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / left).write_text("{}")
-    checks.check_folder(settings(fresh=True), raw, tmp_path)
+    folders.clear(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
 
 
-def test_fresh_removes_the_result_first(tmp_path, raw, monkeypatch):
+def test_fresh_removes_the_result_first(tmp_path, monkeypatch):
     """A folder emptied half way must not look finished."""
     for name in ("config.json", "a.png", "result.json", "z.png"):
         (tmp_path / name).write_text("{}")
     gone = []
     monkeypatch.setattr(Path, "unlink", lambda path: gone.append(path.name))
-    checks.check_folder(settings(fresh=True), raw, tmp_path)
+    folders.clear(tmp_path)
     assert gone[0] == "result.json" and len(gone) == 4
 
 
 def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
-    from medjax import store
-
-    write_config(tmp_path, settings(), raw.fingerprint)
+    write_config(tmp_path, medjax.settings("full"), raw.fingerprint)
     with store.locked(tmp_path), pytest.raises(UserError, match="in use"):
-        checks.check_folder(settings(fresh=True), raw, tmp_path)
+        folders.clear(tmp_path)
     assert (tmp_path / "config.json").exists()
 
 
 def test_experts_of_another_preprocessing_are_not_mixed_in(tmp_path):
     maps = {"whiten": "zca", "size": 32, "mean": 2.0, "forward": 50.0}
-    _check_maps(tmp_path, maps)
+    check = experts._check_preprocessing
+    check(tmp_path, maps)
     (tmp_path / "config.json").write_text(json.dumps({"preprocess": maps}))
-    _check_maps(tmp_path, maps | {"forward": 50.001})
+    check(tmp_path, maps | {"forward": 50.001})
     for other in ({"forward": 51.0}, {"size": 28}, {"whiten": "normalise"}):
         with pytest.raises(UserError, match=f"other preprocessing .{next(iter(other))} "):
-            _check_maps(tmp_path, maps | other)
+            check(tmp_path, maps | other)
     (tmp_path / "config.json").write_text("{")
-    _check_maps(tmp_path, maps)
-    assert expert_stage._check_maps is _check_maps
+    check(tmp_path, maps)
 
 
 def test_damaged_preprocessing_is_fitted_again(tmp_path, raw):
@@ -204,12 +221,12 @@ def test_damaged_preprocessing_is_fitted_again(tmp_path, raw):
 
 
 def test_images_that_cannot_fit_are_refused_with_the_numbers(raw):
-    checks.check_memory(32, raw)
+    check_memory(32, raw)
     with pytest.raises(UserError, match=r"84 images of 100000 px .* GB as floats.*lower --size"):
-        checks.check_memory(100_000, raw)
+        check_memory(100_000, raw)
 
 
-@pytest.mark.parametrize("name", ["experts", "mtt", "dc", "dm", "selection", "full"])
+@pytest.mark.parametrize("name", ["experts", *RECIPES])
 def test_a_run_that_memory_cannot_hold_is_refused_with_the_numbers(name, tmp_path):
     words = ["--preset=quick", "--width=4096", "--size=256", "--whiten=normalise"]
     words += [f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}"]
@@ -229,9 +246,9 @@ def test_device_memory_is_known():
 
 
 def test_markup_in_names_is_no_markup(capsys):
-    make_console().print("note: [/x][red]cells[/]")
+    with Console() as console:
+        console.say("note: [/x][red]cells[/]")
     assert "[/x][red]cells[/]" in capsys.readouterr().out
-    Console(quiet=True)
 
 
 @pytest.fixture

@@ -67,6 +67,6 @@ def test_one_class_only():
 
 def test_summary():
     """Mean and population standard deviation over networks."""
-    got = metrics.summary([metrics.Scores(0.5, 0.25, 1.0), metrics.Scores(0.7, 0.25, 0.5)])
+    got = metrics.summary([metrics.Metrics(0.5, 0.25, 1.0), metrics.Metrics(0.7, 0.25, 0.5)])
     assert got["accuracy"] == {"mean": pytest.approx(0.6), "std": pytest.approx(0.1), "n": 2}
     assert got["balanced_accuracy"]["std"] == 0 and got["auc"]["mean"] == 0.75

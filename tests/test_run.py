@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from medjax.distill import METHODS, base, mtt
+from medjax.distill import base, mtt
 from medjax.types import Trajectories
 
 
@@ -19,7 +19,7 @@ def method(linear, jitter):
         return np.asarray(start + 0.1 * epochs[:, None] * way, np.float32)
 
     config = mtt.MTTConfig(inner_steps=3, max_start_epoch=4, lr_img=10.0, batch_syn=4, meta_batch=2)
-    return METHODS["mtt"](
+    return mtt.mtt(
         config,
         model=linear(768, 3),
         augment=jitter,

@@ -26,7 +26,7 @@ class AverageConfig:
     )
 
 
-class State(NamedTuple):
+class AverageState(NamedTuple):
     """The method's own state; the average of its images [m, h, w, c] and step sizes []; iterations so far."""
 
     inner: Any
@@ -35,10 +35,10 @@ class State(NamedTuple):
     seen: Array
 
 
-def begin(distiller: Distiller, inner: Any) -> State:
+def begin(distiller: Distiller, inner: Any) -> AverageState:
     """The average of one set is that set."""
     synthetic = distiller.extract(inner)
-    return State(inner, synthetic.images, synthetic.step_size, jnp.int32(0))
+    return AverageState(inner, synthetic.images, synthetic.step_size, jnp.int32(0))
 
 
 def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
@@ -48,18 +48,20 @@ def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
     if not config.average:
         return distiller
 
-    def init(key: Array, data: Dataset) -> State:
+    def init(key: Array, data: Dataset) -> AverageState:
         return begin(distiller, distiller.init(key, data))
 
-    def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Any]:
+    def step(
+        key: Array, state: AverageState, data: Dataset, item: PyTree
+    ) -> tuple[AverageState, Any]:
         inner, info = distiller.step(key, state.inner, data, item)
         now = distiller.extract(inner)
         decay = jnp.minimum(config.average, (1.0 + state.seen) / (10.0 + state.seen))
         images = decay * state.images + (1 - decay) * now.images
         step_size = decay * state.step_size + (1 - decay) * now.step_size
-        return State(inner, images, step_size, state.seen + 1), info
+        return AverageState(inner, images, step_size, state.seen + 1), info
 
-    def extract(state: State) -> Synthetic:
+    def extract(state: AverageState) -> Synthetic:
         labels = distiller.extract(state.inner).labels
         return Synthetic(state.images, labels, state.step_size)
 

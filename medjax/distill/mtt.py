@@ -80,7 +80,7 @@ class MTTConfig:
     )
 
 
-class State(NamedTuple):
+class MTTState(NamedTuple):
     """What the next iteration needs.
 
     images [m, h, w, c], labels [m], step_size []: the synthetic set.
@@ -98,7 +98,7 @@ class State(NamedTuple):
     seen: Array
 
 
-class Info(NamedTuple):
+class MTTInfo(NamedTuple):
     """One iteration, for the log: the loss, its gradient's norm over the images and its value for the step size, the
     step size used, how far the student went relative to its expert, and whether the update was skipped."""
 
@@ -123,11 +123,11 @@ def mtt(
     check(config, model, trajectories.epochs)
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
-    def init(key: Array, data: Dataset) -> State:
+    def init(key: Array, data: Dataset) -> MTTState:
         images, labels = random_images(key, data, ipc, classes)
         if config.init_images == "noise":
             images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
-        state = State(
+        state = MTTState(
             images,
             labels,
             jnp.float32(config.lr_init or 0.01),
@@ -141,7 +141,9 @@ def mtt(
     def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
         return read_segments(trajectories, draws(config), key, iterations)
 
-    def step(key: Array, state: State, data: Dataset, item: Segments) -> tuple[State, Info]:
+    def step(
+        key: Array, state: MTTState, data: Dataset, item: Segments
+    ) -> tuple[MTTState, MTTInfo]:
         keys = jax.random.split(key, config.meta_batch)
 
         def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
@@ -174,9 +176,9 @@ def mtt(
             seen=state.seen + finite,
         )
         norm = jnp.sqrt(jnp.sum(g_images**2))
-        return kept, Info(value, norm, g_step, state.step_size, displacement, ~use)
+        return kept, MTTInfo(value, norm, g_step, state.step_size, displacement, ~use)
 
-    def extract(state: State) -> Synthetic:
+    def extract(state: MTTState) -> Synthetic:
         return Synthetic(state.images, state.labels, state.step_size)
 
     return Distiller(init, feed, step, extract)
@@ -257,7 +259,7 @@ def update_step_size(
 def search_step_size(
     config: MTTConfig,
     key: Array,
-    state: State,
+    state: MTTState,
     segments: Segments,
     grid: Float[Array, " g"],
     *,

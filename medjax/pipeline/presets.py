@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import medjax
 from medjax.errors import UserError
 from medjax.recipes import Recipe
 
-PACKAGE = Path(medjax.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 #: Where preset files lie: inside an installed medjax, or beside it in a clone.
 FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
 

@@ -24,7 +24,7 @@ def evaluate_set(
     networks: int,
     epochs: int,
     step_sizes: tuple[float, ...],
-) -> list[list[metrics.Scores]]:
+) -> list[list[metrics.Metrics]]:
     """Scores [step size][network] on ``real`` of networks trained on ``synthetic``; read back where they exist."""
     config = session.settings.config(evaluate.EvalConfig)
     trainer = evaluate.trainer(config, session.model, session.classes, augment)
@@ -44,7 +44,7 @@ def train_and_score(
     trainer: train.Trainer,
     people: evaluate.Population,
     about: dict,
-) -> list[metrics.Scores]:
+) -> list[metrics.Metrics]:
     """Scores on ``real`` of every network of a population trained on ``data``; read back where they exist.
 
     about: what evaluations/NAME.json says beside the scores.
@@ -128,13 +128,13 @@ def confused(folder: Path, name: str) -> list[list[int]]:
 
 
 def read_table(path: Path) -> dict[str, Any] | None:
-    """A finished evaluation: ``scores``, one `Scores` a network, and ``confusion`` [network, true, predicted] where it
+    """A finished evaluation: ``scores``, one `Metrics` a network, and ``confusion`` [network, true, predicted] where it
     was counted. None where there is no such file, or one that cannot be read."""
     found = store.read_json(path)
     try:
         # JSON has no NaN: null stands for it.
-        rows = np.array(found["scores"], float).reshape(-1, len(metrics.Scores._fields))
-        table: dict[str, Any] = {"scores": [metrics.Scores(*row) for row in rows.tolist()]}
+        rows = np.array(found["scores"], float).reshape(-1, len(metrics.Metrics._fields))
+        table: dict[str, Any] = {"scores": [metrics.Metrics(*row) for row in rows.tolist()]}
         if "confusion" in found:
             counts = np.array(found["confusion"], np.int64)
             table["confusion"] = counts.reshape(len(rows), *counts.shape[-1:] * 2)

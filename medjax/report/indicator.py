@@ -35,7 +35,7 @@ class Known(NamedTuple):
         return self.distilled[ipc] - self.random[ipc]
 
 
-class Forecast(NamedTuple):
+class GainForecast(NamedTuple):
     """Of one IPC, all fractions: the gain with its interval, and how it was judged.
 
     how: "mean" or "slope", whichever errs less. error, error_slope, error_mean: root mean square error of the gain, one
@@ -106,7 +106,7 @@ def _by_ipc(cells: list[Cell], method: str) -> dict[int, float]:
     return found
 
 
-def forecast(random: dict[int, float], known: list[Known], ipc: int) -> Forecast:
+def forecast(random: dict[int, float], known: list[Known], ipc: int) -> GainForecast:
     """The gain at one IPC from known sets; at least three must have MTT at this IPC.
 
     random: the new set's accuracy with random images, {1: .., 10: .., 50: ..}, fractions.
@@ -129,7 +129,7 @@ def forecast(random: dict[int, float], known: list[Known], ipc: int) -> Forecast
     judged = (_rms(errors), _rms(by_slope), _rms(by_mean), _rms(gains))
     plain = _rms(_left_out(np.zeros(0), accuracies))
     limits = (gain - margin, gain + margin)
-    return Forecast(ipc, random[ipc], gain, *limits, how, *judged, plain, len(gains))
+    return GainForecast(ipc, random[ipc], gain, *limits, how, *judged, plain, len(gains))
 
 
 def slope(random: dict[int, float]) -> float:
@@ -159,7 +159,9 @@ def nearest(random: dict[int, float], known: list[Known]) -> list[Known]:
     return sorted(known, key=lambda k: sum((k.random[i] - random[i]) ** 2 for i in IPCS))[:NEAREST]
 
 
-def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, float]) -> list[str]:
+def sentences(
+    name: str, made: GainForecast, known: list[Known], random: dict[int, float]
+) -> list[str]:
     """Two sentences: what is likely, and how far to trust it."""
     middle, low, high = (100 * v for v in made.accuracy)
     gain, least, most = (100 * v for v in made.possible)
@@ -177,7 +179,7 @@ def sentences(name: str, made: Forecast, known: list[Known], random: dict[int, f
     return [first, _trust(made, known)]
 
 
-def _trust(made: Forecast, known: list[Known]) -> str:
+def _trust(made: GainForecast, known: list[Known]) -> str:
     """How the forecast was judged, and what it is worth."""
     own = sum(k.source != "study" for k in known if made.ipc in k.distilled)
     error, plain, none = (

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 
 from medjax.recipes import describe
 from medjax.report import style
-from medjax.report.indicator import COVER, IPCS, METHOD, Forecast, Known, slope
+from medjax.report.indicator import COVER, IPCS, METHOD, GainForecast, Known, slope
 
 
 def indicator_figure(
-    stem: Path, name: str, random: dict[int, float], made: list[Forecast], known: list[Known]
+    stem: Path, name: str, random: dict[int, float], made: list[GainForecast], known: list[Known]
 ) -> None:
     """Measured random accuracy with the forecast above it, and the gains of known sets over their slopes."""
     with style.panels(style.both(stem), 6.6, 2, name) as (_, (upper, lower)):
@@ -18,7 +18,7 @@ def indicator_figure(
         _gains(lower, name, random, made[-1], known)
 
 
-def _accuracies(axes: Axes, random: dict[int, float], made: list[Forecast]) -> None:
+def _accuracies(axes: Axes, random: dict[int, float], made: list[GainForecast]) -> None:
     look, mine = describe("random"), describe(METHOD)
     x = range(len(IPCS))
     measured = [100 * random[i] for i in IPCS]
@@ -35,7 +35,7 @@ def _accuracies(axes: Axes, random: dict[int, float], made: list[Forecast]) -> N
 
 
 def _gains(
-    axes: Axes, name: str, random: dict[int, float], last: Forecast, known: list[Known]
+    axes: Axes, name: str, random: dict[int, float], last: GainForecast, known: list[Known]
 ) -> None:
     mine = describe(METHOD)
     for one in [k for k in known if last.ipc in k.distilled]:

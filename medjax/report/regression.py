@@ -14,7 +14,7 @@ RESAMPLES, COVER = 20_000, 0.95
 FEWEST, ENOUGH = 3, 6
 
 
-class Line(NamedTuple):
+class Fit(NamedTuple):
     """y = slope * x + intercept by least squares; Pearson's r, n points, and the bootstrap interval (low, high) of r,
     NaN where there are too few points."""
 
@@ -32,7 +32,7 @@ class Line(NamedTuple):
         return f"r {self.r:.2f} [{self.low:.2f}, {self.high:.2f}], n {self.n}"
 
 
-def line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Line | None:
+def line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Fit | None:
     """The line through n points; None for fewer than three, or where all x or all y are equal.
 
     The interval is SciPy's percentile bootstrap over points, with a fixed seed: the same points give the same words. A
@@ -55,7 +55,7 @@ def line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Line | None:
         margin = 100 * (1 - COVER) / 2
         low, high = np.nanpercentile(draws.bootstrap_distribution, [margin, 100 - margin])
     slope, intercept, r_value = map(float, (found.slope, found.intercept, found.rvalue))
-    return Line(slope, intercept, r_value, len(x), float(low), float(high))
+    return Fit(slope, intercept, r_value, len(x), float(low), float(high))
 
 
 def _pearson(x: Float[np.ndarray, "*b n"], y: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b"]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from medjax.recipes import describe
 from medjax.report import style
 from medjax.report.paper import study_accuracy, study_datasets
-from medjax.report.regression import Line, line
+from medjax.report.regression import Fit, line
 from medjax.report.runs import Cell, baseline
 
 
@@ -26,8 +26,8 @@ class Fits(NamedTuple):
     """Of one method: the line of distilled on random accuracy, that of the gain, and the mean gain (points)."""
 
     method: str
-    distilled: Line | None
-    gain: Line | None
+    distilled: Fit | None
+    gain: Fit | None
     mean_gain: float
     n: int
 
