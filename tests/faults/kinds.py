@@ -20,8 +20,9 @@ from medjax.cli.sweep import jobs
 from medjax.cli.tabulate import main as tabulate
 from medjax.data import preprocess, sources
 from medjax.data.folder import read_folder
-from medjax.data.phantom import fingerprint
+from medjax.data.raw import fingerprint
 from medjax.errors import UserError
+from medjax.models import ConvNetConfig
 from medjax.pipeline import folders
 from medjax.pipeline.experts import _check_preprocessing
 from medjax.pipeline.health import health, phase_seconds
@@ -70,7 +71,10 @@ def synthetic_bytes() -> bytes:
     pre = preprocess.fit(preprocess.PreprocessConfig(size=4), tiny_raw().train.images)
     made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
     with tempfile.TemporaryDirectory() as folder:
-        share.save(Path(folder) / "s.npz", made, pre, ("a", "b", "c"), method="mtt")
+        network = ("convnet", ConvNetConfig(depth=1))
+        share.save(
+            Path(folder) / "s.npz", made, pre, ("a", "b", "c"), network=network, method="mtt"
+        )
         return (Path(folder) / "s.npz").read_bytes()
 
 

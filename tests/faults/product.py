@@ -89,7 +89,7 @@ def prepare(address: str, md5: str) -> None:
 
     import medjax.augment
     from medjax import cost
-    from medjax.data import catalog, sources
+    from medjax.data import catalog, named
     from medjax.pipeline import distil, experts, finish, run, score, session
     from medjax.recipes import mtt
 
@@ -104,7 +104,7 @@ def prepare(address: str, md5: str) -> None:
     update = jax.config.update
     jax.config.update = lambda name, value: update(name, 0.0 if name.endswith("secs") else value)
     for module, name, phase in (
-        (sources, "download", "download"),
+        (named, "download", "download"),
         (session, "fitted", "preprocessing"),
         (run, "train_experts", "experts"),
         (run, "distil", "distillation"),

@@ -127,7 +127,7 @@ def no_work() -> Iterator[None]:
         "medjax.cli.table1.sweep": reach,
         "medjax.cli.indicator.sweep": reach,
         "medjax.cost.matrix_rate": lambda: 1e10,
-        "medjax.data.sources.download": offline,
+        "medjax.data.named.download": offline,
         "medjax.data.sources.read_tfds": offline_tfds,
         "medjax.devices.use_cores": lambda: None,
         "medjax.cli.launch.keep_programs": lambda: None,
