@@ -17,8 +17,8 @@ run() {
     python -m "experiments.$launcher" --dataset="$file" --preset=cpu --seed="$seed" --out="$out" "$@"
     mkdir -p "$kept/$name-$method-seed$seed"
     cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/{result,config}.json "$kept/$name-$method-seed$seed/"
-    # Pictures of one seed are enough; random images and all images are nothing to look at.
-    if [[ $seed == 0 && ! $launcher =~ ^(full|selection)$ ]]; then
+    # Pictures of one seed are enough; random and full make none.
+    if [[ $seed == 0 && ! $launcher =~ ^(full|random)$ ]]; then
         cp "$out/$name"-????????/"$method"-cpu-seed"$seed"-????????/gallery.png "$kept/$name-$method-seed$seed/"
     fi
 }
@@ -35,15 +35,15 @@ for seed in 0 1; do
 done
 for set in "$blood" "$chest" "$pneumonia"; do
     run dc dc-ipc1 "$set" 0
-    run dc dsa-ipc1 "$set" 0 --method=dsa
+    run dsa dsa-ipc1 "$set" 0
     run dm dm-ipc1 "$set" 0
     run full full "$set" 0
-    for ipc in 1 10 50; do run selection "random-ipc$ipc" "$set" 0 --ipc="$ipc"; done
+    for ipc in 1 10 50; do run random "random-ipc$ipc" "$set" 0 --ipc="$ipc"; done
 done
 run mtt mtt-ipc10 "$blood" 0 --ipc=10
 run_integrated mtt mtt-ipc1
 run_integrated dc dc-ipc1
-run_integrated selection random-ipc1
+run_integrated random random-ipc1
 run_integrated full full
 # Of what use a set is to a network that it was not made with.
 python -m experiments.evaluate --dataset="$pneumonia" --eval_models=resnet18 --out="$out/others" \

@@ -10,11 +10,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from medjax import cost, devices, evaluate, experts
-from medjax import distill as methods
 from medjax.augment import augment
+from medjax.distill import dc as gradients
+from medjax.distill import mtt as trajectory
 from medjax.distill.dc import DCConfig
-from medjax.distill.dc import iteration_flops as gradient_flops
-from medjax.distill.mtt import MTTConfig, iteration_flops
+from medjax.distill.mtt import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
@@ -52,16 +52,15 @@ def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1, conv: st
     rows = np.stack([np.asarray(start), np.asarray(target)])
     trajectories = Trajectories(lambda expert, epochs: rows[epochs], 1, 1)
     parts = {"model": model, "augment": augment, "trajectories": trajectories}
-    method = methods.METHODS["mtt"](config, **parts, ipc=images // CLASSES, classes=CLASSES)
+    method = trajectory.mtt(config, **parts, ipc=images // CLASSES, classes=CLASSES)
     state, key = method.init(jax.random.key(3), data), jax.random.key(4)
     many = jnp.broadcast_to(start, (meta_batch, *start.shape))
     item = Segments(many, jnp.broadcast_to(target, many.shape))
     begin = time.perf_counter()
     compiled = jax.jit(method.step).lower(key, state, data, item).compile()
     seconds = time.perf_counter() - begin
-    known = facts(iteration_flops(config, model, state.images.shape), compiled) | {
-        "compile_s": seconds
-    }
+    known = facts(trajectory.iteration_flops(config, model, state.images.shape), compiled)
+    known["compile_s"] = seconds
     return lambda: jax.block_until_ready(compiled(key, state, data, item)), known
 
 
@@ -69,10 +68,10 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256, conv: str = "auto") -
     """One DC iteration: ``outer`` updates of all classes, the network trained for ``inner`` epochs between them."""
     model, data = network(conv=conv), labelled(CLASSES * 600)
     config = DCConfig(batch_real=batch, outer=outer, inner=inner)
-    method = methods.METHODS["dc"](config, model=model, augment=augment, ipc=ipc, classes=CLASSES)
+    method = gradients.dc(config, model=model, augment=None, ipc=ipc, classes=CLASSES)
     state, key = method.init(jax.random.key(3), data), jax.random.key(4)
     compiled = jax.jit(method.step).lower(key, state, data, None).compile()
-    known = facts(gradient_flops(config, model, ipc, CLASSES), compiled)
+    known = facts(gradients.iteration_flops(config, model, ipc, CLASSES), compiled)
     return lambda: jax.block_until_ready(compiled(key, state, data, None)), known
 
 

@@ -264,7 +264,7 @@ def test_a_sweep_with_failed_jobs_ends_with_status_1(tmp_path):
     words = (f"--datasets={tmp_path}/x.npz", "--methods=random", "--ipcs=1", "--models=convnet")
     ended = launching.SERVER.run("experiments.table1", *words, f"--out={tmp_path}")
     assert (ended.status, "Missing: " in ended.stdout) == (1, True), ended
-    assert "1 failed: why is above" in ended.stderr and (tmp_path / "table1.csv").exists()
+    assert "1 failed, see above" in ended.stderr and (tmp_path / "table1.csv").exists()
 
 
 def test_sizes_of_an_integrated_set():

@@ -3,8 +3,7 @@
 import time
 from types import TracebackType
 
-from rich import progress as bars
-from rich.console import Console as Terminal
+from rich import console, progress
 from rich.text import Text
 
 from medjax.pipeline.progress import Update
@@ -13,10 +12,17 @@ from medjax.pipeline.progress import Update
 QUIET = 15.0
 
 
-class Rate(bars.ProgressColumn):
+class Terminal(console.Console):
+    """rich's console; it leaves a broken pipe to `medjax.cli.launch`."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError("standard output is not read")
+
+
+class Rate(progress.ProgressColumn):
     """Steps a second, or seconds a step."""
 
-    def render(self, task: bars.Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         if not task.speed:
             return Text("")
         fast = task.speed >= 1
@@ -30,22 +36,22 @@ class Console:
         # 100 columns wide where there is no terminal.
         width = None if Terminal().is_terminal else 100
         self.terminal = Terminal(width=width, highlight=False, markup=False)
-        name, bar = bars.TextColumn("{task.description}"), bars.BarColumn(bar_width=20)
+        name, bar = progress.TextColumn("{task.description}"), progress.BarColumn(bar_width=20)
         hidden = {"console": self.terminal, "disable": not self.terminal.is_terminal}
-        self.steps = bars.Progress(
+        self.steps = progress.Progress(
             name,
             bar,
-            bars.MofNCompleteColumn(),
+            progress.MofNCompleteColumn(),
             Rate(),
-            bars.TimeRemainingColumn(compact=True),
-            bars.TextColumn("{task.fields[text]}"),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.fields[text]}"),
             speed_estimate_period=120,
             **hidden,
         )
-        self.files = bars.Progress(
-            name, bar, bars.DownloadColumn(), bars.TransferSpeedColumn(), **hidden
+        self.files = progress.Progress(
+            name, bar, progress.DownloadColumn(), progress.TransferSpeedColumn(), **hidden
         )
-        self.tasks: dict[str, bars.TaskID] = {}
+        self.tasks: dict[str, progress.TaskID] = {}
         self.last = time.monotonic()
 
     def __enter__(self) -> "Console":
@@ -74,7 +80,7 @@ class Console:
             self.steps.update(task, completed=done, text=text)
             if not self.terminal.is_terminal and (done >= total or self._now() - last[0] > QUIET):
                 last[0] = self._now()
-                self.terminal.print(f"{name} {done}/{total} {text}")
+                self.say(f"{name} {done}/{total} {text}")
             if done >= total:
                 self.steps.update(task, visible=False)
 
@@ -83,13 +89,14 @@ class Console:
     def download(self, name: str, have: int, total: int | None) -> None:
         """A bar for each file from the network."""
         if name not in self.tasks:
+            self.steps.stop()
             self.files.start()
             self.tasks[name] = self.files.add_task(f"download {name}", total=total)
         self.files.update(self.tasks[name], completed=have, total=total)
         if not self.terminal.is_terminal and self._now() - self.last > QUIET:
             self.last = self._now()
             whole = f"/{total / 1e6:.0f}" if total else ""
-            self.terminal.print(f"download {name} {have / 1e6:.0f}{whole} MB")
+            self.say(f"download {name} {have / 1e6:.0f}{whole} MB")
 
     @staticmethod
     def _now() -> float:

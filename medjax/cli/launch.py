@@ -1,10 +1,13 @@
 """How a command is started: flags are parsed, mistakes become one line and exit status 2, signals stop it cleanly."""
 
+import contextlib
 import importlib
+import os
 import re
+import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from absl import flags
@@ -46,9 +49,10 @@ def find(name: str) -> Command:
 def main() -> None:
     """The console command: medjax COMMAND --flags."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "--helpfull"):
-        print("medjax COMMAND --flags; medjax COMMAND --help shows its flags.")
-        for name in (*RECIPES, *TOOLS):
-            print(f"  {name:<12}{find(name).summary}")
+        with while_read():
+            print("medjax COMMAND --flags; medjax COMMAND --help shows its flags.")
+            for name in (*RECIPES, *TOOLS):
+                print(f"  {name:<12}{find(name).summary}")
         return
     name = sys.argv.pop(1)
     launch(name)
@@ -58,15 +62,8 @@ def launch(name: str) -> None:
     """Parse the command line and run a command. A user's mistake is one line and exit status 2. Compiled programs are
     kept in the user's cache folder, so that a second start skips compilation."""
     try:
-        command = find(name)
-        define(*command.groups)
-        words = _parse(command)
-        if words is None:
-            return
-        devices.use_cores()
-        keep_programs()
-        with listening():
-            status = command.main(words)
+        with while_read():
+            status = _run(find(name))
     except (Exception, KeyboardInterrupt) as error:
         if number := stopped(error):
             what = " (SIGTERM)" if number == signal.SIGTERM else ""
@@ -78,6 +75,41 @@ def launch(name: str) -> None:
         sys.exit(2)
     if status:
         sys.exit(status)
+
+
+def _run(command: Command) -> int | None:
+    """Parse the command line and do the work; the status to end with."""
+    define(*command.groups)
+    words = _parse(command)
+    if words is None:
+        return None
+    devices.use_cores()
+    keep_programs()
+    with listening():
+        return command.main(words)
+
+
+@contextlib.contextmanager
+def while_read() -> Iterator[None]:
+    """Where nobody reads standard output any more (``medjax mtt --help | head``), end with status 0 and no message."""
+    try:
+        yield
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        # The interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _unread() -> bool:
+    """Whether standard output is a pipe that nobody reads: a pipe may break elsewhere, as in a download."""
+    poll = select.poll()
+    with contextlib.suppress(OSError, AttributeError):  # not a file of the system, as in tests
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _parse(command: Command) -> list[str] | None:

@@ -49,13 +49,13 @@ def main(words: list[str]) -> int:
         return 0
     sweep(out, wanted, shard, lambda job: job.command(out))
     if missing := write_table(out, wanted):
-        print(f"{missing} failed: why is above; the same command tries them again", file=sys.stderr)
+        print(f"{missing} failed, see above; the same command tries them again", file=sys.stderr)
         return 1
     return 0
 
 
 def make_jobs(config: Table1Config) -> list[Job]:
-    """Every job, cheap ones first within a data set. Raises UserError for words that make none."""
+    """Every job, the cheap ones first within a data set. Raises UserError for values that are not allowed."""
     datasets, methods, models = (
         [word.strip() for word in value.split(",")]
         for value in (config.datasets, config.methods, config.models)
@@ -91,7 +91,7 @@ def make_jobs(config: Table1Config) -> list[Job]:
             sized, alone = recipes.find(method).sized, recipes.real(method)
             for ipc in ipcs if sized else [None]:
                 other = "" if alone else ",".join(models[1:])
-                # All images: networks differ in their seed already.
+                # Training on all images needs no seeds: its networks differ in theirs already.
                 for seed in range(config.seeds if sized else 1):
                     for model in models if alone else models[:1]:
                         about = (dataset, ipc, method, model, seed, config.preset)
@@ -108,7 +108,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def write_table(out: Path, wanted: list[Job]) -> int:
-    """OUT/table1.md, .csv and .tex from the jobs that are done; what is missing is said in the header. How many."""
+    """Write OUT/table1.md, .csv and .tex from the jobs that are done; the header names those that are missing. Returns
+    how many are missing."""
     runs: list[Run] = []
     failures = []
     for job in wanted:
@@ -121,7 +122,9 @@ def write_table(out: Path, wanted: list[Job]) -> int:
         except UserError as error:
             failures.append(f"{job.name}: {error}")
     with store.locked(out / "jobs", wait=True):  # shards end together
-        text = table1.write(out, cells(runs), failures, sorted({c.ipc for c in wanted if c.ipc}))
+        text = table1.write(
+            out, cells(runs), failures, sorted({job.ipc for job in wanted if job.ipc})
+        )
     print(text)
     print(f"{len(runs)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
     return len(failures)

@@ -208,7 +208,7 @@ def saves(count: int, folder: Path, seed: int = 4) -> Tried:
 
 
 def command_lines(count: int, folder: Path, seed: int = 3) -> Tried:
-    """Words that nobody would write, given to every launcher."""
+    """Words that nobody would write, given to every command."""
     work = folder / "in"
     work.mkdir()
     words.furnish(work, kinds.dataset_bytes(), kinds.synthetic_bytes())

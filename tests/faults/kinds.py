@@ -13,27 +13,31 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import made
 import numpy as np
 from absl import logging
-from experiments.eval_stage import confused, read_table
-from experiments.expert_stage import _check_maps
-from experiments.final_stage import health, is_finished, phase_seconds, show
-from experiments.flags import IpcConfig, RunConfig, Settings
 from rich.console import Console
 
-from experiments import cells, checks
-from experiments.tabulate import main as tabulate
 from medjax import share, store
+from medjax.cli.sweep import jobs
+from medjax.cli.tabulate import main as tabulate
 from medjax.data import preprocess, sources
 from medjax.data.folder import read_folder
 from medjax.data.raw import fingerprint
+from medjax.errors import UserError
 from medjax.models import ConvNetConfig
+from medjax.pipeline import folders
+from medjax.pipeline.experts import _check_preprocessing
+from medjax.pipeline.health import health, phase_seconds
+from medjax.pipeline.progress import Silent
+from medjax.pipeline.run import read_finished
+from medjax.pipeline.score import confused, read_table
+from medjax.pipeline.settings import IpcConfig, RunConfig, Settings
 from medjax.report import table1
 from medjax.report.curves import column, last_of_each
-from medjax.report.runs import cells as grouped
-from medjax.report.runs import collect
+from medjax.report.run_tables import print_result
+from medjax.report.runs import cells, collect
 from medjax.types import RawDataset, RawSplit, Synthetic
 
 LIKE = {"a": np.zeros((40, 5), np.float32), "n": np.zeros((), np.int32)}
-CELL = cells.Cell("tiny", 1, "mtt", "convnet", 0, "cpu", "")
+JOB = jobs.Job("tiny", 1, "mtt", "convnet", 0, "cpu")
 
 
 def npz(**arrays) -> bytes:
@@ -67,7 +71,7 @@ def synthetic_bytes() -> bytes:
     pre = preprocess.fit(preprocess.PreprocessConfig(size=4), tiny_raw().train.images)
     made = Synthetic(jnp.zeros((3, 4, 4, 3)), jnp.arange(3, dtype=jnp.int32), jnp.float32(0.01))
     with tempfile.TemporaryDirectory() as folder:
-        network = ("convnet", ConvNetConfig())
+        network = ("convnet", ConvNetConfig(depth=1))
         share.save_set(
             Path(folder) / "s.npz", made, pre, ("a", "b", "c"), network=network, method="mtt"
         )
@@ -82,8 +86,8 @@ def config_json() -> Any:
 def load_config(path: Path) -> None:
     """What is done with an earlier config.json: of a run, and of experts."""
     asked = Settings({RunConfig: RunConfig(), IpcConfig: IpcConfig()}, {})
-    _check_maps(path.parent, {"whiten": "zca", "mean": 1.0})
-    checks.check_folder(asked, tiny_raw(), path.parent)
+    _check_preprocessing(path.parent, {"whiten": "zca", "mean": 1.0})
+    folders.check(path.parent, tiny_raw(), asked)
 
 
 def result_json() -> Any:
@@ -96,18 +100,24 @@ def result_json() -> Any:
 def load_result(path: Path) -> bool:
     """What is done with a result.json: by its own run, by tables, and by reports."""
     console = Console(file=io.StringIO(), width=100, markup=False)
-    if is_finished(path.parent, console):
-        show(path.parent, console)
-        assert tabulate([str(path)]) == 0
+    if result := read_finished(path.parent, Silent()):
+        print_result(result, {"result": str(path)}, console)
+        result._repr_html_()
+        tabulate([str(path)])
     else:
-        assert tabulate([str(path)]) == 2
-    entries, _ = collect(path.parent)
-    found = grouped(entries)
+        try:
+            tabulate([str(path)])
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            raise AssertionError("a table of what is no result")
+    runs, _ = collect(path.parent)
+    found = cells(runs)
     table1.files(found, [], [1])
     for cell in found:
         for network in cell.networks:
             cell.score("auc", "test_uint8", network)
-    return bool(entries)
+    return bool(runs)
 
 
 def table_json() -> Any:
@@ -144,13 +154,13 @@ def lines(rows: Any) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-def cell_json() -> Any:
-    return {"status": "done", "result": f"cells/{CELL.name}.json", "reason": "", "seconds": 1.0}
+def job_json() -> Any:
+    return {"status": "done", "result": f"jobs/{JOB.name}.json", "reason": "", "seconds": 1.0}
 
 
-def load_cell(path: Path) -> bool:
-    """What a sweep knows of a cell."""
-    known = cells.state(path.parent.parent, CELL) or {"status": "to do"}
+def load_job(path: Path) -> bool:
+    """What a sweep knows of a job."""
+    known = jobs.state(path.parent.parent, JOB) or {"status": "to do"}
     assert known["status"] in ("done", "failed", "to do")
     return known["status"] != "to do"
 
@@ -193,5 +203,5 @@ VALUES: dict[str, Made] = {
     "result": (result_json, "result.json", load_result, None),
     "evaluation": (table_json, "evaluations/test.json", load_table, None),
     "log": (log_json, "log.jsonl", load_log, lines),
-    "cell": (cell_json, f"cells/{CELL.name}.json", load_cell, None),
+    "job": (job_json, f"jobs/{JOB.name}.json", load_job, None),
 }

@@ -85,15 +85,13 @@ def prepare(address: str, md5: str) -> None:
     """Import the product and put marks into it; sets come from ``address``."""
     import dataclasses
 
-    import experiments.expert_stage
-    import experiments.method
-    import experiments.search
     import jax
 
     import medjax.augment
-    from experiments import distil_stage, final_stage, session
     from medjax import cost
     from medjax.data import catalog, named
+    from medjax.pipeline import distil, experts, finish, run, score, session
+    from medjax.recipes import mtt
 
     catalog.RECORD = address
     entry = catalog.CATALOG["octmnist"]
@@ -101,19 +99,19 @@ def prepare(address: str, md5: str) -> None:
     cost.WORK_PER_CALL["cpu"], cost.matrix_rate = WORK, lambda: 1e10
     # A change of the images that takes no time to compile: what is tried here does not depend on which.
     noisy = functools.partial(_noise, jax.random.normal)
-    medjax.augment.augment = experiments.expert_stage.augment = noisy
-    experiments.eval_stage.augment = experiments.search.augment = noisy
+    for module in (medjax.augment, experts, score, mtt):
+        module.augment = noisy
     update = jax.config.update
     jax.config.update = lambda name, value: update(name, 0.0 if name.endswith("secs") else value)
     for module, name, phase in (
         (named, "download", "download"),
         (session, "fitted", "preprocessing"),
-        (experiments.expert_stage, "train_experts", "experts"),
-        (experiments.method, "distil", "distillation"),
-        (distil_stage, "_interim", "interim"),
-        (final_stage, "choose_step_size", "evaluation"),
-        (final_stage, "final_scores", "evaluation"),
-        (final_stage, "draw", "writing"),
+        (run, "train_experts", "experts"),
+        (run, "distil", "distillation"),
+        (distil, "_interim", "interim"),
+        (finish, "choose_step_size", "evaluation"),
+        (finish, "final_scores", "evaluation"),
+        (finish, "draw", "writing"),
     ):
         setattr(module, name, _marked(getattr(module, name), phase))
 

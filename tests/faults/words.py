@@ -1,8 +1,7 @@
-"""Command lines nobody would write, given to every launcher in this process, up to where it would begin to compute."""
+"""Command lines nobody would write, given to every command in this process, up to where it would begin to compute."""
 
 import contextlib
 import dataclasses
-import importlib
 import io
 import os
 import random
@@ -19,23 +18,25 @@ from unittest import mock
 import numpy as np
 from absl import flags
 
+from medjax.cli.launch import TOOLS, find
 from medjax.data.download import Failed
 from medjax.data.preprocess import ZCA_LIMIT, PreprocessConfig, Preprocessor, fit
+from medjax.recipes import RECIPES
 from medjax.types import Dataset
 from tests.faults.values import BOOLS, NUMBERS, STRANGE, TEXTS
 
-LAUNCHERS = ("mtt", "dc", "dm", "selection", "full", "experts", "evaluate", "table1", "indicator")
-LAUNCHERS += ("report", "prepare", "tabulate")
+#: Every command.
+COMMANDS = (*RECIPES, *TOOLS)
 #: Seconds that a command line may take.
 PATIENCE = 20
 
 
 class Reached(Exception):
-    """Everything was accepted: from here on a launcher computes."""
+    """Everything was accepted: from here on a command computes."""
 
 
 class Ended(NamedTuple):
-    """status; said: standard output and error. reached: whether the launcher was about to compute."""
+    """status; said: standard output and error. reached: whether the command was about to compute."""
 
     status: int
     said: tuple[str, str]
@@ -47,15 +48,15 @@ class Slow(BaseException):
 
 
 def made_up(rng: random.Random) -> tuple[str, list[str]]:
-    """A launcher and words for it: mostly flags of its own, some with values that none allows."""
-    launcher = rng.choice(LAUNCHERS)
-    fields = _fields(launcher)
+    """A command and words for it: mostly flags of its own, some with values that none allows."""
+    command = rng.choice(COMMANDS)
+    fields = {f.name: f for group in find(command).groups for f in dataclasses.fields(group)}
     words = []
     # Enough that is right for the rest to be looked at.
     for name, value in (("dataset", "tiny.npz"), ("folder", "images"), ("synthetic", "set.npz")):
         if name in fields and rng.random() < 0.8:
             words.append(f"--{name}={value}")
-    if launcher == "prepare" and rng.random() < 0.8:
+    if command == "prepare" and rng.random() < 0.8:
         words.append("--out=made.npz")
     for _ in range(rng.choice((0, 1, 1, 2, 3, 6))):
         if not fields or rng.random() < 0.15:
@@ -73,14 +74,7 @@ def made_up(rng: random.Random) -> tuple[str, list[str]]:
         elif word.startswith("--out=/"):
             words[i] = "--out=" + word.removeprefix("--out=").lstrip("/")
     # No process is told a NUL, and what is in an argument is bytes.
-    return launcher, [w.replace("\0", "") for w in words]
-
-
-def _fields(launcher: str) -> dict[str, dataclasses.Field]:
-    module = importlib.import_module(f"experiments.{launcher}")
-    alone = [module.PrepareConfig] if launcher == "prepare" else []
-    groups = getattr(module, "GROUPS", alone)
-    return {f.name: f for group in groups for f in dataclasses.fields(group)}
+    return command, [w.replace("\0", "") for w in words]
 
 
 def furnish(folder: Path, dataset: bytes, synthetic: bytes) -> None:
@@ -100,7 +94,7 @@ def furnish(folder: Path, dataset: bytes, synthetic: bytes) -> None:
 
 @contextlib.contextmanager
 def no_work() -> Iterator[None]:
-    """Launchers look at all that they are told, and stop where they would compute or connect."""
+    """Commands look at all that they are told, and stop where they would compute or connect."""
 
     def reach(*args: Any, **kwargs: Any) -> Any:
         raise Reached
@@ -120,21 +114,23 @@ def no_work() -> Iterator[None]:
         raise Failed("no network")
 
     places = {
-        "experiments.expert_stage.train_experts": reach,
-        "experiments.method.distil": reach,
-        "experiments.eval_stage.choose_step_size": reach,
-        "experiments.eval_stage.train_and_score": reach,
-        "experiments.eval_stage.final_scores": reach,
-        "experiments.others.step_size_for": reach,
-        "experiments.sweep.sweep": reach,
-        "experiments.session.fitted": fitted,
-        "experiments.session.preprocess.to_device": to_device,
-        "experiments.session.random_start": lambda session: None,
+        "medjax.pipeline.run.train_experts": reach,
+        "medjax.pipeline.run.distil": reach,
+        "medjax.pipeline.run.random_start": lambda session: None,
+        "medjax.pipeline.real.choose_step_size": reach,
+        "medjax.pipeline.real.train_and_score": reach,
+        "medjax.pipeline.evaluate_saved.final_scores": reach,
+        "medjax.pipeline.evaluate_saved.step_size_for": reach,
+        "medjax.pipeline.session.fitted": fitted,
+        "medjax.data.preprocess.to_device": to_device,
+        "medjax.cli.experts.train_experts": reach,
+        "medjax.cli.table1.sweep": reach,
+        "medjax.cli.indicator.sweep": reach,
         "medjax.cost.matrix_rate": lambda: 1e10,
         "medjax.data.named.download": offline,
         "medjax.data.sources.read_tfds": offline_tfds,
-        "experiments.flags.devices.use_cores": lambda: None,
-        "experiments.flags.keep_programs": lambda: None,
+        "medjax.devices.use_cores": lambda: None,
+        "medjax.cli.launch.keep_programs": lambda: None,
     }
     with contextlib.ExitStack() as stack:
         for place, replacement in places.items():
@@ -148,18 +144,18 @@ def offline_tfds(name: str, data_dir: Any) -> None:
     raise UserError(f"tfds:{name} needs a network")
 
 
-def attempt(launcher: str, words: list[str]) -> Ended:
-    """``python -m experiments.LAUNCHER WORDS`` in this process and folder, as a terminal would show it."""
+def attempt(command: str, words: list[str]) -> Ended:
+    """``python -m experiments.COMMAND WORDS`` in this process and folder, as a terminal would show it."""
     known, status, reached = set(flags.FLAGS), 0, False
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", "strict", write_through=True)
     err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
 
     def hang(number: int, frame: object) -> None:
-        raise Slow(f"{launcher} {words}: more than {PATIENCE} s")
+        raise Slow(f"{command} {words}: more than {PATIENCE} s")
 
     before = signal.signal(signal.SIGALRM, hang), list(sys.argv)
     signal.alarm(PATIENCE)
-    sys.argv = [f"experiments/{launcher}.py", *words]
+    sys.argv = [f"experiments/{command}.py", *words]
     try:
         with (
             contextlib.redirect_stdout(out),
@@ -169,7 +165,7 @@ def attempt(launcher: str, words: list[str]) -> Ended:
             # The module has been imported before, which is no matter.
             warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")
             warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*found in sys")
-            runpy.run_module(f"experiments.{launcher}", run_name="__main__")
+            runpy.run_module(f"experiments.{command}", run_name="__main__")
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except Reached:
@@ -213,15 +209,15 @@ def command_lines(count: int, folder: Path, seed: int = 3) -> tuple[int, list[st
     try:
         with no_work(), mock.patch.dict(os.environ, HOME=str(folder)):
             for number in range(count):
-                launcher, words = made_up(random.Random(f"{seed}-{number}"))
+                command, words = made_up(random.Random(f"{seed}-{number}"))
                 try:
-                    ended = attempt(launcher, words)
+                    ended = attempt(command, words)
                     problem = complaint(ended)
                     accepted += ended.status == 0
                 except (Exception, Slow) as error:
                     problem = f"{type(error).__name__}: {error}"[:300]
                 if problem:
-                    wrong.append(f"{launcher} {words}: {problem}"[:1500])
+                    wrong.append(f"{command} {words}: {problem}"[:1500])
                 tidy(folder, kept)
     finally:
         os.chdir(before)

@@ -1,1 +1,1 @@
-"""Many runs: the jobs of a table, worked through by one process or by several that share a folder."""
+"""A sweep: many runs as jobs, done by one process or by several that share a folder."""

@@ -1,8 +1,8 @@
-"""Who works on a job of a sweep that several processes share: files OUT/jobs/CLAIM.claim-G.
+"""Claims say which of the processes that share a sweep works on a job. A claim is a file OUT/jobs/NAME.claim-G.
 
 A claim is made with an exclusive create, which is atomic on shared file systems too, and its owner touches it every
-``BEAT`` seconds. A claim that was not touched for ``DEAD`` seconds belongs to a dead process: it is taken over by
-creating generation G + 1, which again only one process can.
+``BEAT`` seconds. A claim that was not touched for ``DEAD`` seconds belongs to a dead process. Another process takes it
+over: it creates generation G + 1, which only one process can do.
 """
 
 import json
@@ -15,7 +15,8 @@ BEAT, DEAD = 20.0, 300.0
 
 
 def take(folder: Path, name: str) -> Path | None:
-    """Claim ``name`` in a folder: the file to keep alive, or None where a living process has it."""
+    """Claim ``name`` in a folder. Returns the file, which its owner must keep alive; None where a living process has
+    the claim."""
     folder.mkdir(parents=True, exist_ok=True)
     claims = _claims(folder, name)
     if claims and not _dead(folder, claims[-1]):
@@ -28,7 +29,7 @@ def take(folder: Path, name: str) -> Path | None:
         return None
     with os.fdopen(handle, "w") as file:
         file.write(owner())
-    # Whoever claimed it between the look and the create was first.
+    # A process that claimed it between the look and the create was first.
     if set(_claims(folder, name)) - {path, *claims}:
         release(path)
         return None
@@ -38,7 +39,7 @@ def take(folder: Path, name: str) -> Path | None:
 
 
 def owner(launcher: int | None = None) -> str:
-    """What a claim says: who made it, and the launcher that it has started."""
+    """The content of a claim: the process that made it, and the process of the run that it started."""
     return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "launcher": launcher})
 
 
@@ -56,8 +57,8 @@ def _generation(claim: Path) -> int:
 
 
 def _dead(folder: Path, claim: Path) -> bool:
-    """Whether no process keeps a claim alive: its process on this machine is gone, or it was not touched for long. A
-    run that outlived its sweep (which was killed alone) goes on with the job: its claim lives while it does."""
+    """Whether no process keeps a claim alive: its process on this machine is gone, or it was not touched for long.
+    Where only the sweep was killed, its run goes on with the job, and the claim lives as long as the run."""
     try:
         owner, touched = json.loads(claim.read_text()), claim.stat().st_mtime
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a sweep would do: its jobs, how far each is, and a forecast of time and memory; nothing is run."""
+"""The dry run of a sweep: its jobs, their states, and a forecast of time and memory. It runs nothing."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from medjax.pipeline.settings import RunConfig, settings
 
 
 def dry_run(out: Path, jobs: list[Job]) -> str:
-    """A line for each job, and the sum of those that are still to do."""
+    """A line for each job, and a last line with the sum over the jobs that are not done."""
     rate = cost.matrix_rate() * cost.EFFICIENCY
     sets = dict.fromkeys((job.dataset, job.integrate) for job in jobs)
     sizes = {about: data_size(*about) for about in sets}
@@ -34,10 +34,11 @@ def dry_run(out: Path, jobs: list[Job]) -> str:
 
 
 def data_size(name: str, integrate: str = "") -> tuple[int, int, int]:
-    """(classes, channels, training images) of a set; of a named one from the catalog, without a download. integrate:
-    what an integrated one is made of."""
+    """(classes, channels, training images) of a data set. The catalog knows those of a named set, without a download.
+    integrate: the sets that an integrated set is made of (a,b); "" for the study's."""
     if name == "integrated":
-        counts = [data_size(part)[2] for part in (integrate.split(",") if integrate else STUDY)]
+        parts = tuple(filter(None, map(str.strip, integrate.split(",")))) or STUDY
+        counts = [data_size(part)[2] for part in parts]
         shares = [max(1, round(RunConfig.integrate_share * count)) for count in counts]
         return len(counts), 3, sum(shares)
     if named := find(name):
@@ -48,7 +49,8 @@ def data_size(name: str, integrate: str = "") -> tuple[int, int, int]:
 
 
 def forecast_job(job: Job, size: tuple[int, int, int], rate: float) -> Forecast:
-    """The forecast of a job from nothing. size: (classes, channels, training images); rate: operations a second."""
+    """The forecast of a job that begins from nothing. size: (classes, channels, training images); rate: floating-point
+    operations a second."""
     classes, channels, count = size
     recipe = recipes.find(job.method)
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})

@@ -1,5 +1,6 @@
-"""The jobs of a sweep: one run each, a command of its own, whose state is files in OUT/jobs/: NAME.json once it has
-ended (done or failed), NAME.log with what it said, and a claim (medjax/cli/sweep/claims.py) while it runs.
+"""The jobs of a sweep. A job is one run, started as a command of its own. Its state is files in OUT/jobs/: NAME.json
+says how it ended (done or failed), NAME.log holds what it printed, and a claim (medjax/cli/sweep/claims.py) is there
+while it runs.
 """
 
 import os
@@ -16,8 +17,8 @@ from medjax.cli.sweep import claims
 
 
 class Job(NamedTuple):
-    """One run. ipc is None for all images; other: networks that the distilled set is evaluated with too (a,b), or "";
-    integrate: the sets that an integrated one is made of, or ""."""
+    """One run. ipc: images per class; None for all images. other: further networks that the distilled set is evaluated
+    with (a,b), or "". integrate: the sets that an integrated set is made of (a,b), or ""."""
 
     dataset: str
     ipc: int | None
@@ -30,7 +31,8 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its files: readable, and unique among jobs by a hash of all values (data sets may be paths)."""
+        """The name of its files. A hash of all values makes it unique, because data sets of one name may lie at several
+        paths."""
         size = "all" if self.ipc is None else f"ipc{self.ipc}"
         stem = re.sub(r"\W+", "-", Path(self.dataset).stem)
         words = [stem, self.method, size, self.model, f"seed{self.seed}", self.preset]
@@ -38,8 +40,8 @@ class Job(NamedTuple):
 
     @property
     def claim(self) -> str:
-        """What must be claimed to work on it. Jobs that need the same experts are claimed together, so that one shard
-        trains them."""
+        """The name of the claim that is needed to work on it. Jobs that need the same experts share one claim, so that
+        one shard trains them."""
         if recipes.find(self.method).expert_epochs is None:
             return self.name
         values = {**self._asdict(), "ipc": None}
@@ -56,10 +58,8 @@ class Job(NamedTuple):
 
 
 def state(out: Path, job: Job) -> dict[str, Any] | None:
-    """What is known of an ended job: {"status": "done", "result": path below out} or {"status": "failed", "reason"}.
-
-    None for one that has not ended, or whose result is gone.
-    """
+    """How a job ended: {"status": "done", "result": path below out} or {"status": "failed", "reason": text}. None for a
+    job that has not ended, and for one whose result is gone."""
     known = store.read_json(out / "jobs" / f"{job.name}.json")
     if not isinstance(known, dict):
         return None
@@ -71,10 +71,8 @@ def state(out: Path, job: Job) -> dict[str, Any] | None:
 
 
 def work_on(out: Path, job: Job, claim: Path, command: list[str]) -> dict[str, Any]:
-    """Run a claimed job's command to its end and record how it ended; gives back the record.
-
-    If the claim was taken over (this machine slept), the command is stopped and nothing recorded.
-    """
+    """Run a claimed job's command to its end and record how it ended; returns the record. If another process took the
+    claim over in the meantime (this machine slept), the command is stopped and nothing is recorded."""
     log, begin = out / "jobs" / f"{job.name}.log", time.monotonic()
     with open(log, "wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
@@ -104,10 +102,13 @@ def work_on(out: Path, job: Job, claim: Path, command: list[str]) -> dict[str, A
 
 
 def _record(out: Path, said: str, status: int) -> dict[str, Any]:
-    """Done with the result that the launcher named, or failed with the last line it said."""
+    """The record of a job: done with the result that its command named, or failed with the last line it printed."""
     found = re.findall(r"^result +(.+/result\.json)$", said, re.M)
     if status == 0 and found:
         return {"status": "done", "result": os.path.relpath(found[-1], out)}
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-    return {"status": "failed", "reason": f"{ended}: {lines[-1][:300] if lines else 'no word'}"}
+    return {
+        "status": "failed",
+        "reason": f"{ended}: {lines[-1][:300] if lines else 'it printed nothing'}",
+    }

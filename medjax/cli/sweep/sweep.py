@@ -1,4 +1,4 @@
-"""Working through the jobs of a sweep, alone or as one of several shards on a shared file system."""
+"""Runs the jobs of a sweep, alone or as one of several shards on a shared file system."""
 
 import sys
 import time
@@ -9,25 +9,26 @@ from medjax.cli.sweep.claims import release, take
 from medjax.cli.sweep.jobs import Job, state, work_on
 from medjax.data import sources
 
-#: Seconds between looks at jobs that others work on.
+#: Seconds between two looks at the jobs that other processes work on.
 POLL = 15.0
 
 
 def sweep(
     out: Path, jobs: list[Job], shard: tuple[int, int], command: Callable[[Job], list[str]]
 ) -> None:
-    """Until every job has ended: run those that are free, one's own first, then wait for or take over the others'.
+    """Run jobs until every job has ended: first those of this shard, then those of other shards that nobody works on.
+    Where another process works on a job, wait for it, and take the job over if that process dies.
 
-    shard: (index, count); jobs are dealt out by what must be claimed for them. A job that had failed before this
-    call is tried again once, by the shard it belongs to. command: the command line of a job.
+    shard: (index, count); jobs are dealt out by their claims. A job that had failed before this call is tried again
+    once, by the shard that it belongs to. command: job -> its command line.
     """
     index, count = shard
     claims = list(dict.fromkeys(job.claim for job in jobs))
     mine = set(claims[index::count])
-    again = {c.name for c in jobs if c.claim in mine and _failed(out, c)}
+    again = {job.name for job in jobs if job.claim in mine and _failed(out, job)}
     while True:
         waiting = False
-        for job in sorted(jobs, key=lambda c: c.claim not in mine):
+        for job in sorted(jobs, key=lambda job: job.claim not in mine):
             if not _open(out, job, again):
                 continue
             claim = take(out / "jobs", job.claim)
@@ -49,7 +50,8 @@ def sweep(
 
 
 def check_data(out: Path, jobs: list[Job]) -> None:
-    """Before anything is run: UserError for data that cannot be had of a job that is still to do."""
+    """Look for the data of all jobs that are not done, before anything runs. Raises UserError where some cannot be
+    had."""
     for job in jobs:
         if (state(out, job) or {}).get("status") != "done":
             parts = job.integrate.split(",") if job.integrate else ()
@@ -62,7 +64,7 @@ def _failed(out: Path, job: Job) -> bool:
 
 
 def _open(out: Path, job: Job, again: set[str]) -> bool:
-    """Whether there is work: not ended, or failed and to be tried again."""
+    """Whether a job is to be run: it has not ended, or it failed and is tried again."""
     return state(out, job) is None or (job.name in again and _failed(out, job))
 
 
