@@ -15,7 +15,7 @@ from medjax.data.npz import read_arrays
 from medjax.distill import Distiller, run
 from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.errors import UserError
-from medjax.pipeline.score import evaluate_set, read_table
+from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import Session
 from medjax.recipes import Costs, Recipe, Setup
 from medjax.types import Synthetic
@@ -106,24 +106,15 @@ def _preparation(
 
 def _interim(session: Session, iteration: int, synthetic: Synthetic) -> str:
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns words for the bar."""
-    folder, settings = session.folder, session.settings
-    config = settings.config(evaluate.InterimConfig)
-    select = settings.config(evaluate.SelectConfig).select
+    folder, select = session.folder, session.settings.config(evaluate.SelectConfig).select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     store.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
     _snapshot(session, iteration, synthetic)
     split = "test" if select == "test" else "val"
     begin = time.monotonic()
-    (row,) = evaluate_set(
-        session,
-        f"interim-{iteration:08d}",
-        synthetic,
-        session.test() if split == "test" else session.val,
-        key="interim",
-        networks=config.interim_networks,
-        epochs=config.interim_epochs,
-        step_sizes=(float(synthetic.step_size),),
-    )
+    real = session.test() if split == "test" else session.val
+    name, rate = f"interim-{iteration:08d}", float(synthetic.step_size)
+    (row,) = interim_scores(session, name, synthetic, real, (rate,))
     means = {name: value["mean"] for name, value in metrics.summary(row).items()}
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}

@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from medjax import evaluate, metrics, store, train
 from medjax.augment import augment
@@ -14,25 +16,46 @@ from medjax.pipeline.session import Session
 from medjax.types import Dataset, Synthetic
 
 
-def evaluate_set(
+def interim_scores(
+    session: Session, name: str, made: Synthetic, real: Dataset, step_sizes: Sequence[float]
+) -> list[list[metrics.Metrics]]:
+    """The cheap evaluation: scores [step size][network] on ``real`` of networks trained on ``made``."""
+    config = session.settings.config(evaluate.InterimConfig)
+    counts = config.interim_networks, config.interim_epochs
+    return _evaluate(session, name, made, real, session.key("interim"), *counts, step_sizes)
+
+
+def final_scores(session: Session, name: str, made: Synthetic, test: Dataset, rate: float) -> dict:
+    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
+    config = session.settings.config(evaluate.EvalConfig)
+    counts = config.networks, config.eval_epochs
+    (row,) = _evaluate(session, name, made, test, session.key("final"), *counts, (rate,))
+    return metrics.summary(row)
+
+
+def choose_step_size(session: Session, name: str, made: Synthetic) -> float:
+    """The step size of `evaluate.GRID` whose networks score best on val (balanced accuracy)."""
+    table = interim_scores(session, name, made, session.val, evaluate.GRID)
+    means = [metrics.summary(row)["balanced_accuracy"]["mean"] for row in table]
+    return evaluate.GRID[int(np.argmax(means))]
+
+
+def _evaluate(
     session: Session,
     name: str,
-    synthetic: Synthetic,
+    made: Synthetic,
     real: Dataset,
-    *,
-    key: str,
+    key: Array,
     networks: int,
     epochs: int,
-    step_sizes: tuple[float, ...],
+    step_sizes: Sequence[float],
 ) -> list[list[metrics.Metrics]]:
-    """Scores [step size][network] on ``real`` of networks trained on ``synthetic``; read back where they exist."""
+    """Scores [step size][network]; read back where they exist."""
     config = session.settings.config(evaluate.EvalConfig)
     trainer = evaluate.trainer(config, session.model, session.classes, augment)
-    people = evaluate.population(
-        config, session.key(key), networks, epochs, jnp.asarray(step_sizes)
-    )
-    made, about = Dataset(synthetic.images, synthetic.labels), {"step_sizes": step_sizes}
-    scores = train_and_score(session, name, made, real, trainer, people, about)
+    people = evaluate.population(config, key, networks, epochs, jnp.asarray(step_sizes))
+    data, about = Dataset(made.images, made.labels), {"step_sizes": step_sizes}
+    scores = train_and_score(session, name, data, real, trainer, people, about)
     return [scores[i : i + networks] for i in range(0, len(scores), networks)]
 
 
@@ -84,41 +107,6 @@ def train_and_score(
     # Here, for a kill may have come between the scores and this.
     shutil.rmtree(work, ignore_errors=True)
     return scores
-
-
-def choose_step_size(session: Session, name: str, synthetic: Synthetic) -> float:
-    """The step size of `evaluate.GRID` whose networks score best on val (balanced accuracy)."""
-    config = session.settings.config(evaluate.InterimConfig)
-    table = evaluate_set(
-        session,
-        name,
-        synthetic,
-        session.val,
-        key="interim",
-        networks=config.interim_networks,
-        epochs=config.interim_epochs,
-        step_sizes=evaluate.GRID,
-    )
-    means = [metrics.summary(row)["balanced_accuracy"]["mean"] for row in table]
-    return evaluate.GRID[int(np.argmax(means))]
-
-
-def final_scores(
-    session: Session, name: str, synthetic: Synthetic, test: Dataset, rate: float
-) -> dict:
-    """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
-    config = session.settings.config(evaluate.EvalConfig)
-    (row,) = evaluate_set(
-        session,
-        name,
-        synthetic,
-        test,
-        key="final",
-        networks=config.networks,
-        epochs=config.eval_epochs,
-        step_sizes=(rate,),
-    )
-    return metrics.summary(row)
 
 
 def confused(folder: Path, name: str) -> list[list[int]]:
