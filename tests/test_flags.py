@@ -210,7 +210,7 @@ def test_where_data_come_from(tmp_path, monkeypatch):
 @shows("fresh")
 def test_fresh(tmp_path, monkeypatch):
     """With it the run finds an empty folder; without it, it finds what an earlier one left."""
-    words = [f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}", "--size=4"]
+    words = [f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}", "--size=4", "--depth=1"]
     raw = load_data(settings(*words), Silent())
     folder = run_folder(settings(*words), raw)
     (folder / "checkpoints").mkdir(parents=True)
@@ -685,7 +685,9 @@ def test_origin_and_precedence():
     for name, field in FIELDS.items():
         choices = field.metadata["choices"]
         new = choices[-1] if choices else other[field.type]
-        new = {"skip_factor": 2.5, "preset": "cpu", "eval_models": "mlp,vit"}.get(name, new)
+        new = {"skip_factor": 2.5, "preset": "cpu", "eval_models": "mlp,vit", "model": "vit"}.get(
+            name, new
+        )
         asked = settings(f"--{name}={new}", *NEEDS.get(name, ()))
         assert asked.values()[name] == new, name
         assert asked.origin[name] == "flag"

@@ -19,6 +19,8 @@ class Distiller(NamedTuple):
     feed: (key, iterations [K]) -> pytree with leading axis K, read on the host; None for methods that read ``data``
         alone. Iteration i depends on (key, i) alone, not on K and not on where a run was resumed.
     step: (key, state, data, item) -> (state, info); ``item`` is one iteration's slice of a feed, or None. Pure.
+        ``info`` is a NamedTuple of scalars for the log, among them ``loss`` and ``skipped`` (whether the iteration
+        changed nothing); where it has a ``step_size``, that is shown while the run goes on.
     extract: state -> Synthetic.
     """
 

@@ -13,7 +13,7 @@ from medjax.pipeline.forecast import forecast
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
-from medjax.pipeline.settings import Settings
+from medjax.pipeline.settings import Settings, groups_of
 from medjax.recipes import Recipe
 from medjax.result import Result
 from medjax.types import RawDataset
@@ -37,6 +37,10 @@ def run(
     again. Raises UserError for whatever a user can put right.
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    if set(settings.groups) != set(groups_of(recipe)):
+        raise UserError(
+            f"these are not settings of {recipe.name}: make them with medjax.settings({recipe.name!r}, ...)"
+        )
     progress = progress or Silent()
     raw = load_data(settings, progress) if data is None else data
     check_data(settings, raw, progress)

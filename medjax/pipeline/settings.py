@@ -4,12 +4,13 @@ The order: the dataclass's default < the preset's entry for (data set, IPC) < a 
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from medjax import recipes
-from medjax.config import option, validate
+from medjax.config import from_values, option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
@@ -137,7 +138,11 @@ def fields(*groups: type) -> list[dataclasses.Field]:
 
 
 def settings(
-    method: str, preset: str = "paper", dataset: str = "phantom", ipc: int = 1, **values: Any
+    method: str,
+    preset: str = "paper",
+    dataset: str | os.PathLike = "phantom",
+    ipc: int = 1,
+    **values: Any,
 ) -> Settings:
     """The options of a run from Python.
 
@@ -148,11 +153,8 @@ def settings(
     """
     recipe = recipes.find(method)
     groups = groups_of(recipe)
-    given = {"preset": preset, "dataset": dataset} | values
+    given = {"preset": preset, "dataset": os.fspath(dataset)} | values
     given |= {"ipc": ipc} if IpcConfig in groups else {}
-    known = {field.name for field in fields(*groups)}
-    if unknown := sorted(set(given) - known):
-        raise UserError(f"{unknown[0]!r} is no option of {method}: see the command reference")
     return resolve(groups, presets.read(recipe), given)
 
 
@@ -160,17 +162,19 @@ def resolve(
     groups: tuple[type, ...], tables: presets.Presets, given: Mapping[str, Any]
 ) -> Settings:
     """The options of these groups from defaults, the presets ``tables`` and the values ``given``. Raises UserError for
-    a value that is not allowed."""
-    run = RunConfig(**{k: v for k, v in given.items() if k in RunConfig.__dataclass_fields__})
-    validate(run)
+    an unknown option and for a value that is not allowed."""
+    if unknown := sorted(set(given) - {field.name for field in fields(*groups)}):
+        raise UserError(f"{unknown[0]!r} is no option here: see the command reference")
+    named = [field.name for field in fields(RunConfig)]
+    run = from_values(RunConfig, {k: v for k, v in given.items() if k in named})
     ipc = given.get("ipc", IpcConfig.ipc)
     preset = presets.chosen(tables, run.preset, Path(run.dataset).stem, ipc)
     _check_networks(groups, given, run)
     built, origin = {}, {}
     for group in groups:
         names = [field.name for field in dataclasses.fields(group)]
-        built[group] = group(**{n: v for n, v in (preset | dict(given)).items() if n in names})
-        validate(built[group])
+        values = {n: v for n, v in (preset | dict(given)).items() if n in names}
+        built[group] = from_values(group, values)
         for name in names:
             source = f"preset {run.preset}" if name in preset else "default"
             origin[name] = "flag" if name in given else source

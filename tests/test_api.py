@@ -1,0 +1,213 @@
+"""medjax from Python: a run without flags and console equals that of a launcher; the public names."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import launching
+import numpy as np
+import pytest
+from absl import flags as absl_flags
+
+import medjax
+from medjax import cost
+from medjax.data import sources
+
+ROOT = Path(launching.ROOT)
+#: A tiny DM: one program a phase.
+VALUES = {"preset": "quick", "ipc": 2, "width": 8, "depth": 1, "size": 8, "whiten": "normalise"}
+VALUES |= {"networks": 2, "eval_epochs": 3, "interim_networks": 2, "interim_epochs": 3}
+VALUES |= {
+    "iterations": 4,
+    "batch_real": 4,
+    "eval_every": 2,
+    "lr_img": 2,
+}  # an int where 2.0 is meant
+
+
+@pytest.fixture(autouse=True)
+def _as_the_server_does(monkeypatch):
+    """Device calls as short as those of `launching.serve`, and a rate that need not be measured."""
+    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", launching.WORK)
+    monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)
+
+
+def settings(**more):
+    return medjax.settings("dm", dataset=launching.tiny("rgb"), **VALUES | more)
+
+
+@pytest.fixture(scope="module")
+def launched():
+    """The run of the launcher with the same values."""
+    words = [f"--{name}={value}" for name, value in VALUES.items()]
+    place = (f"--dataset={launching.tiny('rgb')}", f"--out={launching.workplace() / 'api'}")
+    return launching.read_run(launching.SERVER.run("experiments.dm", *place, *words))
+
+
+def layout(folder):
+    """The files below a folder, by name; checkpoints as one, for how they are cut up is orbax's affair."""
+    found = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
+    return {str(p) if "checkpoints" not in p.parts else "checkpoints" for p in found}
+
+
+def arrays(folder):
+    with np.load(folder / "synthetic.npz") as z:
+        return {name: z[name].tobytes() for name in z.files}
+
+
+class Recorder:
+    """A `Progress` that remembers, and raises where it is told to."""
+
+    def __init__(self, stop=("", 0)):
+        self.said, self.bars, self.stop = [], [], stop
+
+    def say(self, text):
+        self.said.append(text)
+
+    def bar(self, name, total, done=0):
+        self.bars.append((name, done, total))
+
+        def update(done, text):
+            if (name, done) == self.stop:
+                raise InterruptedError
+
+        return update
+
+    def download(self, name, have, total):
+        raise AssertionError("nothing is downloaded here")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("api")
+
+
+def test_run_is_silent_and_equals_the_launcher(launched, out, capfd):
+    """No flag is parsed and nothing printed; folder, files, arrays and scores are those of the launcher."""
+    assert not absl_flags.FLAGS.is_parsed()
+    result = medjax.run("dm", settings(), out)
+    assert capfd.readouterr() == ("", "")
+    assert not absl_flags.FLAGS.is_parsed()
+    mine, theirs = result.folder, launched.folder
+    assert mine.relative_to(out) == Path(theirs.parent.name, theirs.name)
+    assert layout(mine.parent) == layout(theirs.parent)
+    assert arrays(mine) == arrays(theirs)
+    written = launching.read_json(mine / "result.json")
+    timeless = {k: v for k, v in written.items() if k != "seconds"}
+    assert timeless == launching.scores(launched)
+    assert result.to_json() == written
+    values = launching.read_json(mine / "config.json")["values"]
+    assert values == launched.config["values"]
+
+
+def test_a_finished_run_is_read_back(launched, out):
+    """Nothing is computed and no file touched; another number of images is another run."""
+    first = medjax.run("dm", settings(), out)
+    before, heard = launching.contents(out), Recorder()
+    again = medjax.run("dm", settings(), out, progress=heard)
+    assert again == first and again.folder == first.folder
+    assert launching.contents(out) == before
+    assert (heard.said, heard.bars) == ([], [])
+
+
+def test_own_images_and_an_interruption(launched, tmp_path):
+    """Images in memory in place of a name; stopped by an exception of its observer, the run goes on where it was."""
+    raw = sources.load(str(launching.tiny("rgb")))._replace(name="mine")
+    chosen = settings()._replace()
+    stop = Recorder(stop=("distil", 2))
+    with pytest.raises(InterruptedError):
+        medjax.run("dm", chosen, tmp_path, data=raw, progress=stop)
+    (folder,) = tmp_path.glob("mine-*/dm-*")
+    assert not (folder / "result.json").exists()
+    heard = Recorder()
+    result = medjax.run("dm", chosen, tmp_path, data=raw, progress=heard)
+    assert ("distil", 2, 4) in heard.bars, heard.bars
+    assert any("goes on after 2 of 4" in line for line in heard.said)
+    assert result.folder == folder and result.dataset == "mine"
+    other, mine = arrays(launched.folder), arrays(folder)
+    assert {n for n in mine if mine[n] != other[n]} == {"dataset"}
+    assert result.test == medjax.Result.read(launched.folder).test
+
+
+def test_fresh_begins_anew(launched, tmp_path, monkeypatch):
+    """What an earlier run left is thrown away first."""
+    seen, result = [], medjax.Result.read(launched.folder)
+
+    def work(session, recipe):
+        seen.append({path.name for path in session.folder.iterdir()})
+        (session.folder / "log.jsonl").touch()
+        return result
+
+    monkeypatch.setattr("medjax.pipeline.run.work", work)
+    for fresh in (False, False, True):
+        assert medjax.run("dm", settings(), tmp_path, fresh=fresh) is result
+    new = {"config.json", "lock"}
+    assert seen == [new, new | {"log.jsonl"}, new]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"nonsense": 1}, "'nonsense' is no option of dm"),
+        ({"experts": 1}, "'experts' is no option of dm"),
+        ({"iterations": "20"}, "--iterations=20 is not a whole number"),
+        ({"iterations": 2.5}, "--iterations=2.5 is not a whole number"),
+        ({"iterations": 0}, "--iterations=0 is too small"),
+        ({"whiten": "blue"}, "--whiten=blue is not known"),
+        ({"preset": "huge"}, "--preset=huge is not known"),
+        ({"mlp_width": 3}, "--mlp_width is for --model=mlp"),
+    ],
+)
+def test_mistakes_in_values_are_one_line(values, said):
+    """Wrong names, types and values, each named."""
+    with pytest.raises(medjax.UserError, match=said) as caught:
+        settings(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_another_method_are_refused(tmp_path):
+    """They would be named and preset as that method."""
+    with pytest.raises(medjax.UserError, match="not settings of mtt"):
+        medjax.run("mtt", settings(), tmp_path)
+    with pytest.raises(medjax.UserError, match="choose one of random, dc, dsa, dm, mtt, full"):
+        medjax.run("mmt", settings(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_know_values_and_origins():
+    """By option: what it is, and who said so."""
+    chosen = settings()
+    assert (chosen.values()["lr_img"], type(chosen.values()["lr_img"])) == (2.0, float)
+    assert chosen.origin["lr_img"] == "flag" and chosen.origin["img_momentum"] == "default"
+    assert medjax.settings("dm", preset="quick").origin["iterations"] == "preset quick"
+    assert "lr_img" in chosen.identity() and "img_momentum" not in chosen.identity()
+
+
+def test_public_names():
+    """Each can be imported; the table of lazy names and the list for readers agree; some twenty of them."""
+    for name in medjax.__all__:
+        assert getattr(medjax, name) is not None
+    assert set(medjax.__all__) == set(medjax._PUBLIC) <= set(dir(medjax))
+    assert sorted(medjax.__all__) == list(medjax.__all__) and 15 <= len(medjax.__all__) <= 26
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = medjax.nonsense
+
+
+def test_import_takes_no_time():
+    """`import medjax` imports neither jax nor absl nor rich; a name does, when it is used."""
+    code = "import sys, medjax; print(sorted({'jax', 'numpy', 'absl', 'rich'} & set(sys.modules)))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=launching.environment()
+    )
+    assert (ended.stdout, ended.stderr) == ("[]\n", "")
+
+
+def test_version_and_types():
+    """The version is said once, in medjax/__init__.py; py.typed tells type checkers that medjax has types."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert project["tool"]["hatch"]["version"]["path"] == "medjax/__init__.py"
+    assert medjax.__version__.count(".") == 2
+    assert (ROOT / "medjax" / "py.typed").is_file()
+    assert project["project"]["scripts"]["medjax"] == "medjax.__main__:main"

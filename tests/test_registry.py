@@ -1,0 +1,279 @@
+"""The registry of methods and the table of networks: presets that fit, and one of each that is added from outside."""
+
+import dataclasses
+import re
+import sys
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import launching
+import pytest
+
+import medjax
+from medjax import cost, recipes, share
+from medjax.cli import launch, table1
+from medjax.cli.sweep.dry_run import dry_run
+from medjax.config import option
+from medjax.data import sources
+from medjax.models import MODELS, Network
+from medjax.pipeline import folders, presets
+from medjax.pipeline.settings import groups_of
+from medjax.recipes import RECIPES, Costs, Recipe
+from medjax.report.overview import write_report
+
+# --- presets of the methods that are there
+
+
+def options(recipe):
+    """{name: field} of a method's options."""
+    return {f.name: f for group in groups_of(recipe) for f in dataclasses.fields(group)}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_presets_fit_their_method(name):
+    """Every name in a table is an option of the method, with a value of its type that is allowed; a misspelt one would
+    be silently ignored. Each method has the presets that `--preset` promises."""
+    recipe = RECIPES[name]
+    tables, known = presets.read(recipe), options(recipe)
+    assert {"paper", "cpu", "quick"} <= set(tables)
+    for preset, sets in tables.items():
+        for dataset, sizes in sets.items():
+            for size, table in sizes.items():
+                assert size == "*" or int(size) > 0
+                for option_name, value in table.items():
+                    assert option_name in known, (preset, option_name)
+                    assert type(value) is known[option_name].type, (preset, option_name)
+                ipc = 1 if size == "*" else int(size)
+                found = medjax.settings(name, preset, "x" if dataset == "*" else dataset, ipc)
+                assert found.values().items() >= table.items()
+                assert {found.origin[n] for n in table} <= {f"preset {preset}"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_preset_file_says_where_its_values_come_from(name):
+    """A comment on top: a line for each preset, a source, and a score to expect or where measured ones are."""
+    text = (launching.ROOT / "configs" / f"{name}.toml").read_text()
+    comment = re.match(r"(#.*\n)+", text)[0]
+    for preset in presets.read(RECIPES[name]):
+        assert re.search(rf"^# {preset} ", comment, re.M), preset
+    assert "Source:" in comment and re.search("Expected|Measured", comment)
+    assert f"experiments.{name}`" in comment
+
+
+def test_recipes_say_how_they_look():
+    """Each has a title, colour, marker and place of its own, and its options are its own: no two groups of one method
+    share a name."""
+    for field in ("name", "title", "summary", "place"):
+        assert len({getattr(recipe, field) for recipe in RECIPES.values()}) == len(RECIPES)
+    assert len({(r.colour, r.marker) for r in RECIPES.values()}) == len(RECIPES)
+    for recipe in RECIPES.values():
+        names = [f.name for group in groups_of(recipe) for f in dataclasses.fields(group)]
+        assert len(set(names)) == len(names)
+        assert set(recipe.shown) <= set(names)
+    assert list(RECIPES) == sorted(RECIPES, key=lambda name: RECIPES[name].place)
+    unknown = recipes.describe("theirs")
+    assert unknown.title == "theirs" and unknown.colour not in {r.colour for r in RECIPES.values()}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["paper = 3", "[paper]\nlr = 1", "[paper.blood]\nlr = 1", "not toml", "[paper]\n[paper]"],
+)
+def test_a_preset_file_that_is_none(tmp_path, text):
+    """One line that names the file."""
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(medjax.UserError, match=r"mine\.toml") as caught:
+        presets.read(RECIPES["dm"]._replace(presets=str(path)))
+    assert "\n" not in str(caught.value)
+
+
+# --- a method and a network from outside
+
+
+@dataclasses.dataclass(frozen=True)
+class PullConfig:
+    """Pulling images to their class's mean."""
+
+    iterations: int = option(100, "updates of the synthetic set", low=1)
+    pull: float = option(0.1, "share of the way to the mean an iteration, 0 to 1", low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterPullConfig(PullConfig):
+    """The same, in a later version that has one option more."""
+
+    shake: float = option(0.0, "noise", low=0)
+
+
+class PullState(NamedTuple):
+    """The set."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class PullInfo(NamedTuple):
+    """What the log keeps of an iteration."""
+
+    loss: jax.Array
+    skipped: jax.Array
+
+
+def build(setup):
+    """The method."""
+    config, labels = setup.config(PullConfig), jnp.repeat(jnp.arange(setup.classes), setup.ipc)
+
+    def init(key, data):
+        return PullState(jax.random.normal(key, setup.synthetic_shape), labels)
+
+    def step(key, state, data, item):
+        member = jax.nn.one_hot(data.labels, setup.classes)
+        means = jnp.tensordot(member, data.images, (0, 0)) / member.sum(0).reshape(-1, 1, 1, 1)
+        way = means[labels] - state.images
+        images = state.images + config.pull * way
+        return PullState(images, labels), PullInfo((way**2).mean(), jnp.bool_(False))
+
+    def extract(state):
+        return medjax.Synthetic(state.images, state.labels, jnp.float32(0.01))
+
+    return medjax.Distiller(init, None, step, extract)
+
+
+MINE = Recipe(
+    name="pull",
+    title="Pulled means",
+    summary="Pulls images to the mean of their class.",
+    place=35,
+    colour="#884400",
+    marker="P",
+    configs=(PullConfig,),
+    costs=lambda setup: Costs({}, setup.config(PullConfig).iterations, 1e6),
+    build=build,
+    shown=("pull",),
+)
+PRESETS = """
+# pull: values of this test
+[paper."*"."*"]
+iterations = 50
+[quick."*"."*"]
+iterations = 4
+eval_every = 2
+networks = 2
+eval_epochs = 3
+interim_networks = 1
+interim_epochs = 3
+[quick.cells."2"]
+pull = 0.5
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class SlopeConfig:
+    """Softmax regression."""
+
+    slope_scale: float = option(1.0, "Slope: factor on the logits", low=0)
+
+
+def slope(config, *, classes, size, channels):
+    """The network."""
+    features = size * size * channels
+
+    def init(key):
+        return {"w": 0.01 * jax.random.normal(key, (features, classes))}, {}
+
+    def apply(params, model_state, images, train):
+        logits = images.reshape(images.shape[0], -1) @ params["w"]
+        return config.slope_scale * logits, model_state
+
+    return medjax.Model(init, apply, flops=2.0 * features * classes, separable=True)
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """The method and the network are there while a test runs, and gone after it."""
+    monkeypatch.setitem(MODELS, "slope", Network(SlopeConfig, slope))
+    monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)
+    monkeypatch.setattr(launch, "keep_programs", lambda: None)
+    path = tmp_path / "anywhere.toml"
+    path.write_text(PRESETS)
+    recipe = MINE._replace(presets=str(path))
+    medjax.register(recipe)
+    yield recipe
+    del RECIPES["pull"]
+    with pytest.raises(medjax.UserError, match="'pull' is not known"):
+        medjax.settings("pull")
+
+
+def typed(monkeypatch, capfd, *words):
+    """What the command says on standard output; nothing on the other channel."""
+    monkeypatch.setattr(sys, "argv", ["pull", *words])
+    with launching.own_flags():
+        launch.launch("pull")
+    said = capfd.readouterr()
+    assert said.err == ""
+    return said.out
+
+
+def test_a_method_and_a_network_from_outside(added, tmp_path, monkeypatch, capfd):
+    """They run from Python and as a command, with options, presets and help; sweep and report know them too."""
+    data, out = launching.tiny("grey"), tmp_path / "runs"
+    values = {"size": 8, "whiten": "normalise", "model": "slope", "slope_scale": 2.0}
+    chosen = medjax.settings("pull", preset="quick", dataset=data, ipc=2, **values)
+    assert (chosen.values()["pull"], chosen.values()["iterations"]) == (0.5, 4)
+    result = medjax.run("pull", chosen, out)
+    assert (result.method, result.model, result.test.accuracy.n) == ("pull", "slope", 2)
+    kept = share.load(result.folder / "synthetic.npz")
+    assert kept.network == ("slope", SlopeConfig(2.0)) and kept.origin["method"] == "pull"
+    rows = [row["loss"] for row in launching.read_log(result.folder) if row["phase"] == "distill"]
+    assert len(rows) == 4 and rows[-1] < rows[0]
+    assert capfd.readouterr() == ("", "")
+
+    words = [f"--{name}={value}" for name, value in values.items()]
+    words += [f"--dataset={data}", f"--out={out}", "--ipc=2", "--preset=quick"]
+    before = launching.contents(out)
+    said = typed(monkeypatch, capfd, *words)
+    assert launching.contents(out) == before, "the command names the same run"
+    assert "pull on cells" in said and str(result.folder / "result.json") in said
+
+    short, whole = (typed(monkeypatch, capfd, flag) for flag in ("--help", "--helpfull"))
+    assert short.startswith(MINE.summary) and "  --pull=float" in short
+    assert "--slope_scale" not in short and "  --slope_scale=float" in whole
+    monkeypatch.setattr(sys, "argv", ["medjax"])
+    launch.main()
+    assert re.search(rf"^  pull +{MINE.summary}$", capfd.readouterr().out, re.M)
+
+    page, count, complaints = write_report(out, tmp_path / "page")
+    assert (count, complaints) == (1, []) and "Pulled means" in page.read_text()
+
+
+def test_a_sweep_forecasts_it(added, tmp_path):
+    """The dry run counts its work from the recipe; a job of it is a command of its own."""
+    config = table1.Table1Config(
+        datasets=str(launching.tiny("grey")),
+        ipcs="1,2",
+        methods="pull",
+        models="convnet",
+        preset="quick",
+    )
+    jobs = table1.make_jobs(config)
+    assert [(job.method, job.ipc) for job in jobs] == [("pull", 1), ("pull", 2)]
+    lines = dry_run(tmp_path, jobs).splitlines()
+    assert len(lines) == 3 and all("-pull-ipc" in line and "to do" in line for line in lines[:2])
+    assert jobs[0].command(tmp_path)[1:4] == ["-m", "medjax", "pull"]
+
+
+def test_an_option_that_is_added_later_orphans_no_run(added):
+    """A run's folder is named by the values that are not at their defaults."""
+    raw = sources.load(str(launching.tiny("grey")))
+
+    def name(recipe, **values):
+        medjax.register(recipe)
+        chosen = medjax.settings("pull", **values)
+        return folders.run_folder(launching.workplace(), raw, "pull", chosen).name
+
+    later = added._replace(configs=(LaterPullConfig,))
+    assert name(added, pull=0.3) == name(later, pull=0.3) == name(later, pull=0.3, shake=0.0)
+    assert name(later, pull=0.3, shake=0.1) != name(added, pull=0.3) != name(added)
+    assert name(added, pull=0.1) == name(added)
