@@ -125,15 +125,18 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+#: Every suite -> what makes its rows.
+ROWS = {
+    **dict.fromkeys(SUITES, compare),
+    "scaling": growth.rows,
+    "start": start.rows,
+    "lowerings": lowerings.rows,
+}
+
+
 def main() -> None:
-    known = {
-        **dict.fromkeys(SUITES, compare),
-        "scaling": growth.rows,
-        "start": start.rows,
-        "lowerings": lowerings.rows,
-    }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
-    parser.add_argument("--suite", default=",".join(known), help="suites, with commas; all")
+    parser.add_argument("--suite", default=",".join(ROWS), help="suites, with commas; all")
     parser.add_argument(
         "--out", default="runs/benchmarks", help="folder for the JSON and the table"
     )
@@ -141,8 +144,8 @@ def main() -> None:
     parser.add_argument("--cases", default="", help="only cases whose words hold this; adds to OUT")
     asked = parser.parse_args()
     chosen = asked.suite.split(",")
-    if unknown := [name for name in chosen if name not in known]:
-        parser.error(f"--suite={unknown[0]} is not one of {', '.join(known)}")
+    if unknown := [name for name in chosen if name not in ROWS]:
+        parser.error(f"--suite={unknown[0]} is not one of {', '.join(ROWS)}")
     out = Path(asked.out)
     out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
@@ -151,9 +154,7 @@ def main() -> None:
         found = json.loads(kept.read_text())
     for name in chosen:
         compared = name in SUITES and asked.cases
-        new = (
-            compare(name, asked.quick, asked.cases) if compared else known[name](name, asked.quick)
-        )
+        new = compare(name, asked.quick, asked.cases) if compared else ROWS[name](name, asked.quick)
         again = {(r["suite"], r["case"]) for r in new}
         found = [r for r in found if (r["suite"], r["case"]) not in again] + new
         # After every suite, so that a run cut short leaves what it has.

@@ -1,21 +1,27 @@
 """The benchmark compares like with like: the PyTorch twin computes what medjax computes."""
 
+import dataclasses
 import functools
+import importlib.util
 import json
+import re
+import shlex
 import sys
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
 from benchmarks import gpu, growth, medjax_side
 from benchmarks.measure import Side, in_turns
-from benchmarks.run import row
+from benchmarks.run import ROWS, row
 from benchmarks.table import markdown
 from medjax import train
 from medjax.augment import FAMILIES, augment
+from medjax.cli.launch import find
 from medjax.distill.dc import match_class
 from medjax.distill.matching import parameter_distance
 from medjax.distill.unroll import student
@@ -198,3 +204,43 @@ def test_gpu_jobs_end_in_time_and_are_done_once(tmp_path, monkeypatch, capsys):
     gpu.main()
     assert "short: done before" in capsys.readouterr().out
     assert not (tmp_path / "longer.json").exists()
+
+
+def flags(words):
+    """The names of the flags among words."""
+    return {name for word in words for name in re.findall(r"^--(\w+)", word)}
+
+
+def options(command):
+    """The names of a command's flags."""
+    return {f.name for group in find(command).groups for f in dataclasses.fields(group)}
+
+
+@pytest.mark.parametrize("job", gpu.JOBS, ids=[job.name for job in gpu.JOBS])
+def test_gpu_jobs_name_what_there_is(job):
+    """Tests, suites, commands and their flags: a lent machine is no place to find that one was renamed."""
+    module, *words = shlex.split(job.words)
+    assert importlib.util.find_spec(module)
+    if module == "pytest":
+        files = [word for word in words if word.startswith("tests/")]
+        assert files and all((launching.ROOT / name).is_file() for name in files)
+    elif module == "benchmarks.run":
+        (suites,) = re.findall(r"--suite=(\S+)", job.words)
+        assert set(suites.split(",")) <= set(ROWS)
+    else:
+        assert flags(words) <= options(module.removeprefix("experiments."))
+
+
+def test_the_script_of_the_cpu_results_names_what_there_is():
+    """Every launcher and flag of its runs."""
+    text = (launching.ROOT / "benchmarks" / "cpu_results.sh").read_text()
+    text = re.sub(r"^ *#.*", "", text, flags=re.M).replace("\\\n", " ")
+    runs = re.findall(r"\brun (\w+) (.*?)(?:;|$)", text, re.M)
+    runs += re.findall(r"\brun_integrated (\w+) (.*)", text)
+    runs += re.findall(r"^python -m experiments\.(\w+) (.*)", text, re.M)
+    assert {command for command, _ in runs} == {
+        *("random", "dc", "dsa", "dm", "mtt", "full", "evaluate")
+    }
+    for command, words in runs:
+        assert (launching.ROOT / "experiments" / f"{command}.py").is_file()
+        assert flags(words.split()) <= options(command), (command, words)

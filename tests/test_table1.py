@@ -269,7 +269,9 @@ def test_a_sweep_with_failed_jobs_ends_with_status_1(tmp_path):
 
 def test_sizes_of_an_integrated_set():
     """A tenth of each, without a download."""
-    assert data_size("integrated", "bloodmnist,dermamnist") == (2, 3, 1196 + 701)
+    for parts in ("bloodmnist,dermamnist", "bloodmnist, dermamnist,"):
+        assert data_size("integrated", parts) == (2, 3, 1196 + 701)
+    assert data_size("integrated")[0] == 8
 
 
 def test_dry_run_counts_shared_experts_once(tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def no_work() -> Iterator[None]:
         "medjax.pipeline.run.train_experts": reach,
         "medjax.pipeline.run.distil": reach,
         "medjax.pipeline.run.random_start": lambda session: None,
-        "medjax.pipeline.real.choose_step_size": reach,
+        "medjax.pipeline.real.subset": reach,
         "medjax.pipeline.real.train_and_score": reach,
         "medjax.pipeline.evaluate_saved.final_scores": reach,
         "medjax.pipeline.evaluate_saved.step_size_for": reach,
