@@ -224,7 +224,7 @@ def test_a_method_and_a_network_from_outside(added, tmp_path, monkeypatch, capfd
     assert (chosen.values()["pull"], chosen.values()["iterations"]) == (0.5, 4)
     result = medjax.run("pull", chosen, out)
     assert (result.method, result.model, result.test.accuracy.n) == ("pull", "slope", 2)
-    kept = share.load(result.folder / "synthetic.npz")
+    kept = share.load_set(result.folder / "synthetic.npz")
     assert kept.network == ("slope", SlopeConfig(2.0)) and kept.origin["method"] == "pull"
     rows = [row["loss"] for row in launching.read_log(result.folder) if row["phase"] == "distill"]
     assert len(rows) == 4 and rows[-1] < rows[0]
