@@ -77,7 +77,7 @@ def work_on(job: Job, out: Path, data: str) -> dict[str, Any]:
         try:
             status = process.wait(job.limit)
         except subprocess.TimeoutExpired:
-            process.terminate()  # launchers save, and go on from there
+            process.terminate()  # commands save, and go on from there
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:

@@ -32,7 +32,7 @@ def job(method="mtt", ipc=1, seed=0, model="convnet", dataset="bloodmnist"):
 
 
 def command(out, j, status=0):
-    """A stand-in for a launcher: writes a result as one does and names it, or fails with a word."""
+    """A stand-in for the command of a job: writes a result as one does and names it, or fails with a word."""
     ipc = None if j.method == "full" else j.ipc
     run = made.result(j.method, j.dataset, ipc, SCORE[j.method], seed=j.seed, model=j.model)
     folder = out / f"{j.name}-run"
@@ -109,8 +109,8 @@ def test_claims(tmp_path, monkeypatch):
     assert take(tmp_path / "jobs", one.claim)
 
 
-def test_a_launcher_that_outlived_its_sweep_is_waited_for(tmp_path):
-    """kill -9 of the sweep alone: its launcher goes on, so nobody else starts one for that job before it ends."""
+def test_a_run_that_outlived_its_sweep_is_waited_for(tmp_path):
+    """kill -9 of the sweep alone: its run goes on, so nobody else starts one for that job before it ends."""
     one = job("dc")
     claim, orphan = (
         take(tmp_path / "jobs", one.claim),
@@ -118,7 +118,7 @@ def test_a_launcher_that_outlived_its_sweep_is_waited_for(tmp_path):
     )
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    owner = json.loads(claim.read_text()) | {"pid": gone.pid, "launcher": orphan.pid}
+    owner = json.loads(claim.read_text()) | {"pid": gone.pid, "run": orphan.pid}
     claim.write_text(json.dumps(owner))
     assert take(tmp_path / "jobs", one.claim) is None
     orphan.communicate(b"\n")
@@ -126,7 +126,7 @@ def test_a_launcher_that_outlived_its_sweep_is_waited_for(tmp_path):
     assert mine
     words = [sys.executable, "-c", "import time; time.sleep(0.5)"]
     ended = work_on(tmp_path, one, mine, words)
-    assert ended["status"] == "failed" and json.loads(mine.read_text())["launcher"] > 0
+    assert ended["status"] == "failed" and json.loads(mine.read_text())["run"] > 0
 
 
 def test_a_dead_shards_job_is_taken_over(tmp_path, monkeypatch):
@@ -285,7 +285,7 @@ def test_dry_run_counts_shared_experts_once(tmp_path, monkeypatch):
 
 
 def test_a_real_job(tmp_path):
-    """A launcher as a subprocess, found by the result it names, and read into the table."""
+    """A run as a subprocess, found by the result it names, and read into the table."""
     one = Job(str(launching.tiny("grey")), 1, "random", "convnet", 0, "quick")
     tiny = ("--width=8", "--depth=1", "--size=8", "--whiten=normalise", "--networks=2")
     few = ("--eval_epochs=4", "--interim_networks=1", "--interim_epochs=3")

@@ -1,4 +1,4 @@
-"""How a launcher is stopped: SIGTERM and Ctrl-C end it within seconds, with the status that shells expect.
+"""How a command is stopped: SIGTERM and Ctrl-C end it within seconds, with the status that shells expect.
 
 What a run has done is on disk before it goes on, so that stopping is never more than letting go.
 """

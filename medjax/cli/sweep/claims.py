@@ -38,9 +38,9 @@ def take(folder: Path, name: str) -> Path | None:
     return path
 
 
-def owner(launcher: int | None = None) -> str:
+def owner(run: int | None = None) -> str:
     """The content of a claim: the process that made it, and the process of the run that it started."""
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "launcher": launcher})
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "run": run})
 
 
 def release(claim: Path) -> None:
@@ -66,8 +66,8 @@ def _dead(folder: Path, claim: Path) -> bool:
     except json.JSONDecodeError:
         owner, touched = {}, claim.stat().st_mtime
     if owner.get("host") == socket.gethostname() and owner.get("pid") != os.getpid():
-        launcher = owner.get("launcher")
-        if launcher and _runs(launcher):
+        run = owner.get("run")
+        if run and _runs(run):
             return False
         if not _runs(owner["pid"]):
             return True
