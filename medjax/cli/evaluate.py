@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from medjax.cli import flags
+from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
-from medjax.cli.launch import Command
 from medjax.pipeline import presets
 from medjax.pipeline.evaluate_saved import SetConfig, evaluate_saved, evaluation_groups
 from medjax.recipes.mtt import RECIPE

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from medjax.cli import flags
+from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
-from medjax.cli.launch import Command
 from medjax.pipeline import folders, presets
 from medjax.pipeline.experts import experts_folder, experts_seconds, train_experts
 from medjax.pipeline.forecast import forecast

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from medjax.cli import flags
+from medjax.cli.command import Command
 from medjax.cli.flags import OutConfig
-from medjax.cli.launch import Command
 from medjax.cli.sweep.jobs import Job, state
 from medjax.cli.sweep.sweep import check_data, sweep
 from medjax.config import option

@@ -7,12 +7,12 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from absl import flags
 
 from medjax import devices
+from medjax.cli.command import Command
 from medjax.cli.compilation_cache import keep_programs
 from medjax.cli.flags import FLAGS, ILLEGAL, SHOWN, WANTED, define, help_text
 from medjax.cli.signals import leave, listening, stopped
@@ -23,17 +23,6 @@ from medjax.recipes import RECIPES
 TOOLS = ("experts", "evaluate", "prepare", "table1", "report", "tabulate", "indicator")
 #: What XLA, orbax and NumPy say of a full disk or memory, where they raise no OSError or MemoryError.
 EXHAUSTED = re.compile("RESOURCE_EXHAUSTED|No space left on device|Out of memory", re.IGNORECASE)
-
-
-class Command(NamedTuple):
-    """A command. summary: one line; groups: dataclasses of its options; main: does the work after flags are parsed;
-    shown: flags for `--help` beside `SHOWN`, None for all; words: its arguments that are no flags, or ""."""
-
-    summary: str
-    groups: tuple[type, ...]
-    main: Callable[[list[str]], int | None]
-    shown: tuple[str, ...] | None = None
-    words: str = ""
 
 
 def find(name: str) -> Command:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from medjax.cli import flags
+from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
-from medjax.cli.launch import Command
 from medjax.pipeline import presets
 from medjax.pipeline.run import run
 from medjax.pipeline.settings import groups_of

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from medjax.cli import flags
+from medjax.cli.command import Command
 from medjax.cli.console import Console
-from medjax.cli.launch import Command
 from medjax.pipeline.prepare import PrepareConfig, prepare
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from medjax.cli import flags
-from medjax.cli.launch import Command
+from medjax.cli.command import Command
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.report.comparison import write_comparison

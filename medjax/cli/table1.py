@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medjax import recipes, store
 from medjax.cli import flags
-from medjax.cli.launch import Command
+from medjax.cli.command import Command
 from medjax.cli.sweep.dry_run import dry_run
 from medjax.cli.sweep.jobs import Job, state
 from medjax.cli.sweep.sweep import check_data, sweep

@@ -1,6 +1,6 @@
 """Finished runs as one Markdown table."""
 
-from medjax.cli.launch import Command
+from medjax.cli.command import Command
 from medjax.errors import UserError
 from medjax.report.run_tables import runs_table
 from medjax.result import Result
