@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import launching
+import made
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
@@ -30,6 +31,7 @@ from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import check_data, load_data, open_session
 from medjax.pipeline.settings import UNNAMED, IpcConfig, RunConfig, groups_of, resolve
 from medjax.recipes.mtt import RECIPE, expert_epochs, prepare
+from medjax.result import Result
 from medjax.types import Dataset, Synthetic, Trajectories
 
 GROUPS = (*groups_of(RECIPE), OutConfig)
@@ -220,10 +222,10 @@ def test_fresh(tmp_path, monkeypatch):
 
     def work(session, recipe):
         found.append({p.name for p in session.folder.iterdir()})
-        return session
+        return Result.from_json(made.result("mtt", "cells", 1, 0.5))
 
     monkeypatch.setattr(pipeline, "work", work)
-    monkeypatch.setattr(methods, "show", lambda session, console: None)
+    monkeypatch.setattr(methods, "show", lambda result, console: None)
     for more in ([], ["--fresh"]):
         with launching.own_flags():
             launcher = methods.command(RECIPE)
@@ -584,10 +586,10 @@ def test_evaluation_without_augmentation(linear, jitter):
 
 
 @shows("networks", "eval_epochs", "interim_networks", "interim_epochs", "eval_every", "select")
-@pytest.mark.parametrize("made", launching.RUNS, ids=[r.__name__ for r in launching.RUNS])
-def test_evaluations_are_as_large_as_asked(made):
+@pytest.mark.parametrize("run_of", launching.RUNS, ids=[r.__name__ for r in launching.RUNS])
+def test_evaluations_are_as_large_as_asked(run_of):
     """Networks and epochs of both kinds in the files of the evaluations; how often; the split and the choice."""
-    finished = made()
+    finished = run_of()
     asked = {name: entry["value"] for name, entry in finished.config["values"].items()}
     tables = {p.stem: store.read_json(p) for p in finished.folder.glob("evaluations/*.json")}
     for name in ("test", "test-uint8", "start"):
@@ -618,13 +620,13 @@ def test_evaluations_are_as_large_as_asked(made):
 def test_runs_differ_in_the_flags_of_the_evaluation():
     """The check above saw two values of each."""
     one, other = (
-        {name: entry["value"] for name, entry in made().config["values"].items()}
-        for made in (launching.paper_rgb, launching.other_grey)
+        {name: entry["value"] for name, entry in run_of().config["values"].items()}
+        for run_of in (launching.paper_rgb, launching.other_grey)
     )
     for name in CHECKS:
         if CHECKS[name] == "test_evaluations_are_as_large_as_asked":
             assert one[name] != other[name], name
-    selects = {made().result["select"] for made in launching.RUNS}
+    selects = {run_of().result["select"] for run_of in launching.RUNS}
     assert selects == {"val", "last", "test"}
 
 

@@ -134,7 +134,9 @@ def test_synthetic_npz_is_whole_and_inverts(run):
     assert list(z["class_names"]) == run.config["data"]["classes"]
     assert z["preprocess"] == value(run, "whiten")
     assert z["fingerprint"] == run.result["fingerprint"]
-    assert (z["method"], z["model"], z["dataset"]) == ("mtt", "convnet", "cells")
+    assert (z["method"], z["dataset"]) == ("mtt", "cells")
+    options = {name: value(run, name) for name in ("width", "depth", "conv")}
+    assert json.loads(str(z["network"])) == {"name": "convnet", "config": options}
     flat = z["images"].reshape(k * ipc, -1)
     if value(run, "whiten") == "zca":
         forward = np.zeros((flat.shape[1],) * 2)
