@@ -12,7 +12,7 @@ from medjax.report.one_set import CONFUSION
 from medjax.report.pages import Chart, CopiedPicture, slug, write_page
 from medjax.report.runs import Run, read_run
 from medjax.report.style import BLUE, ORANGE
-from medjax.result_file import ROWS
+from medjax.result import ROWS
 from medjax.score import HEADINGS, gain, shown
 from medjax.table import DASH, Table
 
