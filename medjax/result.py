@@ -153,38 +153,33 @@ class Result:
     def table(self) -> Table:
         """A row for each set of images that networks were trained on: scores on the test split, in percent."""
         shared = self.labels.get("test_uint8", self.labels["test"])
-        lines = [[self.labels[row], *texts] for row, texts in _texts(self, self.labels)]
+        lines = _lines(self, self.labels)
         best = {(i, j) for i, line in enumerate(lines) if line[0] == shared for j in range(4)}
         sections = []
         for name, scored in self.eval_models.items():
             sections.append(len(lines))
             lines.append([f"by {name}, {_step_size(scored)}"])
-            lines += [[f"  {DISTILLED[row]}", *texts] for row, texts in _texts(scored, DISTILLED)]
+            lines += _lines(scored, {row: f"  {label}" for row, label in DISTILLED.items()})
         title, head = f"{self.method} on {self.dataset}: test scores in %", ["networks trained on"]
         head += HEADINGS.values()
         return Table(head, lines, title, self._notes(), best=best, sections=sections)
 
     def _notes(self) -> list[str]:
         """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
-        size = (
-            "All images"
-            if self.ipc is None
-            else f"{self.ipc} image{'s' * (self.ipc > 1)} per class"
-        )
+        images = f"{self.ipc} image{'s' * (self.ipc != 1)} per class"
+        size = "All images" if self.ipc is None else images
         networks, epochs = (self.evaluation[k] for k in ("networks", "epochs"))
         trained = f"{networks} networks x {epochs} epochs (mean ± std)"
         if self.selected_iteration is not None:
             how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
-            trained += (
-                f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
-            )
+            chosen = how.get(self.select or "", "chosen")
+            trained += f"; iteration {self.selected_iteration}, {chosen}"
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
             notes.append("select=test: the optimistic protocol of the public codes")
         if self.step_size is not None:
             start = self.start_step_size
-            more = "" if start is None else f", of the start {start:.4g}"
-            notes.append(_step_size(self) + more)
+            notes.append(_step_size(self) + (f", of the start {start:.4g}" if start else ""))
         notes.append(
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
@@ -204,12 +199,10 @@ def _rows(scored: Result | NetworkScores | None) -> dict[str, Scores]:
     return {row: scores for row, scores in found.items() if scores}
 
 
-def _texts(
-    scored: Result | NetworkScores, labels: Mapping[str, str]
-) -> list[tuple[str, list[str]]]:
-    """(row, its scores as texts) of the labelled rows that are there."""
+def _lines(scored: Result | NetworkScores, labels: Mapping[str, str]) -> list[list[str]]:
+    """Label and scores of the labelled rows that are there."""
     rows = _rows(scored)
-    return [(row, [str(score) for score in rows[row]]) for row in labels if row in rows]
+    return [[label, *map(str, rows[row])] for row, label in labels.items() if row in rows]
 
 
 @functools.cache
