@@ -4,17 +4,23 @@ Keys of the file are the names of the fields. Scores are fractions in [0, 1]; on
 """
 
 import dataclasses
-import math
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from medjax import store
+from pydantic import TypeAdapter, ValidationError
+
+from medjax import result_file, store
 from medjax.errors import UserError
-from medjax.result_file import REQUIRED, ROWS, complaint, printable, read_json
+from medjax.result_file import Count, Fraction, Number
 from medjax.score import HEADINGS, Score, Scores, percent
 from medjax.table import Table
 
+#: Rows of scores that a result may hold.
+ROWS = ("test", "test_uint8", "start", "test_chosen_step", "test_one_subset")
+
+_Row = Annotated[Scores, result_file.known(*Scores._fields)]
 #: What tables call the rows of a distilled set, in their order.
 DISTILLED = {
     "test": "distilled (float)",
@@ -31,11 +37,11 @@ class NetworkScores:
     step_size_from: "set" (the set's own), "val" (chosen on val) or "flag" (given).
     """
 
-    test: Scores | None = None
-    test_uint8: Scores | None = None
-    start: Scores | None = None
-    step_size: float | None = None
-    start_step_size: float | None = None
+    test: _Row | None = None
+    test_uint8: _Row | None = None
+    start: _Row | None = None
+    step_size: Number | None = None
+    start_step_size: Number | None = None
     step_size_from: str | None = None
 
 
@@ -61,45 +67,43 @@ class Result:
     model: str
     dataset: str
     fingerprint: str
-    ipc: int | None
-    seed: int
+    ipc: result_file.Positive | None
+    seed: Count
     preset: str
-    majority_share: float
-    chance: float
-    evaluation: Mapping[str, Any]
+    majority_share: Fraction
+    chance: Fraction
+    evaluation: result_file.Evaluation
     warnings: Sequence[str] = ()
-    select: str | None = None
-    selected_iteration: int | None = None
-    subsets: int | None = None
-    step_size: float | None = None
-    start_step_size: float | None = None
+    select: Literal["val", "last", "test"] | None = None
+    selected_iteration: Count | None = None
+    subsets: Count | None = None
+    step_size: Number | None = None
+    start_step_size: Number | None = None
     step_size_from: str | None = None
-    test: Scores
-    test_uint8: Scores | None = None
-    start: Scores | None = None
-    test_one_subset: Scores | None = None
-    chosen_step_size: float | None = None
-    test_chosen_step: Scores | None = None
-    confusion: Sequence[Sequence[int]] | None = None
+    test: _Row
+    test_uint8: _Row | None = None
+    start: _Row | None = None
+    test_one_subset: _Row | None = None
+    chosen_step_size: Number | None = None
+    test_chosen_step: _Row | None = None
+    confusion: result_file.Confusion | None = None
     eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, result_file.Seconds]
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     folder: Path | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
     def from_json(cls, value: Any, folder: Path | None = None) -> "Result":
         """From the JSON value of a result. Raises UserError, one line, where it is not a whole result."""
-        if wrong := complaint(value):
-            raise UserError(wrong)
-        known = {f.name for f in dataclasses.fields(cls)} - {"other", "folder"}
-        read: dict[str, Any] = {k: v for k, v in value.items() if k in known and v is not None}
-        named = {f.name for f in dataclasses.fields(NetworkScores)}
-        read["eval_models"] = {
-            network: NetworkScores(**_with_scores({k: v for k, v in t.items() if k in named}))
-            for network, t in (value.get("eval_models") or {}).items()
-        }
-        other = {k: v for k, v in value.items() if k not in known}
-        return cls(ipc=read.pop("ipc", None), **_with_scores(read), other=other, folder=folder)
+        if not isinstance(value, dict):
+            raise UserError("not a result: no JSON object")
+        names = {f.name for f in dataclasses.fields(cls)} - {"other", "folder"}
+        known = {k: v for k, v in value.items() if k in names}
+        other = {k: v for k, v in value.items() if k not in names}
+        try:
+            return _validator().validate_python(known | {"other": other, "folder": folder})
+        except ValidationError as error:
+            raise UserError(result_file.complaint(error)) from error
 
     @classmethod
     def read(cls, path: Path | str) -> "Result":
@@ -108,26 +112,27 @@ class Result:
         path = Path(path)
         file = path / "result.json" if path.is_dir() else path
         try:
-            return cls.from_json(read_json(file), file.parent)
+            return cls.from_json(result_file.read_json(file), file.parent)
         except (OSError, ValueError, RecursionError) as error:  # a UserError is a ValueError
             reason = str(error)
             if not isinstance(error, UserError):
                 reason = f"cannot be read ({' '.join(reason.split())[:80]})"
-            raise UserError(f"{printable(str(file))}: {reason}") from error
+            raise UserError(f"{result_file.printable(str(file))}: {reason}") from error
 
     def to_json(self) -> dict[str, Any]:
         """The value that result.json holds: strict JSON, NaN as null."""
-        made = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        other, _ = made.pop("other"), made.pop("folder")
-        there = {k: v for k, v in made.items() if k in REQUIRED or v not in (None, {})}
-        return _as_json(there | dict(other))
+        made = vars(self) | {"other": None, "folder": None}
+        there = {k: v for k, v in made.items() if v not in (None, {}) or k in ("ipc", "seconds")}
+        return store.strict(_plain(there | dict(self.other)))
 
     def write(self, path: Path | str) -> "Result":
         """Replace the file in one step; returns the result with its folder. Raises ValueError where `read` would
         refuse it."""
         value = self.to_json()
-        if wrong := complaint(value):
-            raise ValueError(f"not a result: {wrong}")
+        try:
+            Result.from_json(value)
+        except UserError as error:
+            raise ValueError(f"not a result: {error}") from error
         store.write_json(Path(path), value)
         return dataclasses.replace(self, folder=Path(path).parent)
 
@@ -148,38 +153,33 @@ class Result:
     def table(self) -> Table:
         """A row for each set of images that networks were trained on: scores on the test split, in percent."""
         shared = self.labels.get("test_uint8", self.labels["test"])
-        lines = [[self.labels[row], *texts] for row, texts in _texts(self, self.labels)]
+        lines = _lines(self, self.labels)
         best = {(i, j) for i, line in enumerate(lines) if line[0] == shared for j in range(4)}
         sections = []
         for name, scored in self.eval_models.items():
             sections.append(len(lines))
             lines.append([f"by {name}, {_step_size(scored)}"])
-            lines += [[f"  {DISTILLED[row]}", *texts] for row, texts in _texts(scored, DISTILLED)]
+            lines += _lines(scored, {row: f"  {label}" for row, label in DISTILLED.items()})
         title, head = f"{self.method} on {self.dataset}: test scores in %", ["networks trained on"]
         head += HEADINGS.values()
         return Table(head, lines, title, self._notes(), best=best, sections=sections)
 
     def _notes(self) -> list[str]:
         """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
-        size = (
-            "All images"
-            if self.ipc is None
-            else f"{self.ipc} image{'s' * (self.ipc > 1)} per class"
-        )
+        images = f"{self.ipc} image{'s' * (self.ipc != 1)} per class"
+        size = "All images" if self.ipc is None else images
         networks, epochs = (self.evaluation[k] for k in ("networks", "epochs"))
         trained = f"{networks} networks x {epochs} epochs (mean ± std)"
         if self.selected_iteration is not None:
             how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
-            trained += (
-                f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
-            )
+            chosen = how.get(self.select or "", "chosen")
+            trained += f"; iteration {self.selected_iteration}, {chosen}"
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
             notes.append("select=test: the optimistic protocol of the public codes")
         if self.step_size is not None:
             start = self.start_step_size
-            more = "" if start is None else f", of the start {start:.4g}"
-            notes.append(_step_size(self) + more)
+            notes.append(_step_size(self) + (f", of the start {start:.4g}" if start else ""))
         notes.append(
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
@@ -199,31 +199,24 @@ def _rows(scored: Result | NetworkScores | None) -> dict[str, Scores]:
     return {row: scores for row, scores in found.items() if scores}
 
 
-def _texts(
-    scored: Result | NetworkScores, labels: Mapping[str, str]
-) -> list[tuple[str, list[str]]]:
-    """(row, its scores as texts) of the labelled rows that are there."""
+def _lines(scored: Result | NetworkScores, labels: Mapping[str, str]) -> list[list[str]]:
+    """Label and scores of the labelled rows that are there."""
     rows = _rows(scored)
-    return [(row, [str(score) for score in rows[row]]) for row in labels if row in rows]
+    return [[label, *map(str, rows[row])] for row, label in labels.items() if row in rows]
 
 
-def _with_scores(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with each row of scores as `Scores`."""
-    rows = {row: Scores.of(values[row]) for row in ROWS if values.get(row)}
-    return {k: v for k, v in values.items() if k not in ROWS} | rows
+@functools.cache
+def _validator() -> Any:
+    return TypeAdapter(Result)
 
 
-def _as_json(value: Any) -> Any:
-    """Nested dicts, lists, texts and finite numbers; what is None in scores of a network is left out."""
+def _plain(value: Any) -> Any:
+    """Scores as mappings; what is None in those of a network is left out."""
     if isinstance(value, NetworkScores):
-        return {k: _as_json(v) for k, v in vars(value).items() if v is not None}
+        return {k: _plain(v) for k, v in vars(value).items() if v is not None}
     if isinstance(value, Score | Scores):
-        return _as_json(value._asdict())
-    if isinstance(value, Mapping):
-        return {k: _as_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return _plain(value._asdict())
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
 def _step_size(scored: Result | NetworkScores) -> str:

@@ -1,9 +1,8 @@
 """A score: mean ± standard deviation over networks, and the one way to write it."""
 
-import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
+from medjax.result_file import Fraction, Positive, known
 from medjax.table import DASH
 
 #: What tables call a metric.
@@ -18,9 +17,9 @@ def percent(fraction: float | None) -> str:
 class Score(NamedTuple):
     """Mean and (population) standard deviation of a metric over n networks; None where it is not defined."""
 
-    mean: float | None
-    std: float | None
-    n: int
+    mean: Fraction | None
+    std: Fraction | None
+    n: Positive
 
     def __str__(self) -> str:
         """In percent, "75.1 ± 1.3". One network has no deviation. The only place that writes a score."""
@@ -40,19 +39,12 @@ def gain(score: Score | None, over: Score | None) -> str:
     return f"{100 * (score.mean - over.mean):+.1f}"
 
 
+_Known = Annotated[Score, known(*Score._fields)]
+
+
 class Scores(NamedTuple):
     """One row of scores: those of the networks that were trained on one set of images."""
 
-    accuracy: Score
-    balanced_accuracy: Score
-    auc: Score
-
-    @classmethod
-    def of(cls, row: Mapping[str, Mapping[str, Any]]) -> "Scores":
-        """From {metric: {mean, std, n}}, as `medjax.metrics.summary` returns it; NaN becomes None."""
-        found = (row[metric] for metric in HEADINGS)
-        return cls(*(Score(_finite(s["mean"]), _finite(s["std"]), s["n"]) for s in found))
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    accuracy: _Known
+    balanced_accuracy: _Known
+    auc: _Known

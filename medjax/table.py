@@ -83,8 +83,7 @@ class Table:
         from rich.console import Console
 
         out = io.StringIO()
-        console = Console(file=out, width=width, color_system=None)
-        console.print(self)
+        Console(file=out, width=width, color_system=None).print(self)
         return out.getvalue()
 
     def markdown(self) -> str:
@@ -104,8 +103,7 @@ class Table:
         """A table that scrolls sideways where the page is too narrow for it."""
         from markupsafe import Markup
 
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Markup(_template().render(values | {"rows": self._full()}))
+        return Markup(_template().render(vars(self) | {"rows": self._full()}))
 
     _repr_html_ = html  # what a notebook shows
 
@@ -143,10 +141,8 @@ class Table:
 def _template() -> Any:
     import jinja2
 
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(HTML)
+    options = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    return jinja2.Template(HTML, trim_blocks=True, lstrip_blocks=True, **options)
 
 
 def one_line(text: str) -> str:

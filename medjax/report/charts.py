@@ -48,14 +48,14 @@ def against_ipc(
     """
     ipcs = sorted({c.ipc for c in cells if c.ipc} | {ipc for ipc, _ in study}) or [1]
     lines, methods = series(cells), sorted({method for _, method in study})
-    labels = [name for name, _ in lines] + [_study_label(method) for method in methods]
-    foot = style.foot_of([*labels, FLOOR])
+    theirs = {m: f"study: {style.short(describe(m).title)}" for m in methods}
+    foot = style.foot_of([*(name for name, _ in lines), *theirs.values(), FLOOR])
     with style.panels(style.both(stem), 5.6, 2, heading, foot) as (figure, panels):
         for axes, metric in zip(panels, LABELS, strict=True):
             for index, (name, members) in enumerate(lines):
                 _line(axes, members, metric, name, 1 + 0.03 * index)
-            for method in methods if metric == "accuracy" else ():
-                _study_line(axes, method, ipcs, study)
+            for method, label in theirs.items() if metric == "accuracy" else ():
+                _study_line(axes, label, method, ipcs, study)
             first = cells[0].runs[0].result
             floor = first.majority_share if metric == "accuracy" else first.chance
             axes.axhline(100 * floor, **style.REFERENCE, label=FLOOR)
@@ -86,19 +86,14 @@ def _line(axes: Axes, cells: list[Cell], metric: str, name: str, shift: float) -
     )
 
 
-def _study_label(method: str) -> str:
-    return f"study: {style.short(describe(method).title)}"
-
-
-def _study_line(axes: Axes, method: str, ipcs: list[int], study: dict) -> None:
+def _study_line(axes: Axes, label: str, method: str, ipcs: list[int], study: dict) -> None:
     look, known = describe(method), [i for i in ipcs if (i, method) in study]
     line: dict[str, Any] = {"color": look.colour, "linewidth": 1, "linestyle": "--", "alpha": 0.8}
-    line["label"] = _study_label(method)
     y = [100 * study[i, method].mean for i in known]
     if method == "full":
-        axes.axhline(y[0], **line)
+        axes.axhline(y[0], label=label, **line)
     else:
-        axes.plot(known, y, **line, marker=look.marker, markerfacecolor="white")
+        axes.plot(known, y, label=label, **line, marker=look.marker, markerfacecolor="white")
 
 
 def bars(stem: Path, title: str, cells: list[Cell]) -> None:
@@ -110,26 +105,22 @@ def bars(stem: Path, title: str, cells: list[Cell]) -> None:
     with style.panels(style.both(stem), 3.6, title=title) as (_, (axes,)):
         for cell, name in zip(cells, labels, strict=True):
             score, colour = cell.score(), describe(cell.method).colour
-            if score is None or score.mean is None:
+            if score is None:
                 continue
+            mean, std = 100 * (score.mean or 0), 100 * (score.std or 0)
             if cell.ipc is None:
-                axes.axhline(100 * score.mean, color=colour, label=name)
-            else:
-                x = ipcs.index(cell.ipc) + (order.index(name) - (len(order) - 1) / 2) * width
-                axes.bar(x, 100 * score.mean, width * 0.92, color=colour, label=name)
-                _bar_score(axes, x, score)
+                axes.axhline(mean, color=colour, label=name)
+                continue
+            x = ipcs.index(cell.ipc) + (order.index(name) - (len(order) - 1) / 2) * width
+            axes.bar(x, mean, width * 0.92, color=colour, label=name)
+            axes.errorbar(x, mean, std, color="0.2")
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
+            above = {"ha": "center", "fontsize": style.SMALL, "bbox": box}
+            axes.text(x, mean + std + 1.5, f"{mean:.0f}", **above)
         axes.set(ylabel=LABELS["accuracy"], ylim=(0, 119), xlabel="images per class")
         axes.set_yticks(range(0, 101, 20))
         axes.set_xticks(range(len(ipcs)), [str(i) for i in ipcs])
         style.legend(axes, loc="upper left", ncols=3)
-
-
-def _bar_score(axes: Axes, x: float, score: Score) -> None:
-    """The error bar of a bar, and its mean above it."""
-    mean, std = 100 * (score.mean or 0), 100 * (score.std or 0)
-    axes.errorbar(x, mean, std, color="0.2")
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-    axes.text(x, mean + std + 1.5, f"{mean:.0f}", ha="center", fontsize=style.SMALL, bbox=box)
 
 
 def confusion(

@@ -12,7 +12,7 @@ from medjax.report.one_set import CONFUSION
 from medjax.report.pages import Chart, CopiedPicture, slug, write_page
 from medjax.report.runs import Run, read_run
 from medjax.report.style import BLUE, ORANGE
-from medjax.result_file import ROWS
+from medjax.result import ROWS
 from medjax.score import HEADINGS, gain, shown
 from medjax.table import DASH, Table
 
@@ -33,7 +33,8 @@ class Side(NamedTuple):
 
 def write_comparison(first: Path, second: Path, out: Path) -> Path:
     """Write OUT/index.html for two run folders (or result files). Raises UserError where one is no whole run."""
-    pair = {"A": _run(first), "B": _run(second)}
+    files = [path / "result.json" if path.is_dir() else path for path in (first, second)]
+    pair = {tag: read_run(file) for tag, file in zip(HEAD[1:], files, strict=True)}
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     return write_page(
@@ -45,10 +46,6 @@ def write_comparison(first: Path, second: Path, out: Path) -> Path:
         differences=_differences(list(pair.values())),
         course=_course(figures, pair),
     )
-
-
-def _run(path: Path) -> Run:
-    return read_run(path / "result.json" if path.is_dir() else path)
 
 
 def _side(figures: Path, tag: str, run: Run) -> Side:
@@ -65,11 +62,10 @@ def _side(figures: Path, tag: str, run: Run) -> Side:
 def _course(figures: Path, pair: dict[str, Run]) -> Chart | None:
     """Both courses in one figure; each run has a colour of its own, for they may be of one method."""
     looks = {"A": (BLUE, "v"), "B": (ORANGE, "s")}
-    read = {tag: read_course(run) for tag, run in pair.items()}
     found = [
-        Course(f"{tag}: {pair[tag].result.method}", *looks[tag], rows)
-        for tag, rows in read.items()
-        if rows
+        Course(f"{tag}: {run.result.method}", *looks[tag], rows)
+        for tag, run in pair.items()
+        if (rows := read_course(run))
     ]
     if not found:
         return None

@@ -41,10 +41,11 @@ def gallery(
         class the first ten are shown, and the heading says so.
     class_names: k names.
     """
-    blocks = [
-        Block(_heading(label, images.shape[1]), list(images[:, :MOST]))
-        for label, images in (("real images", real), ("synthetic images", synthetic))
-    ]
+    blocks = []
+    for heading, images in (("real images", real), ("synthetic images", synthetic)):
+        count = images.shape[1]
+        more = f" ({MOST} of {count} per class)" if count > MOST else ""
+        blocks.append(Block(heading + more, list(images[:, :MOST])))
     return _sheet(path, blocks, class_names, title, gap=BLOCK_GAP)
 
 
@@ -72,11 +73,6 @@ def contact_sheet(
     return _sheet(path, [Block("", rows)], class_names, title)
 
 
-def _heading(label: str, count: int) -> str:
-    """The label, and how many of a class are shown where that is not all."""
-    return label if count <= MOST else f"{label} ({MOST} of {count} per class)"
-
-
 @style.styled()
 def _sheet(
     path: str | os.PathLike | None,
@@ -91,9 +87,8 @@ def _sheet(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     names = [_text(axes, "\n".join(textwrap.wrap(n, NAME_WIDTH))) for n in class_names]
-    heads = [
-        _text(axes, text, color=style.FAINT) for text in (corner, *[b.heading for b in blocks])
-    ]
+    headings = (corner, *(b.heading for b in blocks))
+    heads = [_text(axes, text, color=style.FAINT) for text in headings]
     headline = _text(axes, title, fontsize=style.TITLE + 1, weight="bold")
 
     # Texts are measured first: the figure grows with them, so that none is cut.
@@ -108,9 +103,7 @@ def _sheet(
     lefts = [left + sum(spans[:i]) + i * gap for i in range(len(blocks))]
     width = max(lefts[-1] + spans[-1], MARGIN + _size(headline)[0]) + MARGIN
     under = MARGIN + (_size(headline)[1] + MARGIN) * bool(title)
-    top = under + (max(_size(head)[1] for head in heads) + MARGIN) * any(
-        h.get_text() for h in heads
-    )
+    top = under + (max(_size(head)[1] for head in heads) + MARGIN) * any(headings)
     height = top + len(names) * row - GAP + MARGIN
     figure.set_size_inches(width, height)
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -124,7 +117,9 @@ def _sheet(
         name.set(position=(left - MARGIN, middle), horizontalalignment="right")
         for block, x, tile in zip(blocks, lefts, tiles, strict=True):
             for j, image in enumerate(block.classes[i]):
-                _tile(axes, image, x + j * (tile + GAP), middle - TILE / 2, tile)
+                rgb, at = np.broadcast_to(image, (*image.shape[:2], 3)), x + j * (tile + GAP)
+                extent = (at, at + tile, middle + TILE / 2, middle - TILE / 2)
+                axes.imshow(rgb, extent=extent, interpolation="nearest", aspect="auto")
     if gap > GAP:
         for x in lefts[1:]:
             axes.plot([x - gap / 2] * 2, [top, height - MARGIN], color="0.8", linewidth=1)
@@ -142,9 +137,3 @@ def _size(text: Text) -> tuple[float, float]:
     """Width and height of a text, in inches."""
     extent = text.get_window_extent()
     return extent.width / DPI, extent.height / DPI
-
-
-def _tile(axes: Axes, image: np.ndarray, x: float, y: float, width: float) -> None:
-    """Draw one image [h, w, c] with its upper left corner at (x, y)."""
-    rgb = np.broadcast_to(image, (*image.shape[:2], 3))
-    axes.imshow(rgb, extent=(x, x + width, y + TILE, y), interpolation="nearest", aspect="auto")

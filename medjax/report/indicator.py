@@ -99,10 +99,10 @@ def _by_ipc(cells: list[Cell], method: str) -> dict[int, float]:
     """Accuracy by IPC under ConvNet; of several settings the first. Results of the preset `quick` do not count."""
     found: dict[int, float] = {}
     for cell in cells:
-        score = cell.score()
+        mean = cell.mean()
         fits = cell.method == method and cell.model == "convnet" and cell.preset != "quick"
-        if fits and cell.ipc and score and score.mean is not None:
-            found.setdefault(cell.ipc, score.mean)
+        if fits and cell.ipc and mean is not None:
+            found.setdefault(cell.ipc, mean)
     return found
 
 
@@ -140,13 +140,11 @@ def slope(random: dict[int, float]) -> float:
 def _left_out(x: Float[np.ndarray, " q"], y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Errors on each set of a line on x (of the mean, where x is empty) fitted to the others."""
     errors = []
-    for i in range(len(y)):
-        others = np.arange(len(y)) != i
-        if len(x) and np.ptp(x[others]) > 1e-9:
-            a, b = np.polyfit(x[others], y[others], 1)
-            errors.append(y[i] - (a * x[i] + b))
-        else:
-            errors.append(y[i] - y[others].mean())
+    for i, others in enumerate(~np.eye(len(y), dtype=bool)):
+        straight = len(x) > 0 and np.ptp(x[others]) > 1e-9
+        at = x if len(x) else y
+        line = np.polyfit(at[others], y[others], 1 if straight else 0)
+        errors.append(y[i] - np.polyval(line, at[i]))
     return np.array(errors)
 
 
@@ -210,12 +208,12 @@ def _trust(made: GainForecast, known: list[Known]) -> str:
 
 def rule(cells: list[Cell], fingerprint: str, random: dict[int, float]) -> str:
     """The study's own rule: distil 50 images per class and compare with 50 random ones."""
-    reached = {}
+    reached: dict[str, float] = {}
     for cell in cells:
-        score = cell.score()
+        mean = cell.mean()
         fits = cell.fingerprint == fingerprint and cell.ipc == 50 and cell.preset != "quick"
-        if fits and cell.distilled and score and score.mean is not None:
-            reached[cell.title] = max(score.mean, reached.get(cell.title, 0.0))
+        if fits and cell.distilled and mean is not None:
+            reached[cell.title] = max(mean, reached.get(cell.title, 0.0))
     if not reached:
         return "The study's own rule needs a distillation at 50 images per class; there is none among the runs."
     best = max(reached, key=lambda title: reached[title])

@@ -38,21 +38,11 @@ def pictures(figures: Path, run: Run) -> list[CopiedPicture]:
 
 
 def read_course(run: Run) -> list[dict]:
-    """The rows of iterations and interim scores in the run's log; what is not such a row is left out."""
+    """The rows of iterations and interim scores in the run's log."""
     if run.folder is None:
         return []  # a log beside a copied result is not its own
     try:
         rows = store.read_log(run.folder / "log.jsonl")
-    except (OSError, ValueError):
+    except OSError:
         return []
-    return [row for row in rows if _is_course(row)]
-
-
-def _is_course(row: dict) -> bool:
-    numbers = [row.get(k) for k in ("loss", "step_size", "balanced_accuracy")]
-    return (
-        row.get("phase") in ("distill", "interim")
-        and isinstance(row.get("iteration"), int)
-        and isinstance(row.get("split", ""), str)
-        and all(isinstance(v, int | float | None) for v in numbers)
-    )
+    return [row for row in rows if row["phase"] in ("distill", "interim")]

@@ -10,7 +10,7 @@ from medjax.report.pages import Chart, slug, write_page
 from medjax.report.paper import study_name
 from medjax.report.run_tables import cells_table
 from medjax.report.runs import Cell, baseline, cells, collect
-from medjax.report.scatter import points, scatter, study_points
+from medjax.report.scatter import Point, points, scatter, study_points
 
 
 def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
@@ -55,14 +55,14 @@ def scatters(figures: Path, grouped: list[Cell]) -> list[Chart]:
         mine = [c for c in grouped if c.ipc == ipc and c.distilled]
         if found := points(grouped, ipc):
             sources = ", ".join(sorted({baseline(c, grouped)[1] for c in mine}))
-            stem = slug("scatter", ipc)
-            lines = scatter(figures / stem, f"these runs, {ipc} per class", found)
-            said = [
-                f"These runs, {ipc} per class (random: {sources}).",
-                *[f.words() for f in lines],
-            ]
-            drawn.append(Chart(stem, " ".join(said)))
-    stem = slug("scatter", "study")
-    lines = scatter(figures / stem, "the study's Table 1, 50 per class", study_points(50))
-    said = ["The study's Table 1, 50 per class.", *[fit.words() for fit in lines]]
-    return [*drawn, Chart(stem, " ".join(said))]
+            title = f"these runs, {ipc} per class"
+            drawn.append(_scatter(figures, ipc, title, f" (random: {sources})", found))
+    title = "the study's Table 1, 50 per class"
+    return [*drawn, _scatter(figures, "study", title, "", study_points(50))]
+
+
+def _scatter(figures: Path, name: object, title: str, more: str, found: list[Point]) -> Chart:
+    stem = slug("scatter", name)
+    lines = scatter(figures / stem, title, found)
+    said = [f"{title[0].upper()}{title[1:]}{more}.", *(fit.words() for fit in lines)]
+    return Chart(stem, " ".join(said))

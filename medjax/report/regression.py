@@ -44,22 +44,15 @@ def line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Fit | None:
 
     def r(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         distinct = (np.diff(np.sort(drawn, axis=axis), axis=axis) > 0).sum(axis) + 1
-        return np.where(distinct < FEWEST, np.nan, _pearson(x[drawn], y[drawn]))
+        found: Any = stats.pearsonr(x[drawn], y[drawn], axis=axis)
+        return np.where(distinct < FEWEST, np.nan, found.statistic)
 
     low = high = np.nan
     if len(x) >= ENOUGH:
-        points = np.arange(len(x))
-        with warnings.catch_warnings():  # SciPy's own interval is NaN where a resample has no r
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-            draws = stats.bootstrap((points,), r, n_resamples=RESAMPLES, method="percentile", rng=0)
+        with warnings.catch_warnings(action="ignore"):  # of resamples that have no r
+            points = (np.arange(len(x)),)
+            draws = stats.bootstrap(points, r, n_resamples=RESAMPLES, method="percentile", rng=0)
         margin = 100 * (1 - COVER) / 2
         low, high = np.nanpercentile(draws.bootstrap_distribution, [margin, 100 - margin])
     slope, intercept, r_value = map(float, (found.slope, found.intercept, found.rvalue))
     return Fit(slope, intercept, r_value, len(x), float(low), float(high))
-
-
-def _pearson(x: Float[np.ndarray, "*b n"], y: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b"]:
-    """Pearson's r along the last axis; NaN where x or y does not vary."""
-    x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
-    scale = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
-    return np.where(scale > 1e-12, (x * y).sum(-1) / np.maximum(scale, 1e-12), np.nan)

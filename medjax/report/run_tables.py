@@ -8,40 +8,11 @@ from medjax.result import Result
 from medjax.score import Scores, gain, percent, shown
 from medjax.table import DASH, Table
 
-RUNS_HEAD = (
-    *(
-        "data set",
-        "method",
-        "ipc",
-        "preset",
-        "seed",
-        "start: acc",
-        "bal. acc",
-        "test: acc",
-        "bal. acc",
-        "AUC",
-    ),
-    *("as uint8: acc", "bal. acc", "largest class", "minutes"),
-)
-CELLS_HEAD = (
-    *(
-        "data set",
-        "method",
-        "network",
-        "preset, flags",
-        "images per class",
-        "accuracy (%)",
-        "random (%)",
-    ),
-    *(
-        "gain (points)",
-        "balanced accuracy (%)",
-        "AUC (%)",
-        "as 8-bit images (%)",
-        "largest class (%)",
-    ),
-    *("seeds x networks", "minutes a run"),
-)
+RUNS_HEAD = ("data set", "method", "ipc", "preset", "seed", "start: acc", "bal. acc", "test: acc")
+RUNS_HEAD += ("bal. acc", "AUC", "as uint8: acc", "bal. acc", "largest class", "minutes")
+CELLS_HEAD = ("data set", "method", "network", "preset, flags", "images per class")
+CELLS_HEAD += ("accuracy (%)", "random (%)", "gain (points)", "balanced accuracy (%)", "AUC (%)")
+CELLS_HEAD += ("as 8-bit images (%)", "largest class (%)", "seeds x networks", "minutes a run")
 
 
 def print_result(result: Result, paths: dict[str, str], console: Console) -> None:
@@ -77,16 +48,14 @@ def _texts(scores: Scores | None) -> list[str]:
 
 def cells_table(cells: list[Cell]) -> Table:
     """A row for each cell and each network it was scored with; the best accuracy of a set and IPC in bold."""
-    rows: list[list[str]] = []
+    shown = [(cell, network) for cell in cells for network in cell.networks]
     leaders: dict[tuple, list[tuple[float, int]]] = {}
-    for cell in cells:
-        for network in cell.networks:
-            accuracy = cell.score(network=network)
-            if cell.ipc and accuracy and accuracy.mean is not None:
-                group = (cell.fingerprint, cell.ipc)
-                leaders.setdefault(group, []).append((accuracy.mean, len(rows)))
-            rows.append(_cell_row(cell, network, cells))
+    for number, (cell, network) in enumerate(shown):
+        mean = cell.mean(network)
+        if cell.ipc and mean is not None:
+            leaders.setdefault((cell.fingerprint, cell.ipc), []).append((mean, number))
     best = {(max(group)[1], 5) for group in leaders.values() if len(group) > 1}
+    rows = [_cell_row(cell, network, cells) for cell, network in shown]
     return Table(CELLS_HEAD, rows, words=4, best=best)
 
 
@@ -97,10 +66,9 @@ def _cell_row(cell: Cell, network: str, cells: list[Cell]) -> list[str]:
     return [
         *(cell.dataset, cell.title, network, cell.how, size),
         *(shown(accuracy), shown(random), gain(accuracy, random)),
-        shown(cell.score("balanced_accuracy", network=network)),
-        shown(cell.score("auc", network=network)),
+        *(shown(cell.score(metric, network=network)) for metric in ("balanced_accuracy", "auc")),
         shown(cell.score("accuracy", "test_uint8", network)),
         percent(cell.runs[0].result.majority_share),
         cell.counted(network),
-        f"{sum(cell.minutes) / len(cell.runs):.1f}",
+        f"{cell.minutes:.1f}",
     ]

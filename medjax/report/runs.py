@@ -1,10 +1,13 @@
 """Finished runs below a folder, and groups of runs that differ in their seed alone."""
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from medjax.errors import UserError
 from medjax.recipes import describe, real
@@ -82,15 +85,11 @@ class Run(NamedTuple):
     def provenance(self) -> str:
         """Settings, device, versions and revision, as far as config.json says, and the path."""
         r = self.result
-        chosen = f"iteration {r.selected_iteration} (select={r.select})"
-        words = [
-            f"{r.model}, preset {r.preset}",
-            f"{r.evaluation['networks']} networks x {r.evaluation['epochs']} epochs",
-            chosen if r.selected_iteration is not None else "",
-            f"flags {self.changed}" if self.changed else "",
-            self.device,
-            self.versions,
-        ]
+        words = [f"{r.model}, preset {r.preset}"]
+        words += [f"{r.evaluation['networks']} networks x {r.evaluation['epochs']} epochs"]
+        if r.selected_iteration is not None:
+            words += [f"iteration {r.selected_iteration} (select={r.select})"]
+        words += [f"flags {self.changed}" if self.changed else "", self.device, self.versions]
         return "; ".join(filter(None, words)) + f". {self.path}"
 
     @property
@@ -138,8 +137,9 @@ class Cell(NamedTuple):
         return (self.model, *sorted(others - {self.model}))
 
     @property
-    def minutes(self) -> list[float]:
-        return [run.minutes for run in self.runs]
+    def minutes(self) -> float:
+        """Of a run, on average."""
+        return sum(run.minutes for run in self.runs) / len(self.runs)
 
     @property
     def warnings(self) -> list[str]:
@@ -153,10 +153,14 @@ class Cell(NamedTuple):
         rows = [run.result.rows(network or self.model).get(row) for run in self.runs]
         return pool([getattr(scores, metric) for scores in rows if scores])
 
+    def mean(self, network: str | None = None) -> float | None:
+        """The mean test accuracy over all its networks."""
+        score = self.score(network=network)
+        return score.mean if score else None
+
     def finite(self, network: str | None = None) -> int:
         """How many of its runs have an accuracy under a network."""
-        rows = [run.result.rows(network or self.model).get("test") for run in self.runs]
-        return sum(scores is not None and scores.accuracy.mean is not None for scores in rows)
+        return sum(self._replace(runs=(run,)).mean(network) is not None for run in self.runs)
 
     def counted(self, network: str | None = None) -> str:
         """'3 x 5': seeds and networks of each. '2 x 5 of 3 seeds' where one ended without numbers."""
@@ -170,10 +174,9 @@ def read_run(path: Path) -> Run:
     a whole result."""
     result, config = Result.read(path), None
     if path.name == "result.json":
-        try:
+        # A result is worth showing without it.
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             config = read_json(path.with_name("config.json"))
-        except (OSError, ValueError, RecursionError):
-            config = None  # a result is worth showing without it
     return Run(path, result, config if isinstance(config, dict) else {})
 
 
@@ -196,10 +199,10 @@ def pool(scores: list[Score]) -> Score | None:
     known = [(s.n, s.mean, s.std or 0.0) for s in scores if s.mean is not None]
     if not known:
         return None
-    n = sum(count for count, _, _ in known)
-    mean = sum(count * m for count, m, _ in known) / n
-    square = sum(count * (std**2 + m**2) for count, m, std in known) / n
-    return Score(mean, math.sqrt(max(square - mean**2, 0.0)), n)
+    counts, means, stds = np.array(known).T
+    mean = np.average(means, weights=counts)
+    variance = np.average(stds**2 + means**2, weights=counts) - mean**2
+    return Score(float(mean), math.sqrt(max(variance, 0.0)), int(counts.sum()))
 
 
 def cells(runs: Iterable[Run]) -> list[Cell]:
@@ -218,13 +221,12 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
         dataset, fingerprint, ipc, method, *rest = group
         return (dataset, fingerprint, ipc or math.inf, describe(method).place, method, *rest)
 
-    return [Cell(*g, runs=tuple(_once(groups[g]))) for g in sorted(groups, key=order)]
-
-
-def _once(runs: list[Run]) -> list[Run]:
-    """One run for each seed: a copy of a result, kept beside its run, counts once."""
-    by_seed = {run.result.seed: run for run in runs}
-    return [by_seed[seed] for seed in sorted(by_seed)]
+    found = []
+    for group in sorted(groups, key=order):
+        # A copy of a result, kept beside its run, counts once.
+        by_seed = {run.result.seed: run for run in groups[group]}
+        found.append(Cell(*group, runs=tuple(by_seed[seed] for seed in sorted(by_seed))))
+    return found
 
 
 def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
@@ -234,11 +236,9 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
     otherwise). Else it is the cell's own start, one subset for each seed. network: under which both are scored, by
     default the cell's own.
     """
-    wanted = (cell.fingerprint, cell.ipc, network or cell.model, cell.preset)
+    wanted = (False, cell.fingerprint, cell.ipc, network or cell.model, cell.preset)
     for other in among:
-        if (
-            not other.distilled
-            and (other.fingerprint, other.ipc, other.model, other.preset) == wanted
-        ):
+        found = (other.distilled, other.fingerprint, other.ipc, other.model, other.preset)
+        if found == wanted:
             return other.score(), "runs of random"
     return cell.score("accuracy", "start", network), "the start of each distillation"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from medjax.recipes import describe
@@ -23,20 +24,22 @@ class Point(NamedTuple):
 
 
 class Fits(NamedTuple):
-    """Of one method: the line of distilled on random accuracy, that of the gain, and the mean gain (points)."""
+    """Of one method: random and distilled accuracy of its sets (percent), and the lines of distilled accuracy and of
+    the gain on random accuracy."""
 
     method: str
+    random: Float[np.ndarray, " n"]
+    reached: Float[np.ndarray, " n"]
     distilled: Fit | None
     gain: Fit | None
-    mean_gain: float
-    n: int
 
     def words(self) -> str:
-        """The lines in a sentence."""
-        said = f"n {self.n}, too few for a line"
+        """The lines in a sentence, and the mean gain."""
+        said = f"n {len(self.random)}, too few for a line"
         if self.distilled and self.gain:
             said = f"accuracy {self.distilled.words()}; gain {self.gain.words()}"
-        return f"{describe(self.method).title}: {said}; mean gain {self.mean_gain:+.1f} points."
+        mean = np.mean(self.reached - self.random)
+        return f"{describe(self.method).title}: {said}; mean gain {mean:+.1f} points."
 
 
 def points(cells: list[Cell], ipc: int) -> list[Point]:
@@ -48,9 +51,9 @@ def points(cells: list[Cell], ipc: int) -> list[Point]:
     for cell in sorted(cells, key=lambda c: -len(c.runs)):
         name = (cell.fingerprint, cell.method)
         if cell.ipc == ipc and cell.distilled and name not in found:
-            (real, _), mine = baseline(cell, cells), cell.score()
-            if real and mine and real.mean is not None and mine.mean is not None:
-                found[name] = Point(cell.dataset, cell.method, real.mean, mine.mean)
+            (real, _), mine = baseline(cell, cells), cell.mean()
+            if real and real.mean is not None and mine is not None:
+                found[name] = Point(cell.dataset, cell.method, real.mean, mine)
     return list(found.values())
 
 
@@ -67,15 +70,10 @@ def fits(found: list[Point]) -> list[Fits]:
     """The lines of each method, in percent."""
     result = []
     for method in dict.fromkeys(p.method for p in found):
-        x, y = _percent(found, method)
-        result.append(Fits(method, line(x, y), line(x, y - x), float(np.mean(y - x)), len(x)))
+        pairs = [(p.random, p.distilled) for p in found if p.method == method]
+        x, y = 100 * np.array(pairs).T
+        result.append(Fits(method, x, y, line(x, y), line(x, y - x)))
     return result
-
-
-def _percent(found: list[Point], method: str) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(p.random, p.distilled) for p in found if p.method == method]
-    x, y = 100 * np.array(pairs).T
-    return x, y
 
 
 def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
@@ -88,10 +86,9 @@ def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
         upper.plot([0, 100], [0, 100], **style.REFERENCE, label="no gain")
         lower.axhline(0, **style.REFERENCE, label="no gain")
         for fit in lines:
-            look = describe(fit.method)
-            x, y = _percent(found, fit.method)
+            look, x, y = describe(fit.method), fit.random, fit.reached
             for axes, values, of in ((upper, y, fit.distilled), (lower, y - x, fit.gain)):
-                words = of.words() if of else f"n {fit.n}: too few for a line"
+                words = of.words() if of else f"n {len(x)}: too few for a line"
                 label = f"{style.short(look.title)}: {words}"
                 axes.plot(x, values, look.marker, color=look.colour, markersize=5.5, label=label)
                 if of:

@@ -28,12 +28,8 @@ REFERENCE: dict[str, Any] = {"color": "0.55", "linewidth": 1, "linestyle": ":"}
 #: The longest name that a figure shows, in characters.
 LONGEST = 44
 #: A salt of its own, else an SVG's identifiers differ from one drawing to the next.
-RC: Any = {
-    "svg.hashsalt": "medjax",
-    "svg.fonttype": "none",
-    "font.size": TEXT,
-    "lines.linewidth": 1.3,
-}
+RC: Any = {"svg.hashsalt": "medjax", "svg.fonttype": "none"}
+RC |= {"font.size": TEXT, "lines.linewidth": 1.3}
 RC |= {"axes.titlelocation": "left", "axes.titlesize": TITLE, "axes.titleweight": "bold"}
 RC |= {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
 RC |= {"grid.color": "0.92", "grid.linewidth": 0.8, "errorbar.capsize": 2.5}

@@ -80,12 +80,9 @@ def rows(cells: list[Cell], networks: dict[str, str], ipcs: list[int]) -> list[R
 
 
 def _best(mine: dict[str, tuple[Cell, str]]) -> str | None:
-    means = {}
-    for method, (cell, network) in mine.items():
-        score = cell.score(network=network)
-        if cell.ipc and score and score.mean is not None:
-            means[method] = score.mean
-    return max(means, key=lambda m: means[m]) if len(means) > 1 else None
+    means = {m: cell.mean(network) for m, (cell, network) in mine.items() if cell.ipc}
+    known = {m: mean for m, mean in means.items() if mean is not None}
+    return max(known, key=lambda m: known[m]) if len(known) > 1 else None
 
 
 def dataset_label(dataset: str, fingerprint: str, cells: list[Cell]) -> str:
@@ -117,11 +114,12 @@ def _text(cell: Cell, network: str, ipc: int) -> str:
 
 def numbers(cells: list[Cell], ipcs: list[int]) -> Table:
     """One row for each number, percent with two digits; empty where there is none."""
-    found = []
-    for cell in cells:
-        for network in cell.networks:
-            for ipc in ipcs if cell.ipc is None else [cell.ipc]:
-                found.append(_number(cell, network, ipc))
+    found = [
+        _number(cell, network, ipc)
+        for cell in cells
+        for network in cell.networks
+        for ipc in (ipcs if cell.ipc is None else [cell.ipc])
+    ]
     return Table(CSV_HEAD, found)
 
 
@@ -130,8 +128,7 @@ def _number(cell: Cell, network: str, ipc: int) -> list[str]:
     accuracy, study = scores["accuracy"], study_score(cell, network, ipc)
     about = [cell.dataset, cell.fingerprint, cell.how, str(ipc), cell.method, network]
     values = [text for score in scores.values() for text in _parts(score)]
-    minutes = sum(cell.minutes) / len(cell.runs)
-    counts = [str(accuracy.n if accuracy else 0), str(len(cell.runs)), f"{minutes:.1f}"]
+    counts = [str(accuracy.n if accuracy else 0), str(len(cell.runs)), f"{cell.minutes:.1f}"]
     difference = ""
     if study and accuracy:
         difference = f"{100 * ((accuracy.mean or 0) - (study.mean or 0)):+.2f}"
@@ -145,7 +142,9 @@ def _parts(score: Score | None) -> list[str]:
 def files(cells: list[Cell], missing: list[str], ipcs: list[int]) -> dict[str, str]:
     """The contents of table1.md, .csv and .tex, by ending. missing: a line for each run that is not there."""
     said, made = [one_line(note) for note in notes(cells, missing)], tables(cells, ipcs)
-    top = "\n".join(["# Table 1 of the study, and ours", "", *[f"- {_plain(s)}" for s in said]])
+    top = "\n".join(
+        ["# Table 1 of the study, and ours", "", *["- " + s.replace("<", "&lt;") for s in said]]
+    )
     needs = "Needs booktabs and graphicx; names beyond Latin letters need XeLaTeX or LuaLaTeX."
     comments = "".join(f"% {line}\n" for line in (needs, *said))
     return {
@@ -153,10 +152,6 @@ def files(cells: list[Cell], missing: list[str], ipcs: list[int]) -> dict[str, s
         "csv": numbers(cells, ipcs).csv(),
         "tex": "\n".join([comments, *[table.latex() for table in made]]),
     }
-
-
-def _plain(text: str) -> str:
-    return text.replace("<", "&lt;")
 
 
 def write(out: Path, cells: list[Cell], missing: list[str], ipcs: list[int]) -> str:

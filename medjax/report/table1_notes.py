@@ -21,7 +21,7 @@ def notes(cells: list[Cell], missing: list[str]) -> list[str]:
     for title in dict.fromkeys(c.title for c in cells):
         mine = [c for c in cells if c.title == title]
         counts.append(f"{title} {', '.join(sorted({c.counted() for c in mine}))}")
-        minutes.append(f"{title} {_span([m for c in mine for m in c.minutes])}")
+        minutes.append(f"{title} {_span([run.minutes for c in mine for run in c.runs])}")
     trained = {f"{c.title} {c.runs[0].result.evaluation['epochs']}" for c in cells}
     said.append(f"Seeds x networks: {'; '.join(counts)}.")
     said.append(f"Epochs of the evaluated networks: {', '.join(sorted(trained))}.")
