@@ -11,7 +11,7 @@ from medjax.pipeline.experts import experts_folder, experts_seconds, train_exper
 from medjax.pipeline.forecast import forecast
 from medjax.pipeline.session import check_data, load_data, open_session
 from medjax.pipeline.settings import groups_of
-from medjax.recipes.mtt import RECIPE, expert_epochs
+from medjax.recipes.mtt import RECIPE, expert_epochs, unchecked_costs
 
 #: All of MTT's flags are taken, so that the same command line names the same experts.
 GROUPS = groups_of(RECIPE)
@@ -28,7 +28,7 @@ def main(words: list[str]) -> None:
         if place.fresh:
             folders.clear(experts_folder(session))
         setup = session.setup()
-        costs = RECIPE.costs(setup)
+        costs = unchecked_costs(setup)
         costs = costs._replace(work={"experts": costs.work["experts"]}, iterations=None)
         forecast(settings, setup, {}, costs, console)
         trajectories = train_experts(session, expert_epochs(setup))
@@ -41,4 +41,5 @@ def main(words: list[str]) -> None:
 def command() -> Command:
     """The command."""
     shown = ("experts", "expert_epochs", "expert_lr", "expert_batch", "expert_sampling")
+    shown += ("max_start_epoch", "expert_span")  # how long, where --expert_epochs does not say
     return Command("Train expert trajectories for MTT.", (*GROUPS, OutConfig), main, shown)

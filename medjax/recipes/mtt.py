@@ -27,10 +27,15 @@ def expert_epochs(setup: Setup) -> int:
 
 
 def costs(setup: Setup) -> Costs:
-    """Experts, search and iterations."""
+    """Experts, search and iterations. Raises UserError for values with which MTT cannot work."""
+    mtt.check(setup.config(MTTConfig), setup.model, expert_epochs(setup))
+    return unchecked_costs(setup)
+
+
+def unchecked_costs(setup: Setup) -> Costs:
+    """The same where experts alone are trained: they may be shorter than a distillation needs."""
     config, experts = setup.config(MTTConfig), setup.config(ExpertsConfig)
     model, shape = setup.model, setup.synthetic_shape
-    mtt.check(config, model, expert_epochs(setup))
     images = experts.experts * expert_epochs(setup) * setup.shape[0]
     work = {"experts": cost.GRADIENT * model.flops * images, "distillation": 0.0}
     if config.lr_init == 0:
