@@ -8,7 +8,6 @@ from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
 from medjax.pipeline import presets
 from medjax.pipeline.evaluate_saved import SetConfig, evaluate_saved, evaluation_groups
-from medjax.recipes.mtt import RECIPE
 from medjax.report.run_tables import print_result
 
 
@@ -17,7 +16,7 @@ def command() -> Command:
     groups = evaluation_groups()
 
     def main(words: list[str]) -> None:
-        settings, place = flags.read_run(groups, presets.read(RECIPE))
+        settings, place = flags.read_run(groups, presets.read_file("evaluate"))
         with Console() as console:
             result = evaluate_saved(settings, place.out, progress=console, fresh=place.fresh)
             paths = {"result": str((result.folder or Path()) / "result.json")}

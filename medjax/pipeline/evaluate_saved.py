@@ -31,7 +31,6 @@ from medjax.pipeline.settings import (
     networks,
     resolve,
 )
-from medjax.recipes import RECIPES
 from medjax.result import Result
 from medjax.share import SharedSet
 from medjax.types import Dataset, RawDataset
@@ -58,7 +57,7 @@ def evaluation_settings(synthetic: str | os.PathLike, **values: Any) -> Settings
     """The options of an evaluation from Python. synthetic: path of a synthetic.npz; values: any option by the name of
     its flag, e.g. ``dataset="bloodmnist"``."""
     given = {"synthetic": os.fspath(synthetic)} | values
-    return resolve(evaluation_groups(), presets.read(RECIPES["mtt"]), given)
+    return resolve(evaluation_groups(), presets.read_file("evaluate"), given)
 
 
 def evaluate_saved(

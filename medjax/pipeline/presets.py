@@ -19,9 +19,12 @@ Presets = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
 
 def read(recipe: Recipe) -> Presets:
     """The presets of a method; {} where it has no file. Raises UserError for a file that cannot be read."""
-    if recipe.presets:
-        return _read(Path(recipe.presets))
-    paths = (folder / f"{recipe.name}.toml" for folder in FOLDERS)
+    return _read(Path(recipe.presets)) if recipe.presets else read_file(recipe.name)
+
+
+def read_file(name: str) -> Presets:
+    """The presets of configs/NAME.toml; {} where there is no such file."""
+    paths = (folder / f"{name}.toml" for folder in FOLDERS)
     found = next((path for path in paths if path.is_file()), None)
     return _read(found) if found else {}
 
