@@ -44,25 +44,22 @@ def set_section(figures: Path, same: list[Cell]) -> SetSection:
             break  # other IPCs are below, run by run
     if matrices := confusions(same):
         stem = slug(name, fingerprint, "confusion")
-        charts.confusion(figures / stem, matrices, _class_names(same, len(matrices[0][1])))
+        runs = [run for cell in same for run in cell.runs]
+        named = next((run for run in runs if run.config), runs[0])
+        charts.confusion(figures / stem, matrices, named.class_names(len(matrices[0][1])))
         drawn.append(Chart(stem, f"{name}: {CONFUSION}"))
     return SetSection(name, _notes(name, fingerprint, known), drawn)
 
 
 def _notes(name: str, fingerprint: str, known: str | None) -> list[str]:
-    notes = [f"fingerprint {fingerprint}"]
-    if known:
-        same = f"; {name} holds the images that {known} was made from, split otherwise"
-        notes.append(
-            f"Dashed: the study's Table 1 ({known}); its random and full-data columns are ResNet-18, its distilled "
-            f"ones ConvNet{'' if known == name else same}."
-        )
-    return notes
-
-
-def _class_names(same: list[Cell], k: int) -> list[str]:
-    runs = [run for cell in same for run in cell.runs]
-    return next((run for run in runs if run.config), runs[0]).class_names(k)
+    if known is None:
+        return [f"fingerprint {fingerprint}"]
+    same = f"; {name} holds the images that {known} was made from, split otherwise"
+    study = (
+        f"Dashed: the study's Table 1 ({known}); its random and full-data columns are ResNet-18, its distilled "
+        f"ones ConvNet{'' if known == name else same}."
+    )
+    return [f"fingerprint {fingerprint}", study]
 
 
 def courses_of(same: list[Cell], ipc: int) -> list[Course]:

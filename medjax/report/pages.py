@@ -1,15 +1,12 @@
-"""Static HTML pages from the templates beside this file. A page needs its figures and nothing else: no script, no font,
-no network. Jinja2 escapes every text, so that the name of a data set is never markup."""
+"""Static HTML pages. A page needs its figures and nothing else: no script, no font, no network."""
 
-import functools
 import hashlib
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from medjax import store
+from medjax.table import templates
 
 
 class Chart(NamedTuple):
@@ -27,20 +24,9 @@ class CopiedPicture(NamedTuple):
     width: int
 
 
-@functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("medjax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Fill in templates/TEMPLATE and write the page; gives back its path."""
-    text = _environment().get_template(template).render(values)
+    """Fill in medjax/templates/TEMPLATE and write the page; gives back its path."""
+    text = templates().get_template(template).render(values)
     store.write_bytes(path, text.encode())
     return path
 

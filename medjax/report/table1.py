@@ -16,20 +16,19 @@ from medjax.score import HEADINGS, Score, gain, shown
 from medjax.table import DASH, Table, one_line
 
 #: Title and {method: network} of each table; a method that is not named has the network of "".
-TABLES = (
-    (
-        "As the study compares: random and all images under ResNet-18, distilled sets under ConvNet",
-        {"": "convnet", **NETWORK},
-    ),
-    ("One network throughout: ConvNet", {"": "convnet"}),
-    ("One network throughout: ResNet-18", {"": "resnet18"}),
-)
+TABLES = {
+    "As the study compares: random and all images under ResNet-18, distilled sets under ConvNet": {
+        "": "convnet",
+        **NETWORK,
+    },
+    "One network throughout: ConvNet": {"": "convnet"},
+    "One network throughout: ResNet-18": {"": "resnet18"},
+}
 ABOUT = ("data set", "preset", "images per class")
-CSV_HEAD = (
-    *("dataset", "fingerprint", "preset_and_flags", "ipc", "method", "network"),
-    *(f"{metric}_{part}" for metric in HEADINGS for part in ("mean", "std")),
-    *("networks", "seeds", "minutes_a_run", "study_mean", "study_std", "difference", "warnings"),
-)
+SCORES = [f"{metric}_{part}" for metric in HEADINGS for part in ("mean", "std")]
+CSV_HEAD = ["dataset", "fingerprint", "preset_and_flags", "ipc", "method", "network", *SCORES]
+CSV_HEAD += ["networks", "seeds", "minutes_a_run", "study_mean", "study_std", "difference"]
+CSV_HEAD += ["warnings"]
 
 
 class Row(NamedTuple):
@@ -45,17 +44,16 @@ class Row(NamedTuple):
 def tables(cells: list[Cell], ipcs: list[int]) -> list[Table]:
     """Those of the three that have a row. ipcs: the rows of each data set."""
     made = []
-    for title, networks in TABLES:
+    for title, networks in TABLES.items():
         found = rows(cells, networks, ipcs)
         there = {method for row in found for method in row.texts}
         methods = sorted(there, key=lambda m: (describe(m).place, m))
-        texts = [
-            [row.dataset, row.preset, str(row.ipc), *[row.texts.get(m, DASH) for m in methods]]
-            for row in found
-        ]
+        about = [[row.dataset, row.preset, str(row.ipc)] for row in found]
+        texts = [[row.texts.get(m, DASH) for m in methods] for row in found]
+        lines = [left + right for left, right in zip(about, texts, strict=True)]
         best = {(i, 3 + methods.index(row.best)) for i, row in enumerate(found) if row.best}
         head = [*ABOUT, *[describe(m).title for m in methods]]
-        made += [Table(head, texts, title, words=2, best=best)] if found else []
+        made += [Table(head, lines, title, words=2, best=best)] if found else []
     return made
 
 
