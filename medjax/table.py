@@ -15,24 +15,6 @@ if TYPE_CHECKING:
 DASH = "–"
 #: A spreadsheet takes a cell that begins with one of these for a formula.
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t")
-HTML = """\
-<div class="scroll"><table>
-{% if title %}<caption>{{ title }}</caption>
-{% endif %}
-<thead><tr>
-{%- for text in head %}<th{% if loop.index0 < words %} class="word"{% endif %}>{{ text }}</th>{% endfor -%}
-</tr></thead>
-<tbody>
-{% for row in rows %}
-<tr{% if loop.index0 in sections %} class="section"{% endif %}>
-{%- set i = loop.index0 -%}
-{%- for text in row %}<td{% if loop.index0 < words %} class="word"{% endif %}>
-{%- if (i, loop.index0) in best %}<strong>{{ text }}</strong>{% else %}{{ text }}{% endif %}</td>{% endfor -%}
-</tr>
-{% endfor %}
-</tbody></table></div>
-{% for note in notes %}<p class="note">{{ note }}</p>
-{% endfor %}"""
 _TEX = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}
 _TEX |= {c: f"\\{c}" for c in "{}$&#_%"} | {"±": r"$\pm$", "–": "--"}
 
@@ -103,7 +85,9 @@ class Table:
         """A table that scrolls sideways where the page is too narrow for it."""
         from markupsafe import Markup
 
-        return Markup(_template().render(vars(self) | {"rows": self._full()}))
+        return Markup(
+            templates().get_template("table.html").render(vars(self) | {"rows": self._full()})
+        )
 
     _repr_html_ = html  # what a notebook shows
 
@@ -138,11 +122,18 @@ class Table:
 
 
 @functools.cache
-def _template() -> Any:
+def templates() -> Any:
+    """The HTML templates, as a Jinja2 environment. It escapes every text, so that the name of a data set is never
+    markup."""
     import jinja2
 
-    options = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    return jinja2.Template(HTML, trim_blocks=True, lstrip_blocks=True, **options)
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("medjax"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def one_line(text: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medjax.cli.sweep.jobs import Job
 from medjax.report.indicator import (
     IPCS,
     Known,
@@ -114,15 +115,13 @@ def test_neighbours_and_results_at_hand(tmp_path):
 
 
 def test_command(tmp_path, monkeypatch):
-    """Random images are trained by cells that are done already: two sentences, the rule and a figure."""
-    from experiments.cells import Cell
-
+    """Random images are trained by jobs that are done already: two sentences, the rule and a figure."""
     for ipc in IPCS:
         folder = made.write(tmp_path, made.result("random", "cells", ipc, 0.3 + ipc / 200))
-        cell = Cell("cells.npz", ipc, "random", "convnet", 0, "indicator")
+        job = Job("cells.npz", ipc, "random", "convnet", 0, "indicator")
         record = {"status": "done", "result": str((folder / "result.json").relative_to(tmp_path))}
-        (tmp_path / "cells").mkdir(exist_ok=True)
-        (tmp_path / "cells" / f"{cell.name}.json").write_text(json.dumps(record))
+        (tmp_path / "jobs").mkdir(exist_ok=True)
+        (tmp_path / "jobs" / f"{job.name}.json").write_text(json.dumps(record))
     words = ("--dataset=cells.npz", f"--out={tmp_path}")
     ended = launching.SERVER.run("experiments.indicator", *words)
     assert ended.status == 0, ended.stderr

@@ -17,8 +17,8 @@ from medjax.report.comparison import write_comparison
 from medjax.report.overview import write_report
 from medjax.report.pages import slug
 from medjax.report.paper import study_name, study_scores
-from medjax.report.regression import line
 from medjax.report.runs import baseline, cells, collect, pool
+from medjax.report.scatter import line
 from medjax.score import Score
 
 HOSTILE = "<script>alert('x')</script> $x_1$ & \ud800\n" + "long" * 30

@@ -22,7 +22,7 @@ from medjax.errors import UserError
 from medjax.pipeline.forecast import Forecast
 from medjax.recipes import RECIPES
 from medjax.report import table1
-from medjax.report.runs import baseline, collect
+from medjax.report.runs import baseline, cells, collect
 
 SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
 
@@ -180,7 +180,7 @@ def test_what_was_done_otherwise_is_not_mixed(tmp_path):
     ):
         run = made.result(method, "set", 1, mean, preset=preset, select=select)
         (tmp_path / f"{number}.json").write_text(json.dumps(run))
-    found = cells_of(collect(tmp_path)[0])
+    found = cells(collect(tmp_path)[0])
     text = table1.write(tmp_path, found, [], [1])
     lines = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| set ")}
     assert "70.0" in lines["cpu"] and "90.0" not in lines["cpu"] and "10.0" in lines["quick"]

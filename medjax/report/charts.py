@@ -14,6 +14,8 @@ from medjax.report.runs import Cell
 from medjax.score import Score
 
 LABELS = {"accuracy": "test accuracy (%)", "balanced_accuracy": "balanced accuracy (%)"}
+#: What a confusion matrix shows.
+CONFUSION = "percent of each true class (row) that was predicted as each class"
 #: The dotted line: accuracy of predicting the largest class, balanced accuracy of guessing.
 FLOOR = "largest class, or guessing"
 

@@ -7,9 +7,7 @@ import numpy as np
 
 from medjax.report import charts
 from medjax.report.curves import Course, courses
-from medjax.report.one_run import pictures, read_course
-from medjax.report.one_set import CONFUSION
-from medjax.report.pages import Chart, CopiedPicture, slug, write_page
+from medjax.report.pages import Chart, CopiedPicture, pictures, read_course, slug, write_page
 from medjax.report.runs import Run, read_run
 from medjax.report.style import BLUE, ORANGE
 from medjax.result import ROWS
@@ -51,7 +49,7 @@ def write_comparison(first: Path, second: Path, out: Path) -> Path:
 def _side(figures: Path, tag: str, run: Run) -> Side:
     confusion = None
     if counts := run.result.confusion:
-        stem, words = slug("compare", tag, "confusion"), f"{tag}: {CONFUSION}"
+        stem, words = slug("compare", tag, "confusion"), f"{tag}: {charts.CONFUSION}"
         title = f"{tag}: percent of each true class"
         names = run.class_names(len(counts))
         charts.confusion(figures / stem, [(title, np.array(counts, float))], names)

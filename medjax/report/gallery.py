@@ -65,7 +65,7 @@ def strip(
 
 def contact_sheet(
     path: str | os.PathLike | None,
-    rows: Sequence[UInt8[np.ndarray, "n s s c"]],
+    rows: Sequence[UInt8[np.ndarray, "_n s s _c"]],
     class_names: Sequence[str],
     title: str,
 ) -> Figure:

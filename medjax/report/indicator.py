@@ -114,22 +114,22 @@ def forecast(random: dict[int, float], known: list[Known], ipc: int) -> GainFore
     usable = [k for k in known if ipc in k.distilled]
     gains = np.array([k.gain(ipc) for k in usable])
     slopes = np.array([slope(k.random) for k in usable])
-    by_slope = _left_out(slopes, gains)
-    by_mean = _left_out(np.zeros(0), gains)
-    errors, how = (by_slope, "slope") if _rms(by_slope) < _rms(by_mean) else (by_mean, "mean")
-    if how == "slope":
-        a, b = np.polyfit(slopes, gains, 1)
-        gain = float(a * slope(random) + b)
-    else:
-        gain = float(gains.mean())
+    tried = {"mean": _left_out(slopes, gains, 0), "slope": _left_out(slopes, gains, 1)}
+    how = min(tried, key=lambda name: _rms(tried[name]))
+    gain = float(np.polyval(np.polyfit(slopes, gains, int(how == "slope")), slope(random)))
+    errors = tried[how]
     # The rank among n errors below which a new one falls with probability COVER, if sets are exchangeable.
     rank = min(math.ceil(COVER * (len(gains) + 1)), len(gains))
     margin = float(np.sort(np.abs(errors))[rank - 1])
     accuracies = np.array([k.distilled[ipc] for k in usable])
-    judged = (_rms(errors), _rms(by_slope), _rms(by_mean), _rms(gains))
-    plain = _rms(_left_out(np.zeros(0), accuracies))
-    limits = (gain - margin, gain + margin)
-    return GainForecast(ipc, random[ipc], gain, *limits, how, *judged, plain, len(gains))
+    plain = _rms(_left_out(slopes, accuracies, 0))
+    return GainForecast(
+        ipc,
+        random[ipc],
+        *(gain, gain - margin, gain + margin, how),
+        *(_rms(errors), _rms(tried["slope"]), _rms(tried["mean"]), _rms(gains), plain),
+        len(gains),
+    )
 
 
 def slope(random: dict[int, float]) -> float:
@@ -137,14 +137,15 @@ def slope(random: dict[int, float]) -> float:
     return random[50] - random[1]
 
 
-def _left_out(x: Float[np.ndarray, " q"], y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Errors on each set of a line on x (of the mean, where x is empty) fitted to the others."""
+def _left_out(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], degree: int
+) -> Float[np.ndarray, " n"]:
+    """Errors on each set of a line on x (degree 1), or of the mean (degree 0), fitted to the others."""
     errors = []
     for i, others in enumerate(~np.eye(len(y), dtype=bool)):
-        straight = len(x) > 0 and np.ptp(x[others]) > 1e-9
-        at = x if len(x) else y
-        line = np.polyfit(at[others], y[others], 1 if straight else 0)
-        errors.append(y[i] - np.polyval(line, at[i]))
+        level = degree == 0 or np.ptp(x[others]) < 1e-9
+        line = np.polyfit(x[others], y[others], 0 if level else 1)
+        errors.append(y[i] - np.polyval(line, x[i]))
     return np.array(errors)
 
 
@@ -190,16 +191,13 @@ def _trust(made: GainForecast, known: list[Known]) -> str:
         f"{'against' if better else 'no better than'} {plain} for predicting the mean accuracy, "
         f"and the gain by {error}, "
     )
-    if made.how == "mean":
-        said += (
-            "which is predicting the mean gain: the rise of random accuracy does not beat it (it is off by "
-            f"{100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds"
-        )
-    else:
-        said += (
-            f"against {100 * made.error_mean:.0f} for predicting the mean gain (chosen on the same sets, so a little "
-            "optimistic)"
-        )
+    reasons = {
+        "mean": "which is predicting the mean gain: the rise of random accuracy does not beat it (it is off by "
+        f"{100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds",
+        "slope": f"against {100 * made.error_mean:.0f} for predicting the mean gain (chosen on the same sets, so a "
+        "little optimistic)",
+    }
+    said += reasons[made.how]
     said += f"; predicting that distillation gains nothing is off by {none}"
     return said + (
         "." if made.error < made.error_none else ", so do not choose by this forecast alone."

@@ -1,15 +1,26 @@
-"""Static HTML pages from the templates beside this file. A page needs its figures and nothing else: no script, no font,
-no network. Jinja2 escapes every text, so that the name of a data set is never markup."""
+"""Static HTML pages. A page needs its figures and nothing else: no script, no font, no network. What a run
+left in its folder for a page is read here: its pictures, and the rows of its log."""
 
-import functools
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
+from PIL import Image
 
 from medjax import store
+from medjax.report.runs import Run
+from medjax.table import templates
+
+#: Pictures that a run leaves in its folder.
+PICTURES = {
+    "gallery.png": "real images (as confidential as the data) beside the synthetic ones",
+    "strip.png": "the first synthetic image of each class over training",
+    "curves.png": "loss, step size and interim scores",
+}
+#: Pixels of a picture for one CSS pixel.
+SCALE = 2.0
 
 
 class Chart(NamedTuple):
@@ -27,20 +38,9 @@ class CopiedPicture(NamedTuple):
     width: int
 
 
-@functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("medjax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Fill in templates/TEMPLATE and write the page; gives back its path."""
-    text = _environment().get_template(template).render(values)
+    """Fill in medjax/templates/TEMPLATE and write the page; gives back its path."""
+    text = templates().get_template(template).render(values)
     store.write_bytes(path, text.encode())
     return path
 
@@ -50,3 +50,32 @@ def slug(*words: object) -> str:
     text = "-".join(str(word) for word in words)
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48]
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def pictures(figures: Path, run: Run) -> list[CopiedPicture]:
+    """The pictures in a run's folder, copied beside the page; a damaged one is left out."""
+    drawn = []
+    for file, words in PICTURES.items() if run.folder else ():
+        source = run.path.with_name(file)
+        if source.is_file():
+            try:
+                with Image.open(source) as image:
+                    image.verify()
+                    width = round(image.width / SCALE)
+            except (OSError, ValueError, SyntaxError):
+                continue
+            name = f"{slug(source.stem, run.folder)}.png"
+            shutil.copyfile(source, figures / name)
+            drawn.append(CopiedPicture(name, words, width))
+    return drawn
+
+
+def read_course(run: Run) -> list[dict]:
+    """The rows of iterations and interim scores in the run's log."""
+    if run.folder is None:
+        return []  # a log beside a copied result is not its own
+    try:
+        rows = store.read_log(run.folder / "log.jsonl")
+    except OSError:
+        return []
+    return [row for row in rows if row["phase"] in ("distill", "interim")]

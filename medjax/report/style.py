@@ -46,9 +46,7 @@ def styled() -> Iterator[None]:
 
 def canvas(width: float = 1.0, height: float = 1.0) -> Figure:
     """An empty figure of this size in inches, drawn without a window."""
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    FigureCanvasAgg(figure)
-    return figure
+    return FigureCanvasAgg(Figure(figsize=(width, height), dpi=DPI)).figure
 
 
 def save(figure: Figure, file: str | os.PathLike) -> None:

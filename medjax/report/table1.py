@@ -8,28 +8,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medjax import store
+from medjax.data.catalog import find, md5
 from medjax.recipes import describe
 from medjax.report.paper import NETWORK, study_name, study_scores
 from medjax.report.runs import Cell
-from medjax.report.table1_notes import notes
 from medjax.score import HEADINGS, Score, gain, shown
 from medjax.table import DASH, Table, one_line
 
 #: Title and {method: network} of each table; a method that is not named has the network of "".
-TABLES = (
-    (
-        "As the study compares: random and all images under ResNet-18, distilled sets under ConvNet",
-        {"": "convnet", **NETWORK},
-    ),
-    ("One network throughout: ConvNet", {"": "convnet"}),
-    ("One network throughout: ResNet-18", {"": "resnet18"}),
+TABLES = {
+    "As the study compares: random and all images under ResNet-18, distilled sets under ConvNet": {
+        "": "convnet",
+        **NETWORK,
+    },
+    "One network throughout: ConvNet": {"": "convnet"},
+    "One network throughout: ResNet-18": {"": "resnet18"},
+}
+FIRST = (
+    "Test accuracy in percent, mean ± standard deviation over all networks of all distillation seeds. In brackets the "
+    "study's number under the same network, and ours minus it. Bold: the best of the line, all images aside. "
+    "! : a run gave a warning, see below."
 )
 ABOUT = ("data set", "preset", "images per class")
-CSV_HEAD = (
-    *("dataset", "fingerprint", "preset_and_flags", "ipc", "method", "network"),
-    *(f"{metric}_{part}" for metric in HEADINGS for part in ("mean", "std")),
-    *("networks", "seeds", "minutes_a_run", "study_mean", "study_std", "difference", "warnings"),
-)
+SCORES = [f"{metric}_{part}" for metric in HEADINGS for part in ("mean", "std")]
+CSV_HEAD = ["dataset", "fingerprint", "preset_and_flags", "ipc", "method", "network", *SCORES]
+CSV_HEAD += ["networks", "seeds", "minutes_a_run", "study_mean", "study_std", "difference"]
+CSV_HEAD += ["warnings"]
 
 
 class Row(NamedTuple):
@@ -45,17 +49,16 @@ class Row(NamedTuple):
 def tables(cells: list[Cell], ipcs: list[int]) -> list[Table]:
     """Those of the three that have a row. ipcs: the rows of each data set."""
     made = []
-    for title, networks in TABLES:
+    for title, networks in TABLES.items():
         found = rows(cells, networks, ipcs)
         there = {method for row in found for method in row.texts}
         methods = sorted(there, key=lambda m: (describe(m).place, m))
-        texts = [
-            [row.dataset, row.preset, str(row.ipc), *[row.texts.get(m, DASH) for m in methods]]
-            for row in found
-        ]
+        about = [[row.dataset, row.preset, str(row.ipc)] for row in found]
+        texts = [[row.texts.get(m, DASH) for m in methods] for row in found]
+        lines = [left + right for left, right in zip(about, texts, strict=True)]
         best = {(i, 3 + methods.index(row.best)) for i, row in enumerate(found) if row.best}
         head = [*ABOUT, *[describe(m).title for m in methods]]
-        made += [Table(head, texts, title, words=2, best=best)] if found else []
+        made += [Table(head, lines, title, words=2, best=best)] if found else []
     return made
 
 
@@ -160,3 +163,57 @@ def write(out: Path, cells: list[Cell], missing: list[str], ipcs: list[int]) -> 
     for ending, text in made.items():
         store.write_bytes(out / f"table1.{ending}", text.encode())
     return made["md"]
+
+
+def notes(cells: list[Cell], missing: list[str]) -> list[str]:
+    """The lines above the tables: data, protocol, selection, device, versions, time, and what is missing."""
+    runs = [run for cell in cells for run in cell.runs]
+    said = [FIRST]
+    firsts = {(c.dataset, c.fingerprint): c for c in reversed(cells)}
+    said += [f"Data: {_origin(cell)}." for cell in reversed(firsts.values())]
+    counts, minutes = [], []
+    for title in dict.fromkeys(c.title for c in cells):
+        mine = [c for c in cells if c.title == title]
+        counts.append(f"{title} {', '.join(sorted({c.counted() for c in mine}))}")
+        minutes.append(f"{title} {_span([run.minutes for c in mine for run in c.runs])}")
+    trained = {f"{c.title} {c.runs[0].result.evaluation['epochs']}" for c in cells}
+    said.append(f"Seeds x networks: {'; '.join(counts)}.")
+    said.append(f"Epochs of the evaluated networks: {', '.join(sorted(trained))}.")
+    if chosen := sorted({r.result.select or "" for r in runs if r.result.start}):
+        how = " (the iteration is chosen on val and the test split is read once)"
+        said.append(f"Selection: {', '.join(chosen)}{how if chosen == ['val'] else ''}.")
+    said.append(f"Presets: {', '.join(sorted({r.result.preset for r in runs}))}.")
+    said.append(f"Device: {_each([r.device for r in runs])}.")
+    said.append(f"Versions: {_each([r.versions for r in runs])}.")
+    total = sum(run.minutes for run in runs)
+    said.append(f"Minutes a run (each in the CSV): {'; '.join(minutes)}; together {total:.0f}.")
+    said += [f"Missing: {line}" for line in missing]
+    for cell in cells:
+        about = f"Warning, {cell.dataset}, {cell.title}, ipc {cell.ipc}"
+        said += [f"{about}: {line}" for line in cell.warnings]
+    return said
+
+
+def _each(texts: list[str]) -> str:
+    """Every text once."""
+    return "; ".join(sorted({text or "not recorded" for text in texts})) or "not recorded"
+
+
+def _span(minutes: list[float]) -> str:
+    low, high = (f"{v:.1f}" for v in (min(minutes), max(minutes)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _origin(cell: Cell) -> str:
+    """Whether a set is the official file (loaded by its name, its MD5 verified) or something else."""
+    name, asked = cell.dataset, cell.runs[0].values.get("dataset")
+    known, print_ = study_name(name), f"fingerprint {cell.fingerprint}"
+    if isinstance(asked, str) and (named := find(asked)):
+        return f"{name}, the official MedMNIST file (MD5 {md5(*named)})"
+    if known == name:
+        return f"{name}, from a file of that name that was not verified ({print_})"
+    if known:
+        return (
+            f"{name} ({print_}), a stand-in: the images that {known} was made from, split otherwise"
+        )
+    return f"{name} ({print_}), not a set of the study"
