@@ -8,7 +8,7 @@ have the parameters of the identity.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 SCALE, ROTATE, CROP, CUTOUT = 1.2, 15.0, 0.125, 0.5
@@ -126,10 +126,9 @@ def bilinear(
         weight = (1 - jnp.abs(x - column)) * (1 - jnp.abs(y - row))
         within = (column >= 0) & (column <= w - 1) & (row >= 0) & (row <= h - 1)
         weight = jnp.where(within, weight, 0.0)
-        index: Int[Array, "n a b"] = (
-            jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
-        ).astype(jnp.int32)
-        pixels = jnp.take_along_axis(flat, index.reshape(n, -1, 1), axis=1, mode="clip")
+        index = jnp.clip(row, 0, h - 1) * w + jnp.clip(column, 0, w - 1)
+        places = index.astype(jnp.int32).reshape(n, -1, 1)
+        pixels = jnp.take_along_axis(flat, places, axis=1, mode="clip")
         return pixels.reshape(*x.shape, c) * weight[..., None]
 
     return (

@@ -32,8 +32,7 @@ from medjax.types import Synthetic
 #: How a set was made, and how networks were trained on it.
 ORIGIN = ("method", "dataset", "fingerprint", "collapsed", *TRAINING)
 SWITCHES = ("collapsed", "eval_augment", "decay_parity")
-#: The largest numbers that a file may contain.
-LARGEST = {"eval_epochs": 10**6, "eval_batch": 10**6}
+NUMBERS = ("eval_epochs", "eval_batch")
 #: The exceptions that reading a damaged file can raise.
 DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError)
 
@@ -92,23 +91,15 @@ def load_set(path: Path) -> SharedSet:
         raise UserError(f"{path} {what}: give the path of a synthetic.npz")
     try:
         z: dict[str, Any] = read_arrays(path)
-        images = np.asarray(z["images"], np.float32)
-        kind, mean, forward = str(z["preprocess"]), z["preprocess_mean"], z["preprocess_forward"]
-        labels, step_size = z["labels"], np.float32(z["step_size"])
-        names = tuple(str(n) for n in z["class_names"])
-        _check(images, z["images_uint8"], labels, (kind, mean, forward), names)
-        pre = preprocess.Preprocessor(kind, images.shape[1], mean, *_maps(kind, forward, len(mean)))
-        if step_size.shape:
-            raise ValueError("step_size is not a single number")
-        synthetic = Synthetic(
-            jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.float32(step_size)
-        )
+        z["images"] = images = np.asarray(z["images"], np.float32)
+        _check(z)
+        kind, mean = str(z["preprocess"]), z["preprocess_mean"]
+        maps = _maps(kind, z["preprocess_forward"], len(mean))
+        pre = preprocess.Preprocessor(kind, images.shape[1], mean, *maps)
+        labels, step_size = z["labels"].astype(np.int32), np.float32(z["step_size"])
+        synthetic = Synthetic(*map(jnp.asarray, (images, labels, step_size)))
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
-        if not {origin.get(name, "True") for name in SWITCHES} <= {"True", "False"}:
-            raise ValueError(f"{', '.join(SWITCHES)} must be True or False")
-        for n, most in LARGEST.items():
-            if not 1 <= int(origin.get(n, "1")) <= most:
-                raise ValueError(f"{n} must be 1 to {most}")
+        names = tuple(str(n) for n in z["class_names"])
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin, _network(z))
     except DAMAGE as error:
         reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
@@ -156,25 +147,23 @@ def _maps(kind: str, forward: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarra
     return forward, inverse
 
 
-def _check(
-    images: np.ndarray,
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    pre: tuple[str, np.ndarray, np.ndarray],
-    names: tuple[str, ...],
-) -> None:
-    """Raises ValueError where the parts of a file do not fit each other. pre: kind, mean, packed forward map."""
+def _check(z: dict[str, np.ndarray]) -> None:
+    """Raises ValueError where the arrays of a file do not fit each other."""
+    images, pixels, labels, k = z["images"], z["images_uint8"], z["labels"], len(z["class_names"])
     m, s, _, c = images.shape
     d = s * s * c
     shapes = {"zca": ((d,), (d * (d + 1) // 2,)), "normalise": ((c,), (c,))}
-    kind, *maps = pre
+    maps = [z["preprocess_mean"], z["preprocess_forward"]]
     sound = {
         "images": m > 0 and s == images.shape[2] and c in (1, 3) and np.isfinite(images).all(),
         "images_uint8": pixels.shape == images.shape and pixels.dtype == np.uint8,
         "labels": labels.shape == (m,) and labels.dtype.kind in "iu",
-        "class_names": len(names) > 1 and bool(((labels >= 0) & (labels < len(names))).all()),
-        "preprocess": tuple(a.shape for a in maps) == shapes.get(kind)
+        "class_names": k > 1 and bool(((labels >= 0) & (labels < k)).all()),
+        "step_size": z["step_size"].shape == (),
+        "preprocess": tuple(a.shape for a in maps) == shapes.get(str(z["preprocess"]))
         and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),
+        **{n: str(z[n]) in ("True", "False") for n in SWITCHES if n in z},
+        **{n: 1 <= int(str(z[n])) <= 10**6 for n in NUMBERS if n in z},
     }
     if wrong := [name for name, good in sound.items() if not good]:
         raise ValueError(f"{' and '.join(wrong)} do not fit")

@@ -36,20 +36,16 @@ class Entry:
     task: str = "classes"
 
 
-def _read() -> dict[str, Entry]:
-    """The entries of catalog.toml by name, their lists as tuples."""
-    table = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text("utf-8"))
-    found = {}
-    for name, facts in table.items():
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()
-        }
-        found[name] = Entry(name, **values)
-    return found
+def _fixed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
+_FACTS = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text("utf-8"))
 #: name -> Entry, in the order of the study's Table 1, then the four sets that the study leaves out.
-CATALOG: dict[str, Entry] = _read()
+CATALOG: dict[str, Entry] = {
+    name: Entry(name, **{key: _fixed(value) for key, value in facts.items()})
+    for name, facts in _FACTS.items()
+}
 #: The names of the study's eight sets.
 STUDY = tuple(CATALOG)[:8]
 

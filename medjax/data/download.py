@@ -103,7 +103,7 @@ def _complete(address: str, part: Path, name: str, tell: Tell) -> None:
     while True:
         have = part.stat().st_size
         try:
-            total = _receive(address, part, have, lambda have, total: tell(name, have, total))
+            total = _receive(address, part, have, lambda *sizes: tell(name, *sizes))
             size = part.stat().st_size
             if size == (total or size):
                 return
@@ -113,9 +113,8 @@ def _complete(address: str, part: Path, name: str, tell: Tell) -> None:
         except urllib.error.HTTPError as error:
             reason = f"the server answers {error.code} {error.reason}"
             error.close()
-            if (
-                error.code == 416 and have
-            ):  # no bytes left: the part is complete, or of another version
+            # 416: no bytes left; the part is complete, or of another version
+            if error.code == 416 and have:
                 if error.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
                     return
                 part.write_bytes(b"")
@@ -132,9 +131,7 @@ def _complete(address: str, part: Path, name: str, tell: Tell) -> None:
         time.sleep(PAUSE * failures)
 
 
-def _receive(
-    address: str, part: Path, have: int, tell: Callable[[int, int | None], None]
-) -> int | None:
+def _receive(address: str, part: Path, have: int, tell: Callable[..., None]) -> int | None:
     """Append the bytes of one connection; returns the length of the whole file, if the server states it."""
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = urllib.request.Request(address, headers=headers | {"User-Agent": "medjax"})

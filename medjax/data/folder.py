@@ -7,7 +7,7 @@ split 70/10/20.
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -18,6 +18,8 @@ from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_im
 from medjax.data.raw import SPLITS
 from medjax.errors import UserError, first_few
 
+#: Images: (path, label, split).
+Files: TypeAlias = list[tuple[Path, int, str]]
 #: Shares of train, val and test.
 SHARES = (0.7, 0.1, 0.2)
 #: Largest values that 16-bit pixels are assumed to have; the smallest that fits all images is scaled to 255.
@@ -114,10 +116,8 @@ def split_groups(
     return home[ids]
 
 
-def _scan(
-    folder: Path,
-) -> tuple[list[tuple[Path, int, str]], tuple[str, ...], set[str], list[str]]:
-    """(file, label, split) of all images, class names, the splits of the folder, and lines about other files."""
+def _scan(folder: Path) -> tuple[Files, tuple[str, ...], set[str], list[str]]:
+    """All images, class names, the splits of the folder, and lines about other files."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}: give a folder with one folder of images per class.")
@@ -135,7 +135,7 @@ def _scan(
             f"{roots['train']} holds {'one folder' if names else 'no folders'}: make one folder of images per class,"
             " for at least 2 classes."
         )
-    files: list[tuple[Path, int, str]] = []
+    files: Files = []
     others: Counter[str] = Counter()
     aside = [p.name for p in sorted(folder.iterdir()) if _aside(p)]
     deeper = 0
@@ -145,9 +145,8 @@ def _scan(
                 f"{root} has a class that train does not have: {first_few(strange)}; add it to train or remove it."
             )
         aside += [p.name for p in sorted(root.iterdir()) if root != folder and _aside(p)]
-        others["outside the folders of classes"] += sum(
-            p.is_file() and is_image(p) for p in root.iterdir()
-        )
+        loose = [path for path in root.iterdir() if path.is_file() and is_image(path)]
+        others["outside the folders of classes"] += len(loose)
         for label, name in enumerate(names):
             for path in sorted((root / name).rglob("*")):
                 if path.name[0] == "." or not path.is_file():
@@ -188,23 +187,20 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: (p.name.lower(), p.name))
 
 
-def _distinct(
-    pictures: list[Picture], kept: list[tuple[Path, int, str]], folder: Path
-) -> tuple[list[int], list[str]]:
+def _distinct(pictures: list[Picture], files: Files, folder: Path) -> tuple[list[int], list[str]]:
     """Indices of the images without duplicates, and lines about the duplicates. Of the copies, that of test is kept,
     else that of val, else that of train."""
     first: dict[bytes, int] = {}
-    rank = [SPLITS.index(split) for _, _, split in kept]
     across, within, odd = 0, 0, []  # odd: duplicates with another class than the copy kept
-    for index in sorted(range(len(kept)), key=lambda i: (-rank[i], i)):
+    # The sort is stable: within a split, the first copy comes first.
+    for index in sorted(range(len(files)), key=lambda i: -SPLITS.index(files[i][2])):
         other = first.setdefault(pictures[index].digest, index)
         if other != index:
-            across += rank[other] != rank[index]
-            within += rank[other] == rank[index]
-            if kept[other][1] != kept[index][1]:
-                odd.append(
-                    f"{kept[index][0].relative_to(folder)} as {kept[other][0].relative_to(folder)}"
-                )
+            (path, label, split), (kept, kept_label, kept_split) = files[index], files[other]
+            across += kept_split != split
+            within += kept_split == split
+            if kept_label != label:
+                odd.append(f"{path.relative_to(folder)} as {kept.relative_to(folder)}")
     lines = []
     if across or within:
         lines.append(
@@ -219,23 +215,18 @@ def _distinct(
 
 def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
     """All images with the same number of channels, 0..255, and lines about them."""
-    lines = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
-    lines = ["pixels: " + "; ".join(lines) + "."]
+    kinds = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
     heights, widths = zip(*(p.shape for p in pictures), strict=True)
-    lines.append(
-        f"sizes: {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide."
-    )
-    square = sum(h == w for h, w in zip(heights, widths, strict=True))
-    if square < len(pictures):
-        lines.append(
-            f"{len(pictures) - square} are not square: they were cut to their centre square."
-        )
+    lines = [
+        f"pixels: {'; '.join(kinds)}.",
+        f"sizes: {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide.",
+    ]
+    if oblong := sum(height != width for height, width in (p.shape for p in pictures)):
+        lines.append(f"{oblong} are not square: they were cut to their centre square.")
     deep = max((float(p.values.max()) for p in pictures if p.deep), default=0.0)
     top = next(depth for depth in DEPTHS if deep <= depth)
     if deep:
-        lines.append(
-            f"16-bit images: 0..{top} was scaled to 0..255 (the largest value is {deep:.0f})."
-        )
+        lines.append(f"16-bit images: 0..{top} was scaled to 0..255 (largest value {deep:.0f}).")
     channels = max(p.values.shape[-1] for p in pictures)
     if channels == 3 and any(p.values.shape[-1] == 1 for p in pictures):
         lines.append("grey images were converted to RGB, because others are in colour.")

@@ -23,21 +23,15 @@ def as_classes(
     if labels.dtype.kind not in "iuf":
         raise UserError(f"{where} is {labels.dtype}, expected whole numbers 0..k-1.")
     if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
-        raise UserError(
-            f"{where} has shape {labels.shape}, expected [n], [n, 1] or one-hot [n, k]."
-        )
+        raise UserError(f"{where} has shape {labels.shape}, expected [n], [n, 1] or one-hot [n, k]")
     if len(labels) != count:
         raise UserError(f"{path}: {name} has {count} images but {len(labels)} labels.")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():
             raise UserError(f"{where} holds {labels[~np.isfinite(labels)][0]}; labels are 0..k-1.")
         if len(odd := labels[labels != np.floor(labels)]):
-            raise UserError(
-                f"{where} holds {odd[0]:g}, which is not a whole number; labels are 0..k-1."
-            )
-        notes.append(
-            f"{name}_labels are whole numbers as {labels.dtype}; they were converted to integers."
-        )
+            raise UserError(f"{where} holds {odd[0]:g}, not a whole number; labels are 0..k-1.")
+        notes.append(f"{name}_labels are whole numbers as {labels.dtype}; converted to integers.")
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
             raise UserError(
@@ -61,25 +55,18 @@ def renumbered(
     Raises UserError for fewer than two classes in train, and for a class that is not in train.
     """
     present = np.unique(labels["train"])
+    gaps = len(present) <= present[-1]
+    shown = first_few(present.tolist(), 8) if gaps else f"0..{present[-1]}"
     if len(present) < 2:
-        raise UserError(
-            f"{path}: train_labels has only one class ({present[0]}); at least 2 are needed."
-        )
+        raise UserError(f"{path}: train_labels has only one class ({present[0]}); give 2 or more.")
     for name, split in labels.items():
         if len(strange := np.setdiff1d(split, present)):
-            shown = (
-                f"0..{present[-1]}"
-                if len(present) == present[-1] + 1
-                else first_few(present.tolist(), 8)
-            )
             raise UserError(
-                f"{path}: {name}_labels holds class {strange[0]}, which is not in train ({shown})."
+                f"{path}: {name}_labels holds class {strange[0]}, not in train ({shown})."
             )
-    if len(present) == present[-1] + 1:
+    if not gaps:
         return labels, present
-    notes.append(
-        f"labels have gaps: {first_few(present.tolist(), 8)} were renumbered 0..{len(present) - 1}, in this order."
-    )
+    notes.append(f"labels have gaps: {shown} were renumbered 0..{len(present) - 1}, in this order.")
     return {n: np.searchsorted(present, s).astype(np.int32) for n, s in labels.items()}, present
 
 
@@ -94,5 +81,5 @@ def carve_val(path: Path, train: RawSplit, k: int) -> tuple[RawSplit, RawSplit]:
         raise UserError(
             f"{path}: no val split, and one training image per class is too few to make one: add images."
         )
-    train_part, val_part = (RawSplit(train.images[m], train.labels[m]) for m in (~chosen, chosen))
+    train_part, val_part = (RawSplit(*(a[part] for a in train)) for part in (~chosen, chosen))
     return train_part, val_part

@@ -23,12 +23,9 @@ tfds: Any = importlib.import_module("tensorflow_datasets")
 
 def _config(entry: Entry, side: int) -> Any:
     """The configuration of one set at one size; it has the name that medjax uses everywhere."""
-    text = (
-        f"{entry.name}, {side} px, {len(entry.class_names)} classes, {entry.licence}, from {RECORD}"
-    )
-    return tfds.core.BuilderConfig(
-        name=file_name(entry, side).removesuffix(".npz"), description=text
-    )
+    name, k = file_name(entry, side).removesuffix(".npz"), len(entry.class_names)
+    text = f"{entry.name}, {side} px, {k} classes, {entry.licence}, from {RECORD}"
+    return tfds.core.BuilderConfig(name=name, description=text)
 
 
 def entry_of(config: str) -> tuple[Entry, int]:

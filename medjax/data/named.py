@@ -1,6 +1,7 @@
 """The sets of the catalog -> RawDataset: from a file that is found or downloaded, or from the medmnist package."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def read_named(
 ) -> RawDataset:
     """A set of the catalog. Raises UserError for a multi-label set and where `fetch` does."""
     refuse_multi_label(entry)
-    return _with_note_on_grades(entry, read_npz(fetch(entry, side, data_dir, tell)))
+    return _with_notes(read_npz(fetch(entry, side, data_dir, tell)), entry)
 
 
 def fetch(
@@ -76,23 +77,17 @@ def from_medmnist(train: Any, val: Any, test: Any) -> RawDataset:
     stem = stems.pop()
     named = find(stem)
     if named is None:
-        raise UserError(
-            f"{stem} of medmnist is not an image set that medjax knows: {', '.join(CATALOG)}."
-        )
+        raise UserError(f"{stem} of medmnist is not an image set of medjax: {', '.join(CATALOG)}.")
     refuse_multi_label(named[0])
     arrays = {f"{split}_images": part.imgs for split, part in parts.items()}
     arrays |= {f"{split}_labels": part.labels for split, part in parts.items()}
-    raw = _with_note_on_grades(named[0], from_arrays(Path(stem), arrays))
-    if any(part.transform or part.target_transform or part.as_rgb for part in parts.values()):
-        note = f"{stem}: transform, target_transform and as_rgb of medmnist are not applied."
-        raw = raw._replace(notes=(*raw.notes, note))
-    return raw
+    changed = any(p.transform or p.target_transform or p.as_rgb for p in parts.values())
+    note = f"{stem}: transform, target_transform and as_rgb of medmnist are not applied."
+    return _with_notes(from_arrays(Path(stem), arrays), named[0], [note] if changed else [])
 
 
-def _with_note_on_grades(entry: Entry, raw: RawDataset) -> RawDataset:
-    """A set of the catalog, with a note where its classes are grades."""
-    if entry.task != "ordinal":
-        return raw
-    count = len(entry.class_names)
-    note = f"{entry.name} has ordered grades; medjax treats them as {count} plain classes."
-    return raw._replace(notes=(*raw.notes, note))
+def _with_notes(raw: RawDataset, entry: Entry, notes: Sequence[str] = ()) -> RawDataset:
+    """A set of the catalog, with a note where its classes are grades, and these notes."""
+    text = f"{entry.name} has ordered grades; medjax treats them as {len(entry.class_names)} plain classes."
+    grades = [text] if entry.task == "ordinal" else []
+    return raw._replace(notes=(*raw.notes, *grades, *notes))

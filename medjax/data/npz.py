@@ -43,14 +43,10 @@ def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
             f" optional), found {', '.join(sorted(arrays)) or 'none of them'}."
         )
     notes: list[str] = []
-    splits = {
-        name: _split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"], notes)
-        for name in SPLITS
-        if f"{name}_images" in needed
-    }
+    there = [name for name in SPLITS if f"{name}_images" in needed]
+    splits = {name: _split(path, name, arrays, notes) for name in there}
     _check_images(path, splits, notes)
-    numbers = {name: split.labels for name, split in splits.items()}
-    labels, present = renumbered(path, numbers, notes)
+    labels, present = renumbered(path, {name: splits[name].labels for name in there}, notes)
     splits = {name: split._replace(labels=labels[name]) for name, split in splits.items()}
     names = _class_names(path, arrays.get("class_names"), present)
     if "val" not in splits:
@@ -137,11 +133,9 @@ def _check_size(path: Path, file: zipfile.ZipFile, keys: list[str]) -> None:
         )
 
 
-def _split(
-    path: Path, name: str, images: np.ndarray, labels: np.ndarray, notes: list[str]
-) -> RawSplit:
+def _split(path: Path, name: str, arrays: dict[str, np.ndarray], notes: list[str]) -> RawSplit:
     """One split, checked, its images as [n, h, w, c] and its labels as [n]."""
-    where = f"{path}: {name}_images"
+    where, images = f"{path}: {name}_images", arrays[f"{name}_images"]
     if images.dtype != np.uint8:
         advice = "; scale to 0..255 and save as uint8" if images.dtype.kind == "f" else ""
         raise UserError(f"{where} is {images.dtype}, expected uint8 in 0..255{advice}.")
@@ -158,7 +152,7 @@ def _split(
             f"{where} are {images.shape[1]} x {images.shape[2]} pixels, not square: crop or pad them first"
             " (`python -m experiments.prepare` does it for a folder of images)."
         )
-    labels = as_classes(path, name, labels, len(images), notes)
+    labels = as_classes(path, name, arrays[f"{name}_labels"], len(images), notes)
     return RawSplit(np.ascontiguousarray(images), labels)
 
 

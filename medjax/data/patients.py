@@ -26,24 +26,17 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"],
         line = f"no {NAME}: images of one patient may be in several splits, and scores would be too high."
         return np.arange(len(paths)), [line]
     named = _read(table)
-    found = [
-        named.get(p.relative_to(folder).as_posix()) or named.get(p.name) or None for p in paths
-    ]
+    found = [named.get(p.relative_to(folder).as_posix()) or named.get(p.name) for p in paths]
     if not any(found):
         raise UserError(
             f"{table} names none of the images: give paths such as {paths[0].relative_to(folder).as_posix()}"
         )
-    missing = sum(group is None for group in found)
-    keys = [
-        f"\0{path}" if group is None else group for group, path in zip(found, paths, strict=True)
-    ]
+    keys = [group or f"\0{path}" for group, path in zip(found, paths, strict=True)]
     ids = np.unique(np.array(keys), return_inverse=True)[1].reshape(-1)
-    count = len({group for group in found if group is not None})
+    missing, count = found.count(None), len({*found} - {None})
     lines = [f"{table.name}: {len(paths) - missing} images of {count} patients."]
     if missing:
-        lines.append(
-            f"WARNING: {missing} images are not in {table.name}; each is a group of its own."
-        )
+        lines.append(f"WARNING: {missing} images are not in {table.name}; each is its own group.")
     return ids, lines
 
 
@@ -54,9 +47,7 @@ def _read(table: Path) -> dict[str, str]:
         with table.open(newline="", encoding="utf-8-sig") as handle:
             rows = [[word.strip() for word in row] for row in csv.reader(handle) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{table}: not a table of text ({error}); save it as CSV in UTF-8."
-        ) from error
+        raise UserError(f"{table}: not a table of text ({error}); save as CSV in UTF-8.") from error
     head = [word.lower() for word in rows[0]] if rows else []
     if set(COLUMNS) <= set(head):
         file, patient = (head.index(name) for name in COLUMNS)
@@ -82,10 +73,7 @@ def _read(table: Path) -> dict[str, str]:
 
 def shared(groups: Int[np.ndarray, " n"], splits: Int[np.ndarray, " n"]) -> list[str]:
     """A warning where the splits given by the folder share patients."""
-    pairs = Counter(
-        group for group, _ in {(int(g), int(s)) for g, s in zip(groups, splits, strict=True)}
-    )
-    count = sum(n > 1 for n in pairs.values())
-    if not count:
-        return []
-    return [f"WARNING: {count} patients are in more than one split: scores will be too high."]
+    pairs = set(zip(groups.tolist(), splits.tolist(), strict=True))
+    count = sum(n > 1 for n in Counter(group for group, _ in pairs).values())
+    text = f"WARNING: {count} patients are in more than one split: scores will be too high."
+    return [text] if count else []

@@ -9,7 +9,7 @@ Only + - * / sqrt, comparisons and uniform draws are used, element by element. T
 that every machine gives the same bits (exp, sin, sums and matrix products do not ensure that).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -97,11 +97,8 @@ def phantom(seed: int = 0) -> RawDataset:
     all images exceeds 90 % on test; one trained on a random image per class stays below 45 % (chance is 12.5 %;
     tests/test_phantom_difficulty.py).
     """
-    splits = {
-        name: _split(np.random.default_rng([seed, index]), size)
-        for index, (name, size) in enumerate(zip(SPLITS, SIZES, strict=True))
-    }
-    return raw_dataset("phantom", NAMES, splits)
+    splits = [_split(np.random.default_rng([seed, i]), size) for i, size in enumerate(SIZES)]
+    return raw_dataset("phantom", NAMES, dict(zip(SPLITS, splits, strict=True)))
 
 
 def _split(rng: np.random.Generator, size: int) -> RawSplit:
@@ -156,22 +153,12 @@ def draw(rng: np.random.Generator, labels: np.ndarray) -> UInt8[np.ndarray, "n h
     return _camera(rng, pick, image, x, y)
 
 
-def _table(labels: np.ndarray) -> dict:
-    """The kind's values for each image, each of shape [b, 1, 1]; lobes are 4 x (x, y, r), colours lists of 3."""
-
-    def column(values: list) -> Planes:
-        return np.asarray(values, np.float32)[labels][:, None, None]
-
-    kinds = list(KINDS.values())
-    out: dict = {
-        f: column([getattr(k, f) for k in kinds])
-        for f in ("radius", "granules", "coarse", "over", "clumps")
-    }
-    for field in ("notch", "cytoplasm", "nucleus", "granule"):
-        out[field] = [column([getattr(k, field)[i] for k in kinds]) for i in range(3)]
-    lobes = [(*k.lobes, *((0.0, 0.0, -1.0),) * (4 - len(k.lobes))) for k in kinds]
-    out["lobes"] = [[column([k[j][i] for k in lobes]) for i in range(3)] for j in range(4)]
-    return out
+def _table(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of the images' kinds: numbers [b, 1, 1], colours and notches [3, b, 1, 1], lobes [4, 3, b, 1, 1]."""
+    none = (0.0, 0.0, -1.0)
+    kinds = [k._replace(lobes=(*k.lobes, *(none,) * (4 - len(k.lobes)))) for k in KINDS.values()]
+    table = {f: np.asarray([getattr(k, f) for k in kinds], np.float32) for f in Kind._fields}
+    return {f: np.moveaxis(v[labels], 0, -1)[..., None, None] for f, v in table.items()}
 
 
 def _uniform(rng, shape: int | tuple[int, ...], low: float, high: float) -> np.ndarray:
@@ -204,12 +191,12 @@ def _outline(pick: Callable, u, v) -> Planes:
     return 1 + pick(-0.1, 0.1) * ((u * u - v * v) / r2) + pick(-0.1, 0.1) * (2 * u * v / r2)
 
 
-def _paint(image: list, cover: Planes, colour: list) -> list:
+def _paint(image: list, cover: Planes, colour: Iterable) -> list:
     """The image with a layer of `colour` (three planes) over it; `cover` in [0, 1]."""
     return [p + cover * (tone - p) for p, tone in zip(image, colour, strict=True)]
 
 
-def _tint(pick: Callable, colour: list, dye) -> list:
+def _tint(pick: Callable, colour: Iterable, dye) -> list:
     """A stain's colour in each image: nearer to white where the dye is weak, with a random deviation."""
     return [1 - (1 - tone) * dye + pick(-0.05, 0.05) for tone in colour]
 
@@ -244,9 +231,7 @@ def _background(pick: Callable, x, y) -> list:
     return image
 
 
-def _camera(
-    rng: np.random.Generator, pick: Callable, image: list, x, y
-) -> UInt8[np.ndarray, "n h w c"]:
+def _camera(rng, pick: Callable, image: list, x, y) -> UInt8[np.ndarray, "n h w c"]:
     """The image with uneven light, blur, white balance and noise, as eight bits."""
     light = pick(0.8, 1.08) + pick(-0.008, 0.008) * x + pick(-0.008, 0.008) * y
     focus, grain = pick(0.0, 0.7), pick(0.01, 0.04) * 2.4

@@ -31,8 +31,7 @@ class Window(NamedTuple):
     width: float = 0.0
 
 
-#: The window of the file.
-OWN = Window()
+OWN = Window()  # that of the file
 
 
 class Picture(NamedTuple):

@@ -5,7 +5,7 @@ distilled set.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ ZCA_EPS, ZCA_LIMIT = 0.1, 12_000
 BLOCK = 2_000
 #: Contrasts at which a distilled image may be shared, and the largest relative change in model space allowed.
 CONTRASTS, ERROR = tuple(2.0 ** (-k / 4) for k in range(21)), 0.05
+#: Images in model space.
+Images: TypeAlias = Float[np.ndarray | Array, "n s s c"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +71,9 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
     blocks = np.split(images, range(BLOCK, len(images), BLOCK))
     if config.whiten == "normalise":
         places = len(images) * size * size
-        total, squares = np.zeros(c), np.zeros(c)
-        for block in blocks:
-            total += resize(block, size).sum((0, 1, 2), dtype=np.float64)
-        mean = total / places
-        for block in blocks:
-            squares += ((resize(block, size) - mean) ** 2).sum((0, 1, 2))
+        sums = [resize(block, size).sum((0, 1, 2), dtype=np.float64) for block in blocks]
+        mean = sum(sums) / places
+        squares = sum(((resize(block, size) - mean) ** 2).sum((0, 1, 2)) for block in blocks)
         std = np.maximum(np.sqrt(squares / places), 1e-3)
         return Preprocessor("normalise", size, *(_f32(a) for a in (mean, 1 / std, std)))
     if d > ZCA_LIMIT:
@@ -82,12 +81,10 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
             f"ZCA of {size} px images with {c} channels needs {d} x {d} matrices (limit {ZCA_LIMIT}): "
             f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / c) ** 0.5)}"
         )
-    total, scatter = np.zeros(d), np.zeros((d, d))
+    sums = [resize(block, size).reshape(-1, d).sum(0, dtype=np.float64) for block in blocks]
+    mean, scatter = _f32(sum(sums) / len(images)), np.zeros((d, d))
     for block in blocks:
-        total += resize(block, size).reshape(len(block), d).sum(0, dtype=np.float64)
-    mean = _f32(total / len(images))
-    for block in blocks:
-        centred = resize(block, size).reshape(len(block), d) - mean
+        centred = resize(block, size).reshape(-1, d) - mean
         scatter += centred.T @ centred
     values, vectors = np.linalg.eigh(scatter / (len(images) - 1))
     values = np.maximum(values, 0) + ZCA_EPS
@@ -98,10 +95,8 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
 
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
     """uint8 images of any size -> float32 model space."""
-    blocks = []
-    for block in np.split(images, range(BLOCK, len(images), BLOCK)):
-        blocks.append(_forward(pre, resize(block, pre.size)))
-    return np.concatenate(blocks)
+    blocks = np.split(images, range(BLOCK, len(images), BLOCK))
+    return np.concatenate([_forward(pre, resize(block, pre.size)) for block in blocks])
 
 
 def _forward(pre: Preprocessor, x: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s c"]:
@@ -111,9 +106,7 @@ def _forward(pre: Preprocessor, x: Float[np.ndarray, "n s s c"]) -> Float[np.nda
     return (x - pre.mean) * pre.forward
 
 
-def invert(
-    pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
-) -> Float[np.ndarray, "n s s c"]:
+def invert(pre: Preprocessor, images: Images) -> Float[np.ndarray, "n s s c"]:
     """Model space -> float32 intensities, nominally in [0, 1] (not clipped). The resize is not undone."""
     x = np.asarray(images, np.float32)
     if pre.kind == "zca":
@@ -121,16 +114,12 @@ def invert(
     return x * pre.inverse + pre.mean
 
 
-def to_uint8(
-    pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
-) -> UInt8[np.ndarray, "n s s c"]:
+def to_uint8(pre: Preprocessor, images: Images) -> UInt8[np.ndarray, "n s s c"]:
     """Model space -> 8-bit images to look at and to share: inverted, clipped, rounded."""
     return np.rint(np.clip(invert(pre, images), 0, 1) * 255).astype(np.uint8)
 
 
-def into_range(
-    pre: Preprocessor, images: Float[np.ndarray | Array, "n s s c"]
-) -> Float[np.ndarray, "n s s c"]:
+def into_range(pre: Preprocessor, images: Images) -> Float[np.ndarray, "n s s c"]:
     """Distilled images at a contrast that 8-bit pixels can represent; model space -> model space.
 
     Distilled images exceed the range of a pixel, and clipping them costs ten points of accuracy or more in a network
@@ -151,7 +140,7 @@ def into_range(
     return images * chosen.reshape(-1, 1, 1, 1)
 
 
-def _f32(a: np.ndarray) -> np.ndarray:
+def _f32(a: Any) -> np.ndarray:
     return np.asarray(a, np.float32)
 
 

@@ -1,7 +1,7 @@
 """What all readers of data sets share: the names of the splits, and the fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,14 +21,9 @@ def fingerprint(train: RawSplit, val: RawSplit, test: RawSplit) -> str:
 
 
 def raw_dataset(
-    name: str,
-    class_names: tuple[str, ...],
-    splits: Mapping[str, RawSplit],
-    notes: Iterable[str] = (),
+    name: str, class_names: tuple[str, ...], splits: dict[str, RawSplit], notes: Iterable[str] = ()
 ) -> RawDataset:
     """The data set of these splits ("train", "val", "test"), with its fingerprint. A note that is given twice is kept
     once."""
-    digest = fingerprint(**splits)
-    return RawDataset(
-        name, class_names, **splits, fingerprint=digest, notes=tuple(dict.fromkeys(notes))
-    )
+    kept = tuple(dict.fromkeys(notes))
+    return RawDataset(name, class_names, **splits, fingerprint=fingerprint(**splits), notes=kept)

@@ -1,22 +1,29 @@
-"""A name or a path -> RawDataset. Named sets are looked for in the user's folders, then downloaded.
+"""A name or a path -> RawDataset, and several of them -> the integrated set. Named sets are looked for in the user's
+folders, then downloaded.
 
 Every problem is reported in one line (`UserError`) before anything is computed from the data.
 """
 
 import difflib
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from medjax.data import integrated
+import numpy as np
+from jaxtyping import UInt8
+
 from medjax.data.catalog import CATALOG, STUDY, find
 from medjax.data.download import Tell
 from medjax.data.named import from_medmnist, read_named, refuse_multi_label
 from medjax.data.npz import read_npz
 from medjax.data.phantom import phantom
+from medjax.data.preprocess import resize
+from medjax.data.raw import SPLITS, fingerprint
 from medjax.data.tfds import read_tfds
 from medjax.errors import UserError
-from medjax.types import RawDataset
+from medjax.types import RawDataset, RawSplit
 
 __all__ = ["check", "from_medmnist", "load", "load_integrated"]
 
@@ -29,15 +36,14 @@ def load(
     data_dir: the folder to look in first, see `named.fetch`. tell: receives the progress of a download.
     Raises UserError, in one line, for an unknown name, a failed download and a file that cannot be used.
     """
+    check(name_or_path)
     if name_or_path == "phantom":
         return phantom()
-    if named := find(name_or_path):
-        return read_named(*named, data_dir, tell)
     if name_or_path.startswith("tfds:"):
         return read_tfds(name_or_path.removeprefix("tfds:"), data_dir)
-    if _is_path(name_or_path) and not Path(name_or_path).is_dir():
-        return read_npz(Path(name_or_path).expanduser())
-    raise UserError(_unknown(name_or_path))
+    if named := find(name_or_path):
+        return read_named(*named, data_dir, tell)
+    return read_npz(Path(name_or_path).expanduser())
 
 
 def check(name: str) -> None:
@@ -46,7 +52,7 @@ def check(name: str) -> None:
         return
     if named := find(name):
         refuse_multi_label(named[0])
-    elif not _is_path(name) or Path(name).is_dir():
+    elif not (name.lower().endswith(".npz") or os.sep in name) or Path(name).is_dir():
         raise UserError(_unknown(name))
     elif not Path(name).expanduser().exists():
         raise UserError(f"{name}: no such file.")
@@ -59,9 +65,12 @@ def load_integrated(
     data_dir: Path | str | None = None,
     tell: Tell | None = None,
 ) -> RawDataset:
-    """A share of each of these data sets, labelled by the set that an image came from; see `integrated.join`.
+    """The integrated set of the study's Figure 3: a share in (0, 1] of each of these sets, labelled by the set that
+    an image came from.
 
-    names: names and paths as `load` takes them. Raises UserError, naming every part that cannot be loaded.
+    names: names and paths as `load` takes them. Images are RGB (grey ones repeated) and have the smallest side among
+    the parts: networks could recognise an enlarged set by its blur. Raises UserError for fewer than two parts, for two
+    parts with the same name, and, naming every one of them, for parts that cannot be loaded.
     """
     # All names are checked first, so that a misspelt one is reported before any download.
     wrong, parts = [], []
@@ -72,16 +81,60 @@ def load_integrated(
             wrong.append(str(error))
     for index, name in enumerate(names if not wrong else ()):
         try:
-            parts.append(integrated.take(load(name, data_dir, tell), index, share, seed))
+            parts.append(_take(load(name, data_dir, tell), index, share, seed))
         except UserError as error:
             wrong.append(str(error))
     if wrong:
         raise UserError(f"{len(wrong)} of {len(names)} parts cannot be loaded: {' '.join(wrong)}")
-    return integrated.join(parts, share, seed)
+    return _join(parts, share, seed)
 
 
-def _is_path(name: str) -> bool:
-    return name.lower().endswith(".npz") or os.sep in name
+def _take(part: RawDataset, index: int, share: float, seed: int) -> RawDataset:
+    """A random share of each split of a data set, at least one image, in the original order. Each set draws with its
+    index in the list, so that a set added at the end changes nothing before it."""
+    if not 0 < share <= 1:
+        raise UserError(f"--integrate_share={share:g} must be above 0 and at most 1")
+    splits = {}
+    for number, name in enumerate(SPLITS):
+        split: RawSplit = getattr(part, name)
+        count = max(1, round(share * len(split.labels)))
+        rng = np.random.default_rng([seed, index, number])
+        chosen = np.sort(rng.choice(len(split.labels), count, replace=False))
+        splits[name] = RawSplit(split.images[chosen], split.labels[chosen])
+    return part._replace(**splits)
+
+
+def _join(parts: Sequence[RawDataset], share: float, seed: int) -> RawDataset:
+    """The shares as one data set, "integrated": class i is parts[i] and has its name. The fingerprint depends on the
+    parts' fingerprints and on share and seed, as given to `_take`."""
+    names = tuple(part.name for part in parts)
+    if len(names) < 2:
+        raise UserError("an integrated set needs two data sets or more: give --integrate=a,b")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two parts of the integrated set are named {', '.join(twice)}: rename one")
+    sides = {part.name: part.train.images.shape[1] for part in parts}
+    side = min(sides.values())
+    splits = {}
+    for name in SPLITS:
+        images = np.concatenate([_common(getattr(part, name).images, side) for part in parts])
+        counts = [len(getattr(part, name).labels) for part in parts]
+        splits[name] = RawSplit(images, np.repeat(np.arange(len(parts), dtype=np.int32), counts))
+    made_of = json.dumps([[part.name, part.fingerprint] for part in parts] + [[share, seed]])
+    digest = hashlib.sha256((fingerprint(**splits) + made_of).encode()).hexdigest()[:16]
+    notes = tuple(note for part in parts for note in part.notes)
+    counts = ", ".join(f"{len(part.train.labels)} {part.name}" for part in parts)
+    notes += (f"integrated set: {share:.0%} of each set, training images: {counts}.",)
+    if len(set(sides.values())) > 1:
+        larger = ", ".join(f"{name} ({s} px)" for name, s in sides.items() if s > side)
+        notes += (f"integrated set: images are {side} px, the smallest side; {larger} was shrunk.",)
+    return RawDataset("integrated", names, **splits, fingerprint=digest, notes=notes)
+
+
+def _common(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray, "n s s 3"]:
+    """Images as RGB, resized to ``side`` pixels."""
+    if images.shape[1:3] != (side, side):
+        images = np.rint(resize(images, side) * 255).clip(0, 255).astype(np.uint8)
+    return np.repeat(images, 3, -1) if images.shape[-1] == 1 else images
 
 
 def _unknown(name: str) -> str:

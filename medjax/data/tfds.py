@@ -49,15 +49,12 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         raise UserError(f"tfds:{name} cannot be prepared: {one_line(error)[:300]}") from error
     features = builder.info.features
     if not {"image", "label"} <= set(features or ()) or not hasattr(features["label"], "names"):
-        raise UserError(
-            f"tfds:{name} does not have images with one label each: choose another set."
-        )
+        raise UserError(f"tfds:{name} does not have images with one label each: choose another set")
     notes: list[str] = []
     there = set(builder.info.splits)
     names = {"train": ("train",), "val": VAL, "test": ("test",)}
     given = {ours: next((n for n in theirs if n in there), "") for ours, theirs in names.items()}
-    shape = features["image"].shape
-    read = {ours: _read(builder, name, shape, notes) for ours, name in given.items() if name}
+    read = {ours: _read(builder, name, notes) for ours, name in given.items() if name}
     if "train" not in read:
         raise UserError(f"tfds:{name} has no train split: choose another set.")
     if missing := [split for split in ("val", "test") if split not in read]:
@@ -67,17 +64,15 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         for number, split in enumerate(SPLITS):
             if split == "train" or split in missing:
                 read[split] = RawSplit(whole.images[homes == number], whole.labels[homes == number])
-        notes.append(
-            f"tfds:{name} has no {' and no '.join(missing)} split: made from train, by class."
-        )
+        notes.append(f"no {' and no '.join(missing)} split: made from train, by class.")
     stem = name.replace("/", "-").replace(":", "-")
     return raw_dataset(stem, tuple(str(n) for n in features["label"].names), read, notes)
 
 
-def _read(builder: Any, split: str, shape: tuple, notes: list[str]) -> RawSplit:
+def _read(builder: Any, split: str, notes: list[str]) -> RawSplit:
     """One split, its images square and all of one side."""
     source = builder.as_data_source(split=split)
-    h, w, c = shape
+    h, w, c = builder.info.features["image"].shape
     side = min(h, w) if h and w else SIDE
     needed = len(source) * side * side * (c or 3)
     if needed > memory.available() // 2:

@@ -1,7 +1,7 @@
 """The networks, by name.
 
-A new network is one file in this folder that defines ``NETWORK`` (`Network`), and one line in ``FILES``. From there its
-options become flags, `build` makes it, and `medjax.share` stores its configuration with a distilled set.
+A new network is one file in this folder that defines ``NETWORK`` (`Network`), and one line in ``MODELS``. From there
+its options become flags, `build` makes it, and `medjax.share` stores its configuration with a distilled set.
 """
 
 import dataclasses
@@ -16,18 +16,18 @@ from medjax.models.base import Model, Network
 from medjax.models.convnet import ConvNetConfig, convnet
 from medjax.models.resnet import ResNetConfig
 
-#: name -> the file of this folder that defines the network
-FILES = {
-    "convnet": "convnet",
-    "resnet18": "resnet",
-    "mlp": "mlp",
-    "alexnet": "alexnet",
-    "vit": "vit",
-}
+
+def _of(file: str) -> Network:
+    return importlib.import_module(f"medjax.models.{file}").NETWORK
+
 
 #: name -> `Network`. A network of your own may be added from outside: MODELS["mine"] = Network(MyConfig, my_build).
-MODELS: dict[str, Network] = {
-    name: importlib.import_module(f"medjax.models.{file}").NETWORK for name, file in FILES.items()
+MODELS = {
+    "convnet": _of("convnet"),
+    "resnet18": _of("resnet"),
+    "mlp": _of("mlp"),
+    "alexnet": _of("alexnet"),
+    "vit": _of("vit"),
 }
 
 
@@ -44,14 +44,12 @@ def build(name: str, config: Any, *, classes: int, size: int, channels: int) -> 
     Equal arguments give the same object, so that functions compiled for a network are compiled once. Raises UserError
     for an unknown name, and where the images do not fit the network.
     """
-    return _built(network(name).build, config, classes, size, channels)
+    return _built(network(name).build, config, classes=classes, size=size, channels=channels)
 
 
 @functools.cache
-def _built(
-    factory: Callable[..., Model], config: Any, classes: int, size: int, channels: int
-) -> Model:
-    return factory(config, classes=classes, size=size, channels=channels)
+def _built(factory: Callable[..., Model], config: Any, **sizes: int) -> Model:
+    return factory(config, **sizes)
 
 
 def network_config(name: str, values: Mapping[str, Any]) -> Any:
@@ -71,21 +69,13 @@ def fit_config(name: str, config: Any, size: int, given: Set[str]) -> Any:
 def same_network(first: tuple[str, Any] | None, second: tuple[str, Any] | None) -> bool:
     """Whether two pairs (name, config) are the same network: the same name, and options that are equal, apart from
     those that only decide how it is computed. False where a configuration is not known (None)."""
-    if first is None or second is None or None in (first[1], second[1]):
+    if first is None or second is None or None in (first[1], second[1]) or first[0] != second[0]:
         return False
-    return first[0] == second[0] and _essence(first[1]) == _essence(second[1])
-
-
-def _essence(config: Any) -> dict[str, Any]:
-    return {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if not field.metadata["speed"]
-    }
+    names = [field.name for field in dataclasses.fields(first[1]) if not field.metadata["speed"]]
+    return all(getattr(first[1], name) == getattr(second[1], name) for name in names)
 
 
 __all__ = [
-    "FILES",
     "MODELS",
     "ConvNetConfig",
     "Model",

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.models.base import Model, Network, stateless
+from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering
 from medjax.models.layers import conv_bias, conv_kernel, dense, flatten, max_pool
 
@@ -74,7 +74,7 @@ def alexnet(config: AlexNetConfig, *, classes: int, size: int, channels: int) ->
     if size < 8:
         raise UserError(f"alexnet cannot pool {size} px images three times: give --size=8 or more")
     flops = forward_flops(config, size, channels, classes)
-    return stateless(AlexNet(classes, config), flops, size, channels)
+    return pure(AlexNet(classes, config), flops, size, channels)
 
 
 NETWORK = Network(AlexNetConfig, alexnet)

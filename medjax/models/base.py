@@ -47,19 +47,26 @@ class Network(NamedTuple):
     fit: Callable[[Any, int, Set[str]], Any] | None = None
 
 
-def stateless(net: nn.Module, flops: float, size: int, channels: int) -> Model:
-    """The Model of a Linen network without batch statistics, called as net(images, features=False)."""
+def pure(net: nn.Module, flops: float, size: int, channels: int, batch_norm: bool = False) -> Model:
+    """The Model of a Linen network, called as net(images, features=False), or, where it has batch norm, as
+    net(images, train=False, features=False)."""
 
     def init(key: Array) -> tuple[PyTree, PyTree]:
-        return net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))["params"], {}
+        variables = net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))
+        return variables["params"], variables.get("batch_stats", {})
 
-    def apply(params: PyTree, model_state: PyTree, images: Array, train: bool) -> tuple[Any, Any]:
-        return net.apply({"params": params}, images), model_state
+    def apply(params: PyTree, state: PyTree, images: Array, train: bool, features=False) -> Any:
+        variables = {"params": params, "batch_stats": state}
+        if not (train and batch_norm):
+            return net.apply(variables, images, features=features), state
+        found, changed = net.apply(variables, images, True, features, mutable=["batch_stats"])
+        return found, changed["batch_stats"]
 
-    def features(params: PyTree, model_state: PyTree, images: Array) -> Any:
-        return net.apply({"params": params}, images, features=True)
+    def features(params: PyTree, state: PyTree, images: Array) -> Any:
+        # An untrained network has no running statistics, so those of the batch are used, as in the public code.
+        return apply(params, state, images, True, True)[0]
 
-    return Model(init, apply, flops, separable=True, features=features)
+    return Model(init, apply, flops, not batch_norm, features)
 
 
 def flattening(model: Model) -> Callable[[Float[Array, " p"]], PyTree]:

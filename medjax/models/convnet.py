@@ -12,18 +12,9 @@ from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.models.base import Model, Network, stateless
+from medjax.models import layers
+from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering, patches_of
-from medjax.models.layers import (
-    Affine,
-    average_pool,
-    classifier,
-    conv_bias,
-    conv_kernel,
-    flatten,
-    instance_norm,
-    norm_of_product,
-)
 
 #: The norm becomes a factor on the kernel (`norm_of_product`) where a patch has at most so many values; those of a
 #: first layer have 9 or 27.
@@ -64,21 +55,21 @@ class ConvNet(nn.Module):
         x = x.transpose(1, 2, 0, 3)
         for block in range(self.config.depth):
             channels = x.shape[-1]
-            kernel = conv_kernel(self, f"conv{block}", 3, channels, self.config.width)
+            kernel = layers.conv_kernel(self, f"conv{block}", 3, channels, self.config.width)
             # The bias belongs to the network and its trajectories, but the norm removes any constant.
-            conv_bias(self, f"conv{block}", kernel)
+            layers.conv_bias(self, f"conv{block}", kernel)
             # The public MTT code pads the first convolution of one-channel images by 3 (MNIST, from 28 to 32 px).
             padding = 3 if block == 0 and channels == 1 else 1
-            norm = Affine(name=f"norm{block}")(self.config.width)
+            norm = layers.Affine(name=f"norm{block}")(self.config.width)
             how = lowering(self.config.conv, kernel.shape, len(x))
             if how == "im2col" and 9 * channels <= FEW:
                 patches = patches_of(x, (3, 3), padding)
-                x = norm_of_product(patches, kernel.reshape(9 * channels, -1), *norm)
+                x = layers.norm_of_product(patches, kernel.reshape(9 * channels, -1), *norm)
             else:
-                x = instance_norm(conv2d(x, kernel, padding, how), *norm)
-            x = average_pool(nn.relu(x))
-        x = flatten(x)
-        return x if features else classifier(self, x, self.classes)
+                x = layers.instance_norm(conv2d(x, kernel, padding, how), *norm)
+            x = layers.average_pool(nn.relu(x))
+        x = layers.flatten(x)
+        return x if features else layers.classifier(self, x, self.classes)
 
 
 def forward_flops(config: ConvNetConfig, size: int, channels: int, classes: int) -> float:
@@ -97,7 +88,7 @@ def convnet(config: ConvNetConfig, *, classes: int, size: int, channels: int) ->
             f"--depth={config.depth} pools {size} px images to nothing: lower --depth or raise --size"
         )
     flops = forward_flops(config, size, channels, classes)
-    return stateless(ConvNet(classes, config), flops, size, channels)
+    return pure(ConvNet(classes, config), flops, size, channels)
 
 
 NETWORK = Network(ConvNetConfig, convnet, fit=depth_by_size)

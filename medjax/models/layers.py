@@ -34,8 +34,8 @@ def conv_kernel(
 
 def conv_bias(module: nn.Module, name: str, kernel: Float[Array, "a a c d"]) -> Float[Array, " d"]:
     """The parameter ``name``_bias that belongs to a kernel; inside a compact method."""
-    side, _, channels, width = kernel.shape
-    return module.param(f"{name}_bias", uniform_fan_in(side * side * channels), (width,))
+    init = uniform_fan_in(kernel[..., 0].size)
+    return module.param(f"{name}_bias", init, kernel.shape[3:])
 
 
 def dense(x: Float[Array, "*m f"], width: int, name: str) -> Float[Array, "*m d"]:

@@ -9,7 +9,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from medjax.config import option
-from medjax.models.base import Model, Network, stateless
+from medjax.models.base import Model, Network, pure
 from medjax.models.layers import dense
 
 
@@ -38,7 +38,7 @@ def mlp(config: MLPConfig, *, classes: int, size: int, channels: int) -> Model:
     """An MLP for ``size`` x ``size`` images."""
     width = config.mlp_width
     flops = 2.0 * width * (size * size * channels + width + classes)
-    return stateless(MLP(classes, config), flops, size, channels)
+    return pure(MLP(classes, config), flops, size, channels)
 
 
 NETWORK = Network(MLPConfig, mlp)

@@ -6,14 +6,12 @@ unbiased variance) or, as in a variant of the public codes, instance norm.
 """
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from medjax.config import option
-from medjax.models.base import Model, Network
+from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering
 from medjax.models.layers import Affine, BatchNorm, classifier, conv_kernel, instance_norm
 
@@ -40,11 +38,10 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "n h w c"], train: bool, features: bool = False
+        self, x: Float[Array, "n h w c"], train: bool = False, features: bool = False
     ) -> Float[Array, "n k"]:
-        x = nn.relu(
-            self.layer(x.transpose(1, 2, 0, 3), "stem", self.config.resnet_width, 3, 1, train)
-        )
+        x = x.transpose(1, 2, 0, 3)
+        x = nn.relu(self.layer(x, "stem", self.config.resnet_width, 3, 1, train))
         for stage, blocks in enumerate(BLOCKS):
             width = self.config.resnet_width * 2**stage
             for block in range(blocks):
@@ -84,27 +81,9 @@ def forward_flops(config: ResNetConfig, size: int, channels: int, classes: int) 
 
 def resnet18(config: ResNetConfig, *, classes: int, size: int, channels: int) -> Model:
     """ResNet-18 for ``size`` x ``size`` images."""
-    net = ResNet(classes, config)
-
-    def init(key: Array) -> tuple[Any, Any]:
-        variables = net.init(key, jnp.zeros((1, size, size, channels), jnp.float32), False)
-        return variables["params"], variables.get("batch_stats", {})
-
-    def apply(params: Any, model_state: Any, images: Array, train: bool) -> tuple[Any, Any]:
-        variables = {"params": params, "batch_stats": model_state}
-        if not (train and model_state):
-            return net.apply(variables, images, train), model_state
-        logits, changed = net.apply(variables, images, True, mutable=["batch_stats"])
-        return logits, changed["batch_stats"]
-
-    def features(params: Any, model_state: Any, images: Array) -> Any:
-        # An untrained network has no running statistics, so those of the batch are used, as in the public code.
-        variables = {"params": params, "batch_stats": model_state}
-        return net.apply(variables, images, True, features=True, mutable=["batch_stats"])[0]
-
-    separable = config.resnet_norm == "instance"
     flops = forward_flops(config, size, channels, classes)
-    return Model(init, apply, flops, separable=separable, features=features)
+    batch_norm = config.resnet_norm == "batch"
+    return pure(ResNet(classes, config), flops, size, channels, batch_norm)
 
 
 NETWORK = Network(ResNetConfig, resnet18)

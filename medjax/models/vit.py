@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.models.base import Model, Network, stateless
+from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering
 from medjax.models.layers import conv_bias, conv_kernel, dense, layer_norm
 
@@ -91,7 +91,7 @@ def vit(config: ViTConfig, *, classes: int, size: int, channels: int) -> Model:
             f"--vit_width={config.vit_width} is not a multiple of {config.vit_heads} heads: change it or --vit_heads"
         )
     flops = forward_flops(config, size, channels, classes)
-    return stateless(ViT(classes, config), flops, size, channels)
+    return pure(ViT(classes, config), flops, size, channels)
 
 
 NETWORK = Network(ViTConfig, vit)

@@ -9,15 +9,13 @@ smallest error among those tried (2e-6 of a ConvNet's gradient; 0, +-1, +-2 give
 """
 
 import functools
-import math
-from fractions import Fraction
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "1/2", "-2"))
+POINTS = np.array([0.0, 1.0, -1.0, 0.5, -2.0])
 #: Sides of an output tile and of the input tile that it reads.
 TILE, READ = 4, 6
 
@@ -28,8 +26,8 @@ def conv_winograd(
     """3x3 cross-correlation with ``padding`` zeros on every side: h2 = h + 2 * padding - 2, w2 likewise."""
     h, w, n, c = x.shape
     d = kernel.shape[-1]
-    spread, rows, tiles_h = (_bands(h, padding), _rows(h, padding), _tiles(h, padding))
-    spread_w, columns, tiles_w = (_bands(w, padding), _rows(w, padding), _tiles(w, padding))
+    spread, rows, tiles_h = _bands(h, padding), _rows(h, padding), _tiles(h, padding)
+    spread_w, columns, tiles_w = _bands(w, padding), _rows(w, padding), _tiles(w, padding)
 
     def matrix(a: np.ndarray) -> Array:
         return jnp.asarray(a, x.dtype)
@@ -80,28 +78,18 @@ def _rows(side: int, padding: int) -> np.ndarray:
 
 def _output_map() -> np.ndarray:
     """[4, 6]: from the values at the points to the four outputs of a tile."""
-    columns = [[p**i for i in range(TILE)] for p in POINTS] + [[0] * (TILE - 1) + [1]]
-    return np.array(columns, float).T
+    return np.vstack([np.vander(POINTS, TILE, increasing=True), np.eye(TILE)[-1]]).T
 
 
 def _kernel_map() -> np.ndarray:
     """[6, 3]: the kernel's polynomial at each point, divided by the point's Lagrange denominator."""
-    rows = []
-    for p in POINTS:
-        denominator = math.prod(p - q for q in POINTS if q != p)
-        rows.append([p**i / denominator for i in range(3)])
-    return np.array([*rows, [0, 0, 1]], float)
+    denominators = [np.prod(p - POINTS[p != POINTS]) for p in POINTS]
+    values = np.vander(POINTS, 3, increasing=True) / np.reshape(denominators, (-1, 1))
+    return np.vstack([values, np.eye(3)[-1]])
 
 
 def _input_map() -> np.ndarray:
     """[6, 6]: row i holds the coefficients of prod (x - p) over all points except the i-th; the last row, over all
     points."""
-    products = [[q for q in POINTS if q != p] for p in POINTS] + [list(POINTS)]
-    rows = np.zeros((READ, READ))
-    for row, roots in zip(rows, products, strict=True):
-        coefficients = [Fraction(1)]
-        for root in roots:
-            shifted = [Fraction(0), *coefficients]
-            coefficients = [a - root * b for a, b in zip(shifted, [*coefficients, 0], strict=True)]
-        row[: len(coefficients)] = [float(a) for a in coefficients]
-    return rows
+    rows = [np.append(np.poly(POINTS[p != POINTS])[::-1], 0) for p in POINTS]
+    return np.array([*rows, np.poly(POINTS)[::-1]])
