@@ -145,13 +145,16 @@ def _parts(score: Score | None) -> list[str]:
 def files(cells: list[Cell], missing: list[str], ipcs: list[int]) -> dict[str, str]:
     """The contents of table1.md, .csv and .tex, by ending. missing: a line for each run that is not there."""
     said, made = [one_line(note) for note in notes(cells, missing)], tables(cells, ipcs)
-    top = "\n".join(
-        ["# Table 1 of the study, and ours", "", *["- " + s.replace("<", "&lt;") for s in said]]
-    )
+    points = "\n".join("- " + line.replace("<", "&lt;") for line in said)
     needs = "Needs booktabs and graphicx; names beyond Latin letters need XeLaTeX or LuaLaTeX."
     comments = "".join(f"% {line}\n" for line in (needs, *said))
     return {
-        "md": "\n".join([top + "\n", *[table.markdown() for table in made]]),
+        "md": "\n".join(
+            [
+                f"# Table 1 of the study, and ours\n\n{points}\n",
+                *[table.markdown() for table in made],
+            ]
+        ),
         "csv": numbers(cells, ipcs).csv(),
         "tex": "\n".join([comments, *[table.latex() for table in made]]),
     }
@@ -213,7 +216,6 @@ def _origin(cell: Cell) -> str:
     if known == name:
         return f"{name}, from a file of that name that was not verified ({print_})"
     if known:
-        return (
-            f"{name} ({print_}), a stand-in: the images that {known} was made from, split otherwise"
-        )
+        split = f"the images that {known} was made from, split otherwise"
+        return f"{name} ({print_}), a stand-in: {split}"
     return f"{name} ({print_}), not a set of the study"
