@@ -122,13 +122,13 @@ class Table:
 
 @functools.cache
 def templates() -> Any:
-    """The HTML templates, as a Jinja2 environment. It escapes every text, so that the name of a data set is never
+    """The templates, as a Jinja2 environment. In HTML it escapes every text, so that the name of a data set is never
     markup."""
     import jinja2
 
     return jinja2.Environment(
         loader=jinja2.PackageLoader("medjax"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(disabled_extensions=("txt",), default=True),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
