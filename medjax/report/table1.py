@@ -186,8 +186,11 @@ def notes(cells: list[Cell], missing: list[str]) -> list[str]:
         how = " (the iteration is chosen on val and the test split is read once)"
         said.append(f"Selection: {', '.join(chosen)}{how if chosen == ['val'] else ''}.")
     said.append(f"Presets: {', '.join(sorted({r.result.preset for r in runs}))}.")
-    said.append(f"Device: {_each([r.device for r in runs])}.")
-    said.append(f"Versions: {_each([r.versions for r in runs])}.")
+    for name, texts in (
+        ("Device", {run.device or "not recorded" for run in runs}),
+        ("Versions", {run.versions or "not recorded" for run in runs}),
+    ):
+        said.append(f"{name}: {'; '.join(sorted(texts)) or 'not recorded'}.")
     total = sum(run.minutes for run in runs)
     said.append(f"Minutes a run (each in the CSV): {'; '.join(minutes)}; together {total:.0f}.")
     said += [f"Missing: {line}" for line in missing]
@@ -195,11 +198,6 @@ def notes(cells: list[Cell], missing: list[str]) -> list[str]:
         about = f"Warning, {cell.dataset}, {cell.title}, ipc {cell.ipc}"
         said += [f"{about}: {line}" for line in cell.warnings]
     return said
-
-
-def _each(texts: list[str]) -> str:
-    """Every text once."""
-    return "; ".join(sorted({text or "not recorded" for text in texts})) or "not recorded"
 
 
 def _span(minutes: list[float]) -> str:
