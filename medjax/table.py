@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import io
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ class Table:
         """GitHub's Markdown: the title as a heading, the grid, and the notes as a list."""
         blocks = [f"## {_inline(self.title)}"] if self.title else []
         rule = ["---" if j < self.words else "---:" for j in range(len(self.head))]
-        lines = [[_inline(text) for text in self.head], rule]
-        for i, row in enumerate(self._full()):
-            texts = [_inline(text) for text in row]
-            lines.append([f"**{t}**" if (i, j) in self.best else t for j, t in enumerate(texts)])
+        lines = [[_inline(text) for text in self.head], rule, *self._cells(_inline, "**{}**")]
         blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
         if self.notes:
             blocks.append("\n".join(f"- {_inline(note)}" for note in self.notes))
@@ -86,7 +83,7 @@ class Table:
         from markupsafe import Markup
 
         return Markup(
-            templates().get_template("table.html").render(vars(self) | {"rows": self._full()})
+            templates().get_template("table.html").render(vars(self) | {"rows": self._cells()})
         )
 
     _repr_html_ = html  # what a notebook shows
@@ -95,7 +92,7 @@ class Table:
         """Comma-separated values. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([_csv_cell(text) for text in row] for row in (self.head, *self._full()))
+        writer.writerows([[_csv_cell(text) for text in self.head], *self._cells(_csv_cell)])
         return out.getvalue()
 
     def latex(self) -> str:
@@ -106,9 +103,7 @@ class Table:
         text += [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"]
         text += [f"\\begin{{tabular}}{{{columns}}}\\toprule"]
         text += [" & ".join(map(_tex, self.head)) + r" \\\midrule"]
-        for i, row in enumerate(self._full()):
-            cells = [_tex(text) for text in row]
-            cells = [f"\\textbf{{{c}}}" if (i, j) in self.best else c for j, c in enumerate(cells)]
+        for i, cells in enumerate(self._cells(_tex, r"\textbf{{{}}}")):
             # The braces: without them a name in brackets is an argument of the line break before it.
             rule = r"\midrule" if i in self.sections else ""
             text.append(rule + "{}" + " & ".join(cells) + r" \\")
@@ -116,20 +111,24 @@ class Table:
         text += [f"\\par\\footnotesize {_tex(note)}" for note in self.notes]
         return "\n".join([*text, r"\end{table}"]) + "\n"
 
-    def _full(self) -> list[list[str]]:
-        """The rows, each as long as the head."""
-        return [[*row, *[""] * (len(self.head) - len(row))] for row in self.rows]
+    def _cells(self, escape: Callable[[str], str] = str, bold: str = "{}") -> list[list[str]]:
+        """The rows, each as long as the head; every text is escaped, and the best are in bold."""
+        rows = []
+        for i, row in enumerate(self.rows):
+            full = [escape(text) for text in row] + [""] * (len(self.head) - len(row))
+            rows.append([bold.format(t) if (i, j) in self.best else t for j, t in enumerate(full)])
+        return rows
 
 
 @functools.cache
 def templates() -> Any:
-    """The HTML templates, as a Jinja2 environment. It escapes every text, so that the name of a data set is never
+    """The templates, as a Jinja2 environment. In HTML it escapes every text, so that the name of a data set is never
     markup."""
     import jinja2
 
     return jinja2.Environment(
         loader=jinja2.PackageLoader("medjax"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(disabled_extensions=("txt",), default=True),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

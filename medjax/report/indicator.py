@@ -15,6 +15,7 @@ from jaxtyping import Float
 from medjax.recipes import describe
 from medjax.report.paper import study_accuracy, study_datasets
 from medjax.report.runs import Cell
+from medjax.table import one_line, templates
 
 IPCS, METHOD = (1, 10, 50), "mtt"
 #: Share of new sets that an interval is to hold.
@@ -162,46 +163,11 @@ def sentences(
     name: str, made: GainForecast, known: list[Known], random: dict[int, float]
 ) -> list[str]:
     """Two sentences: what is likely, and how far to trust it."""
-    middle, low, high = (100 * v for v in made.accuracy)
-    gain, least, most = (100 * v for v in made.possible)
-    near = [
-        f"{k.name} ({100 * k.gain(made.ipc):+.0f})" if made.ipc in k.distilled else k.name
-        for k in nearest(random, known)
-    ]
-    first = (
-        f"At {made.ipc} images per class, {describe(METHOD).title} on {name} is likely to reach {middle:.0f} % "
-        f"accuracy ({100 * COVER:.0f} % interval {low:.0f} to {high:.0f}), a gain of "
-        f"{gain:+.0f} points ({least:+.0f} to {most:+.0f}) over the "
-        f"{100 * made.random:.0f} % of random images; the nearest known sets are "
-        f"{', '.join(near)} (their gains in brackets)."
-    )
-    return [first, _trust(made, known)]
-
-
-def _trust(made: GainForecast, known: list[Known]) -> str:
-    """How the forecast was judged, and what it is worth."""
+    text = templates().get_template("indicator.txt")
     own = sum(k.source != "study" for k in known if made.ipc in k.distilled)
-    error, plain, none = (
-        f"{100 * v:.0f}" for v in (made.error, made.accuracy_error_mean, made.error_none)
-    )
-    better = made.error < made.accuracy_error_mean
-    said = (
-        f"Calibrated on {made.n} sets (the study's Table 1, random images there under ResNet-18, and {own} of the "
-        f"results at hand), one set left out: accuracy is off by {error} points, "
-        f"{'against' if better else 'no better than'} {plain} for predicting the mean accuracy, "
-        f"and the gain by {error}, "
-    )
-    reasons = {
-        "mean": "which is predicting the mean gain: the rise of random accuracy does not beat it (it is off by "
-        f"{100 * made.error_slope:.0f}), so random images tell how easy this set is, not what distillation adds",
-        "slope": f"against {100 * made.error_mean:.0f} for predicting the mean gain (chosen on the same sets, so a "
-        "little optimistic)",
-    }
-    said += reasons[made.how]
-    said += f"; predicting that distillation gains nothing is off by {none}"
-    return said + (
-        "." if made.error < made.error_none else ", so do not choose by this forecast alone."
-    )
+    about = {"method": describe(METHOD).title, "cover": COVER, "near": nearest(random, known)}
+    said = text.render(name=name, made=made, own=own, **about)
+    return [one_line(sentence) for sentence in said.split("---\n")]
 
 
 def rule(cells: list[Cell], fingerprint: str, random: dict[int, float]) -> str:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from scipy import stats
 
 from medjax.recipes import describe
@@ -129,12 +128,15 @@ def fits(found: list[Point]) -> list[Fits]:
 
 
 def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
-    """Two panels over random accuracy: the distilled accuracy, and the gain; gives back the lines it drew."""
+    """Two panels over random accuracy: the distilled accuracy, and the gain; gives back the lines it drew. The
+    points are numbered, and the sets that the numbers stand for are under the panels."""
     lines = fits(found)
     sets = list(dict.fromkeys(p.dataset for p in sorted(found, key=lambda p: p.random)))
     foot = 0.16 * -(-len(sets) // 3)
     with style.panels(style.both(stem), 7.2, 2, title, foot) as (figure, (upper, lower)):
-        _key(figure, sets)
+        key = [f"{i} {style.short(name, 22)}" for i, name in enumerate(sets, 1)]
+        three = ["   ".join(key[i : i + 3]) for i in range(0, len(key), 3)]
+        figure.text(0.03, 0.01, "\n".join(three), fontsize=style.SMALL, va="bottom")
         upper.plot([0, 100], [0, 100], **style.REFERENCE, label="no gain")
         lower.axhline(0, **style.REFERENCE, label="no gain")
         for fit in lines:
@@ -160,10 +162,3 @@ def scatter(stem: Path, title: str, found: list[Point]) -> list[Fits]:
         style.legend(upper, loc="lower right")
         style.legend(lower, loc="lower left")
     return lines
-
-
-def _key(figure: Figure, sets: list[str]) -> None:
-    """The numbers of the points and the sets that they stand for, three in a row under the panels."""
-    key = [f"{i} {style.short(name, 22)}" for i, name in enumerate(sets, 1)]
-    rows = ["   ".join(key[i : i + 3]) for i in range(0, len(key), 3)]
-    figure.text(0.03, 0.01, "\n".join(rows), fontsize=style.SMALL, va="bottom")

@@ -145,13 +145,16 @@ def _parts(score: Score | None) -> list[str]:
 def files(cells: list[Cell], missing: list[str], ipcs: list[int]) -> dict[str, str]:
     """The contents of table1.md, .csv and .tex, by ending. missing: a line for each run that is not there."""
     said, made = [one_line(note) for note in notes(cells, missing)], tables(cells, ipcs)
-    top = "\n".join(
-        ["# Table 1 of the study, and ours", "", *["- " + s.replace("<", "&lt;") for s in said]]
-    )
+    points = "\n".join("- " + line.replace("<", "&lt;") for line in said)
     needs = "Needs booktabs and graphicx; names beyond Latin letters need XeLaTeX or LuaLaTeX."
     comments = "".join(f"% {line}\n" for line in (needs, *said))
     return {
-        "md": "\n".join([top + "\n", *[table.markdown() for table in made]]),
+        "md": "\n".join(
+            [
+                f"# Table 1 of the study, and ours\n\n{points}\n",
+                *[table.markdown() for table in made],
+            ]
+        ),
         "csv": numbers(cells, ipcs).csv(),
         "tex": "\n".join([comments, *[table.latex() for table in made]]),
     }
@@ -183,8 +186,11 @@ def notes(cells: list[Cell], missing: list[str]) -> list[str]:
         how = " (the iteration is chosen on val and the test split is read once)"
         said.append(f"Selection: {', '.join(chosen)}{how if chosen == ['val'] else ''}.")
     said.append(f"Presets: {', '.join(sorted({r.result.preset for r in runs}))}.")
-    said.append(f"Device: {_each([r.device for r in runs])}.")
-    said.append(f"Versions: {_each([r.versions for r in runs])}.")
+    for name, texts in (
+        ("Device", {run.device or "not recorded" for run in runs}),
+        ("Versions", {run.versions or "not recorded" for run in runs}),
+    ):
+        said.append(f"{name}: {'; '.join(sorted(texts)) or 'not recorded'}.")
     total = sum(run.minutes for run in runs)
     said.append(f"Minutes a run (each in the CSV): {'; '.join(minutes)}; together {total:.0f}.")
     said += [f"Missing: {line}" for line in missing]
@@ -192,11 +198,6 @@ def notes(cells: list[Cell], missing: list[str]) -> list[str]:
         about = f"Warning, {cell.dataset}, {cell.title}, ipc {cell.ipc}"
         said += [f"{about}: {line}" for line in cell.warnings]
     return said
-
-
-def _each(texts: list[str]) -> str:
-    """Every text once."""
-    return "; ".join(sorted({text or "not recorded" for text in texts})) or "not recorded"
 
 
 def _span(minutes: list[float]) -> str:
@@ -213,7 +214,6 @@ def _origin(cell: Cell) -> str:
     if known == name:
         return f"{name}, from a file of that name that was not verified ({print_})"
     if known:
-        return (
-            f"{name} ({print_}), a stand-in: the images that {known} was made from, split otherwise"
-        )
+        split = f"the images that {known} was made from, split otherwise"
+        return f"{name} ({print_}), a stand-in: {split}"
     return f"{name} ({print_}), not a set of the study"
