@@ -58,12 +58,12 @@ def test_the_same_however_it_is_worked_out(monkeypatch, images):
                 theta = end(x, rate, keep)
                 return (jnp.sin(theta) * jnp.arange(theta.size)).sum(), theta
 
-            # Made anew, for jax.jit knows a function by its identity and would not see the lanes change.
+            # Made anew, for jax.jit knows a function by its identity and would not see the devices change.
             (_, theta), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, 0.1)
             return theta, *gradients
 
         found = [worked_out(True), worked_out(False)]
-        monkeypatch.setattr(devices, "lanes", lambda: 1)
+        monkeypatch.setattr(devices, "device_count", lambda: 1)
         found += [worked_out(True), worked_out(False)]
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
