@@ -170,14 +170,19 @@ def test_saved_set_evaluated_by_another_network(tmp_path):
     assert "(chosen on val)" in ended.stdout
 
 
-@pytest.fixture(scope="module")
-def made_with_resnet():
-    """A set that MTT made with a narrow ResNet-18 without batch norm: its file and its result."""
+#: MTT is differentiated twice, which takes minutes to compile; the other method leaves the same kind of set.
+MADE_BY = ["dm", pytest.param("mtt", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=MADE_BY)
+def made_with_resnet(request):
+    """A set that was distilled with a narrow ResNet-18 without batch norm: its file and its result."""
     place = (f"--dataset={tiny('grey')}", f"--out={launching.workplace() / 'resnet'}")
     words = ("--preset=quick", "--size=8", "--whiten=normalise", *SCORING, "--model=resnet18")
-    words += ("--resnet_norm=instance", "--resnet_width=2", "--experts=2", "--iterations=2")
-    words += ("--inner_steps=2", "--max_start_epoch=2", "--eval_every=1", "--lr_init=0.02")
-    run = launching.read_run(launching.mtt(*place, *words))
+    words += ("--resnet_norm=instance", "--resnet_width=2", "--iterations=2", "--eval_every=1")
+    if request.param == "mtt":
+        words += ("--experts=2", "--inner_steps=2", "--max_start_epoch=2", "--lr_init=0.02")
+    run = launching.read_run(launching.SERVER.run(f"experiments.{request.param}", *place, *words))
     return run.folder / "synthetic.npz", run.result
 
 
