@@ -56,7 +56,7 @@ def bytes_read(model: Model, image: tuple[int, ...]) -> float:
 
 
 def keeps(size: float) -> bool:
-    """Whether an unroll may keep so many bytes for its derivative to read, instead of computing every step again.
+    """Whether an unroll may keep ``size`` bytes for its derivative to read, instead of computing every step again.
     Follows from configuration and device alone."""
     stats = None if jax.default_backend() == "cpu" else jax.local_devices()[0].memory_stats()
     room = (stats or {}).get("bytes_limit")

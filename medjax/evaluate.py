@@ -214,7 +214,7 @@ def score(
 def evaluate(
     trainer: train.Trainer, people: Population, synthetic: Synthetic, real: Dataset
 ) -> list[metrics.Metrics]:
-    """Train a population on ``synthetic`` and score it on ``real``, in one go."""
+    """Train a population on ``synthetic`` and score it on ``real``."""
     fresh = start_networks(trainer, people)
     made = Dataset(synthetic.images, synthetic.labels)
     *_, (_, state) = train_networks(trainer, people, made, fresh)

@@ -25,7 +25,7 @@ def _with_counts(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _square(counts: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
     if any(len(row) != len(counts) for row in counts):
-        raise ValueError("it is no square of counts")
+        raise ValueError("it is not a square of counts")
     return counts
 
 

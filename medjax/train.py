@@ -25,7 +25,7 @@ CPU_PIECE = 16
 
 
 def alive(batch: int, networks: int) -> int:
-    """Images whose activations are in memory at once while so many networks train on batches of ``batch`` images."""
+    """Images whose activations are in memory at once while ``networks`` train on batches of ``batch`` images."""
     if jax.default_backend() != "cpu":
         return batch * networks
     return min(batch, CPU_PIECE) * min(networks, jax.local_device_count())
@@ -229,7 +229,7 @@ def fit(
     last: Any,
 ) -> FitState:
     """Epochs ``first`` .. ``last`` - 1 of a schedule: step size ``rates[i]``; ``forget[i]`` (bool) makes the optimiser
-    anew before epoch i (PyTorch users lower a step size that way, and lose the momentum)."""
+    start again before epoch i (in PyTorch a step size is often lowered that way, and the momentum is lost)."""
     n = data.labels.shape[0]
 
     def epoch(i: Array, state: FitState) -> FitState:

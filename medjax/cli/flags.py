@@ -35,7 +35,7 @@ class OutConfig:
     """Where results go."""
 
     out: str = option("runs", "folder that results go to")
-    fresh: bool = option(False, "throw away what an earlier run left in its folder, and begin anew")
+    fresh: bool = option(False, "delete what an earlier run left in its folder, and start again")
 
 
 def define(*groups: type) -> None:

@@ -80,7 +80,7 @@ def _run(command: Command) -> int | None:
 
 @contextlib.contextmanager
 def while_read() -> Iterator[None]:
-    """Where nobody reads standard output any more (``medjax mtt --help | head``), end with status 0 and no message."""
+    """End with status 0 and no message where standard output has been closed (``medjax mtt --help | head``)."""
     try:
         yield
         if sys.stdout:
@@ -94,7 +94,7 @@ def while_read() -> Iterator[None]:
 
 
 def _unread() -> bool:
-    """Whether standard output is a pipe that nobody reads: a pipe may break elsewhere, as in a download."""
+    """Whether standard output is a pipe without a reader: a pipe may also break elsewhere, as in a download."""
     poll = select.poll()
     with contextlib.suppress(OSError, AttributeError):  # not a file of the system, as in tests
         poll.register(sys.stdout.fileno(), select.POLLOUT)
@@ -107,7 +107,7 @@ def _parse(command: Command) -> list[str] | None:
     try:
         words = FLAGS([w for w in sys.argv if w not in asked])[1:]
     except UnicodeDecodeError as error:
-        raise UserError("a --flagfile holds what is no text") from error
+        raise UserError("a --flagfile is not a text file") from error
     if asked:
         everything = command.shown is None or "--helpfull" in asked
         shown = None if everything else SHOWN | set(command.shown or ())

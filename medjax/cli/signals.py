@@ -85,7 +85,7 @@ def leave(number: int) -> NoReturn:
     """End at once, as a shell expects of this signal. What was done is on disk; the interpreter's own end would wait
     for what the device is still computing (16 s seen on a busy machine)."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        with contextlib.suppress(OSError, ValueError):  # the stream has been closed
             stream.flush()
     os._exit(128 + number)
 

@@ -80,7 +80,7 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
             )
             state, info = update(tx, state, losses, gradients)
             if outer > 1:
-                # Not after the last update: nobody would see the network again.
+                # Not after the last update: the network is not used again.
                 last = jnp.where(number < outer - 1, inner, 0)
                 rates, forget = jnp.full(inner, config.lr_net), jnp.zeros(inner, bool)
                 made = Dataset(state.images, state.labels)

@@ -202,7 +202,7 @@ def passes(config: MTTConfig, images: int) -> int:
 
 
 def batch_size(config: MTTConfig, images: int) -> int:
-    """Synthetic images of an inner step, of so many in all."""
+    """Synthetic images of an inner step, where ``images`` is the number of all."""
     return min(config.batch_syn or images, images)
 
 
@@ -213,7 +213,7 @@ def draws(config: MTTConfig) -> Draws:
 
 
 def check(config: MTTConfig, model: Model, epochs: int) -> None:
-    """UserError if these do not fit: a network, and experts of so many epochs."""
+    """UserError if the network, or experts of ``epochs`` epochs, do not fit the configuration."""
     if not model.separable:
         raise UserError("MTT needs a network without batch statistics; choose --model=convnet")
     needed = config.max_start_epoch - 1 + config.expert_span

@@ -24,7 +24,7 @@ from medjax.models.winograd import conv_winograd
 
 LOWERINGS = ("winograd", "im2col", "lax")
 
-#: Winograd's transforms are faster for at least so many channels, and for images of at most this side.
+#: Winograd's transforms are faster for at least this many channels, and for images of at most this side.
 MANY_CHANNELS, LARGE_SIDE = 16, 64
 
 

@@ -16,7 +16,7 @@ from medjax.models import layers
 from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering, patches_of
 
-#: The norm becomes a factor on the kernel (`norm_of_product`) where a patch has at most so many values; those of a
+#: The norm becomes a factor on the kernel (`norm_of_product`) where a patch has at most this many values; those of a
 #: first layer have 9 or 27.
 FEW = 64
 
@@ -36,7 +36,7 @@ class ConvNetConfig:
 
 
 def depth_by_size(config: ConvNetConfig, size: int, given: Set[str]) -> ConvNetConfig:
-    """The depth for images of ``size`` px where nobody gave one: 3 blocks, 4 from 64 px, and one more with each
+    """The depth for images of ``size`` px where none was given: 3 blocks, 4 from 64 px, and one more with each
     doubling, so that the last layer reads 4 x 4 to 7 x 7 pixels."""
     depth = (size // 4).bit_length() - 1
     if "depth" in given or depth <= ConvNetConfig.depth:

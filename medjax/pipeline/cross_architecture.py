@@ -61,8 +61,8 @@ def step_size_for(
     """The step size at which network ``name`` (the session's) trains on a set, and where it comes from.
 
     A set's own step size belongs to the network that the set was distilled with ("set"). Any other network gets one
-    that is chosen on val ("val"), and so does a set whose own is no step size or has ``collapsed`` in its run, because
-    networks would stay untrained.
+    that is chosen on val ("val"), and so does a set whose own step size is not a positive number, or has ``collapsed``
+    in its run, because networks would stay untrained.
     """
     own = float(synthetic.step_size)
     same = same_network(network_of(session, name), made_with)

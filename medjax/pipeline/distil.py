@@ -46,7 +46,7 @@ def distil(session: Session, recipe: Recipe, setup: Setup, costs: Costs) -> None
         found = 0, begun(fresh) if begun else fresh
         _snapshot(session, 0, distiller.extract(found[1]))
         store.save_step(checkpoints, *found)
-    # Onto the devices on which a step leaves its state, or the second device call would be compiled anew.
+    # Put the state where a step leaves it, or the second device call is compiled again.
     first, held = (
         found[0],
         jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), found[1], fresh),

@@ -116,7 +116,7 @@ def draw(session: Session, made: share.SharedSet, rows: list[dict], title: str) 
     gallery(folder / "gallery.png", real, mine, raw.class_names, title)
     snapshots = []
     for path in sorted((folder / "snapshots").glob("*.npz")):
-        with contextlib.suppress(UserError, KeyError):  # one picture of many is no loss
+        with contextlib.suppress(UserError, KeyError):  # the strip does without a damaged one
             snapshots.append((int(path.stem), read_arrays(path)["images"]))
     if snapshots:
         strip(folder / "strip.png", snapshots, raw.class_names)

@@ -32,7 +32,7 @@ def run(
     recipe: a method, or its name. settings: from `settings`. folder: where results go; the run is
     FOLDER/<data set>-<fingerprint>/<method>-ipc<ipc>-<preset>-seed<seed>-<hash>/, and the experts and the fitted
     preprocessing, which all runs on one data set share, lie beside it. data: images in place of the data set that the
-    settings name. progress: hears what happens; default: nobody. fresh: throw away what an earlier run left.
+    settings name. progress: is told what happens; the default is silent. fresh: delete what an earlier run left.
     The result's ``folder`` says where its files lie. A run that is stopped at any moment goes on when it is called
     again. Raises UserError for whatever a user can put right.
     """

@@ -193,7 +193,7 @@ def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: Run
 
 
 def fit_networks(settings: Settings) -> Settings:
-    """Options of a network that nobody gave and that follow from the image size, like the ConvNet's depth."""
+    """Set the options of networks that follow from the image size and were not given, like the ConvNet's depth."""
     groups, origin = dict(settings.groups), dict(settings.origin)
     if PreprocessConfig not in groups:
         return settings

@@ -21,7 +21,7 @@ FLOOR = "largest class, or guessing"
 
 
 def names(cells: list[Cell]) -> list[str]:
-    """What to call each cell in a legend: the method, and of network and settings what tells it from the others."""
+    """The name of each cell in a legend: the method, and those parts of network and settings in which it differs."""
     found = []
     for cell in cells:
         rivals = [set(c.how.split()) for c in cells if c.method == cell.method and c is not cell]

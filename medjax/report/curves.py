@@ -98,7 +98,7 @@ def _log_panels(panels: Sequence[Axes], found: list[Course], otherwise: str) -> 
 
 
 def _label(panels: Sequence[Axes], labels: Sequence[str], rows: list[dict]) -> None:
-    """A label for each panel, and the same axis of iterations; no ticks where there is no row."""
+    """A label for each panel, and the same axis of iterations; no ticks where there are no rows."""
     phases = ("distill", "interim")
     last = max((r["iteration"] for r in rows if r["phase"] in phases), default=None)
     for axes, label in zip(panels, labels, strict=True):

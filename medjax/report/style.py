@@ -39,7 +39,7 @@ RC |= {"grid.color": "0.92", "grid.linewidth": 0.8, "errorbar.capsize": 2.5}
 def styled() -> Iterator[None]:
     """The style, for what is drawn and saved inside; also a decorator."""
     with rc_context(RC), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; one warning for each helps nobody.
+        # A letter that the font lacks is drawn as a box; a warning for each letter would not help.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         yield
 
