@@ -113,3 +113,10 @@ def test_folders_of_the_user_are_not_taken_for_ours(tmp_path):
     code += "print({'experiments', 'configs'} & set(sys.modules))"
     ended = shell("-c", code, cwd=tmp_path)
     assert (ended.stdout, ended.stderr) == ("preset quick\nset()\n", "")
+
+
+def test_a_launcher_runs_by_its_path():
+    """Its folder holds a random.py, which must not replace Python's own `random`."""
+    ended = shell(str(launching.ROOT / "experiments" / "mtt.py"), "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("Matching training trajectories")
