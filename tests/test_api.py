@@ -1,5 +1,6 @@
 """medjax from Python: a run without flags and console equals that of a launcher; the public names."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from absl import flags as absl_flags
 import medjax
 from medjax import cost
 from medjax.data import sources
+from medjax.pipeline.run import IN_MEMORY
 
 ROOT = Path(launching.ROOT)
 #: A tiny DM: one program a phase.
@@ -122,6 +124,9 @@ def test_own_images_and_an_interruption(launched, tmp_path):
     assert not (folder / "result.json").exists()
     heard = Recorder()
     result = medjax.run("dm", chosen, tmp_path, data=raw, progress=heard)
+    # The name in the settings says nothing of images that are given: a report must not call them by it.
+    about = json.loads((result.folder / "config.json").read_text())["values"]["dataset"]
+    assert about == {"value": IN_MEMORY, "origin": "data"}
     assert ("distil", 2, 4) in heard.bars, heard.bars
     assert any("goes on after 2 of 4" in line for line in heard.said)
     assert result.folder == folder and result.dataset == "mine"

@@ -1,5 +1,6 @@
 """One run from beginning to end: data, experts, distillation, evaluation, result; or what is still missing of it."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from medjax.pipeline.forecast import forecast
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
-from medjax.pipeline.settings import Settings, groups_of
+from medjax.pipeline.settings import RunConfig, Settings, groups_of
 from medjax.recipes import Recipe
 from medjax.result import Result
 from medjax.types import RawDataset
+
+#: What config.json calls the data set of a run whose images were given: their fingerprint says which they are.
+IN_MEMORY = "(given in memory)"
 
 
 def run(
@@ -43,6 +47,11 @@ def run(
         )
     progress = progress or Silent()
     raw = load_data(settings, progress) if data is None else data
+    if data is not None:
+        asked = dataclasses.replace(settings.run, dataset=IN_MEMORY)
+        settings = Settings(
+            settings.groups | {RunConfig: asked}, settings.origin | {"dataset": "data"}
+        )
     check_data(settings, raw, progress)
     place = folders.run_folder(Path(folder), raw, recipe.name, settings)
     if fresh:

@@ -94,13 +94,11 @@ def load_data(settings: Settings, progress: Progress) -> RawDataset:
 
 def check_data(settings: Settings, raw: RawDataset, progress: Progress) -> None:
     """Say what a user should know of the data. Raises UserError where a class has fewer training images than are asked
-    of it (unless they may repeat), and where the images cannot fit into memory."""
+    of it, unless they may repeat."""
     for note in raw.notes:
         progress.say(f"note: {note}")
-    asked, counts = (
-        settings.config(IpcConfig),
-        np.bincount(raw.train.labels, minlength=len(raw.class_names)),
-    )
+    asked = settings.config(IpcConfig)
+    counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
     if settings.ipc > counts.min() and not asked.allow_repeat:
         name, more = raw.class_names[counts.argmin()], int((counts < asked.ipc).sum()) - 1
         others = f" (and too many for {more} more)" if more else ""

@@ -78,7 +78,7 @@ class EvalModelsConfig:
 
 class Settings(NamedTuple):
     """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
-    "size" (follows from the image size) or "set" (follows from a distilled set)}."""
+    "size" (follows from the image size), "set" (follows from a distilled set) or "data" (images were given)}."""
 
     groups: dict[type, Any]
     origin: dict[str, str]
