@@ -12,8 +12,9 @@ from medjax.augment import augment
 from medjax.distill import dc, dm
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
-from medjax.distill.matching import gradient_distance
+from medjax.distill.matching import DISTANCES, gradient_distance
 from medjax.models import ConvNetConfig, convnet, resnet
+from medjax.models.base import Model
 from medjax.models.resnet import ResNetConfig, resnet18
 from medjax.types import Dataset
 
@@ -28,7 +29,7 @@ def test_golden_gradient(golden, convnet_params):
     model = convnet(ConvNetConfig(width=8, conv="im2col"), classes=3, size=16, channels=3)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), convnet_params(g))
-        match = jax.jit(functools.partial(dc.match_class, model, None))
+        match = jax.jit(functools.partial(dc.match_class, model, None, "layerwise"))
         real, made = (g[k].transpose(0, 2, 3, 1).astype(np.float64) for k in ("real", "made"))
         for c in range(3):
             loss, gradient = match(
@@ -62,6 +63,31 @@ def test_distance_row_by_row():
     as_jax = [jax.tree.map(jnp.asarray, tree) for tree in (real, made)]
     np.testing.assert_allclose(gradient_distance(*as_jax), total, rtol=1e-5)
     assert abs(gradient_distance(as_jax[0], as_jax[0])) < 1e-4
+
+
+def test_distances_over_all_values():
+    """mse and cos take all layers and vectors as one vector, against NumPy; finite at a gradient of zeros."""
+    rng = np.random.default_rng(1)
+    real, made = ({"a": rng.normal(size=(2, 3, 4)), "b": rng.normal(size=4)} for _ in range(2))
+    one, two = (np.concatenate([t["a"].ravel(), t["b"]]) for t in (real, made))
+    cos = one @ two / (np.linalg.norm(one) * np.linalg.norm(two) + 1e-6)
+    expected = {"mse": ((one - two) ** 2).sum(), "cos": 1 - cos}
+    as_jax = [jax.tree.map(jnp.float32, tree) for tree in (real, made)]
+    nothing = jax.tree.map(jnp.zeros_like, as_jax[0])
+    for name, value in expected.items():
+        np.testing.assert_allclose(DISTANCES[name](*as_jax), value, rtol=1e-5)
+        slope = jax.grad(DISTANCES[name], argnums=1)(as_jax[0], nothing)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(slope))
+
+
+def test_the_distance_is_chosen(data, regression):
+    """Each distance moves the images elsewhere, and the log's loss is that distance."""
+    parts = {"model": regression, "augment": None, "ipc": 2, "classes": 4}
+    losses = [
+        float(course(dc.dc(DCConfig(batch_real=4, distance=name), **parts), data)[2].loss)
+        for name in DISTANCES
+    ]
+    assert len({round(loss, 4) for loss in losses}) == len(DISTANCES)
 
 
 def test_zero_row_has_no_nan():
@@ -124,7 +150,7 @@ def test_dsa_draws_alike_for_real_and_synthetic(data, regression):
         return train.batch_gradient(regression, state.params, {}, batch)[2]
 
     expected = gradient_distance(gradient(real), gradient(made))
-    match = jax.jit(functools.partial(dc.match_class, regression, augment))
+    match = jax.jit(functools.partial(dc.match_class, regression, augment, "layerwise"))
     found, _ = match(state, key, real, made, jnp.int32(1))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert abs(match(state, jax.random.key(4), real, made, jnp.int32(1))[0] - expected) > 1e-3
@@ -184,7 +210,7 @@ def test_batch_norm_statistics_are_frozen(data, monkeypatch):
     state = jax.jit(lambda f: dc.set_statistics(model, jax.random.key(1), f, small, 4))(fresh)
     before, after = fresh.model_state["stem_norm"], state.model_state["stem_norm"]
     assert not np.allclose(before["mean"], after["mean"], atol=1e-4)
-    match = jax.jit(functools.partial(dc.match_class, model, None))
+    match = jax.jit(functools.partial(dc.match_class, model, None, "layerwise"))
     real, made = small.images[:6], small.images[6:8]
     loss, gradient = match(state, jax.random.key(0), real, made, jnp.int32(1))
     assert np.isfinite(loss) and np.abs(gradient).max() > 0
@@ -205,6 +231,39 @@ def test_mean_features(data, net):
     way = gradient / jnp.linalg.norm(gradient)
     a, b = (match(real, made + e * way)[0] for e in (1e-2, -1e-2))
     np.testing.assert_allclose((a - b) / 2e-2, (gradient * way).sum(), rtol=0.02)
+
+
+def test_batch_norm_sees_all_classes_at_once(data):
+    """A network whose batch statistics mix the images of a batch: DM's loss and step against NumPy in float64, all
+    classes embedded as one batch (class by class, the mean of each would be zero and the loss with it)."""
+    kernel = np.random.default_rng(2).normal(size=(16 * 16 * 3, 5)).astype(np.float32) / 10
+
+    def embed(params, state, images):
+        found = images.reshape(len(images), -1) @ kernel
+        return (found - found.mean(0, keepdims=True)) / jnp.sqrt(found.var(0, keepdims=True) + 1e-5)
+
+    model = Model(lambda key: ({}, {}), lambda *a: (None, {}), 1.0, False, embed)
+    config = DMConfig(batch_real=10, lr_img=1.0, img_momentum=0.0)  # each class has ten: all of them
+    begin, state, info = course(dm.dm(config, model=model, augment=None, ipc=2, classes=4), data)
+
+    def means(images):
+        found = np.asarray(images, float).reshape(len(images), -1) @ kernel.astype(float)
+        found = (found - found.mean(0)) / np.sqrt(found.var(0) + 1e-5)
+        return found.reshape(4, -1, 5).mean(1)
+
+    real = np.asarray(data.images)[np.argsort(np.asarray(data.labels), kind="stable")]
+    target = means(real)
+
+    def loss(images):
+        return ((target - means(images)) ** 2).sum()
+
+    assert loss(begin) > 0.1
+    np.testing.assert_allclose(info.loss, loss(begin), rtol=1e-4)
+    step = np.asarray(begin - state.images, float)
+    way, eps = step / np.linalg.norm(step), 1e-4
+    begin = np.asarray(begin, float)
+    slope = (loss(begin + eps * way) - loss(begin - eps * way)) / (2 * eps)
+    np.testing.assert_allclose(slope, np.linalg.norm(step), rtol=1e-3)
 
 
 def test_dm_moves_by_its_step_size(data, net):

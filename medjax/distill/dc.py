@@ -5,7 +5,7 @@ the network's gradient on them points where its gradient on a batch of real imag
 
     min over S of  sum over classes c of  D(grad CE(T_c; theta), grad CE(S_c; theta))
 
-with D of `matching.gradient_distance`; then the network is trained on the synthetic set for the inner loops' epochs.
+with D of `matching.DISTANCES`; then the network is trained on the synthetic set for the inner loops' epochs.
 DSA is the same with one differentiable augmentation, drawn per class, applied to real and synthetic images alike.
 
 One iteration, all its classes and loops, is one pure function, so that it compiles to one program.
@@ -29,7 +29,7 @@ from medjax import cost, devices, train
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
-from medjax.distill.matching import gradient_distance
+from medjax.distill.matching import DISTANCES
 from medjax.distill.random import random_images
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
@@ -55,6 +55,11 @@ class DCConfig:
     lr_net: float = option(0.01, "SGD step size of the network", low=0)
     batch_train: int = option(256, "synthetic images per step of the network", low=1)
     init_images: str = option("noise", "start of the images", choices=("noise", "real"))
+    distance: str = option(
+        "layerwise",
+        "between gradients: 1 - cos of each layer's rows, squared differences, or one cos over all",
+        choices=tuple(DISTANCES),
+    )
 
 
 def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
@@ -71,7 +76,7 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
             keys = jax.random.split(jax.random.fold_in(loop_key, number), 4)
             network = set_statistics(model, keys[0], network, data, classes)
             real, _ = random_images(keys[1], data, config.batch_real, classes)
-            match = functools.partial(match_class, model, augment, network)
+            match = functools.partial(match_class, model, augment, config.distance, network)
             losses, gradients = devices.map_sharded(match)(
                 jax.random.split(keys[2], classes),
                 real.reshape(classes, -1, *real.shape[1:]),
@@ -97,6 +102,7 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
 def match_class(
     model: Model,
     augment: Any,
+    distance: str,
     network: train.FitState,
     key: Array,
     real: Float[Array, "r h w c"],
@@ -113,7 +119,7 @@ def match_class(
         return train.batch_gradient(model, params, model_state, batch, training=False)[2]
 
     target = lax.stop_gradient(gradient(real))
-    return jax.value_and_grad(lambda images: gradient_distance(target, gradient(images)))(made)
+    return jax.value_and_grad(lambda images: DISTANCES[distance](target, gradient(images)))(made)
 
 
 def loops(config: DCConfig, ipc: int) -> tuple[int, int]:

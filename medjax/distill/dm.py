@@ -4,7 +4,9 @@ synthetic images approaches the mean of a batch of its real ones:
     min over S of  sum over classes c of  | mean f(A(T_c)) - mean f(A(S_c)) |^2
 
 No network is ever trained. A is one differentiable augmentation, drawn per class, the same for real and synthetic
-images; f is the network without its last layer.
+images; f is the network without its last layer. Batch norm normalises a batch by its own statistics, so a network with
+batch norm sees the images of all classes as one batch, as in the public code: class by class, it would remove the
+differences between the classes.
 """
 
 import dataclasses
@@ -52,12 +54,13 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         real, _ = random_images(real_key, data, config.batch_real, classes)
         by_class = (classes, -1, *real.shape[1:])
         embed = functools.partial(features, params, model_state)
-        match = functools.partial(match_class, embed, augment)
-        losses, gradients = devices.map_sharded(match, weights=False)(
-            jax.random.split(augment_key, classes),
-            real.reshape(by_class),
-            state.images.reshape(by_class),
-        )
+        args = jax.random.split(augment_key, classes), real.reshape(by_class)
+        args = (*args, state.images.reshape(by_class))
+        if model.separable:
+            match = functools.partial(match_class, embed, augment)
+            losses, gradients = devices.map_sharded(match, weights=False)(*args)
+        else:
+            losses, gradients = match_together(embed, augment, *args)
         return update(tx, state, losses, gradients)
 
     return Distiller(beginning(tx, config.init_images, ipc, classes), None, step, extract)
@@ -79,6 +82,31 @@ def match_class(
 
     target = lax.stop_gradient(mean_features(real))
     return jax.value_and_grad(lambda images: ((target - mean_features(images)) ** 2).sum())(made)
+
+
+def match_together(
+    embed: Callable[[Array], Array],
+    augment: Any,
+    keys: Array,
+    real: Float[Array, "k r h w c"],
+    made: Float[Array, "k i h w c"],
+) -> tuple[Float[Array, " k"], Float[Array, "k i h w c"]]:
+    """`match_class` of all classes in one batch: the squared distances, and the gradient of their sum."""
+
+    def mean_features(images: Array) -> Array:
+        if augment is not None:
+            images = jax.vmap(lambda key, own: augment(key, own, siamese=True))(keys, images)
+        found = embed(images.reshape(-1, *images.shape[2:]))
+        return found.reshape(*images.shape[:2], -1).mean(1)
+
+    target = lax.stop_gradient(mean_features(real))
+
+    def distances(images: Array) -> tuple[Array, Array]:
+        each = ((target - mean_features(images)) ** 2).sum(1)
+        return each.sum(), each
+
+    gradient, losses = jax.grad(distances, has_aux=True)(made)
+    return losses, gradient
 
 
 def iteration_flops(config: DMConfig, model: Model, ipc: int, classes: int) -> float:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from medjax.types import PyTree
@@ -30,6 +31,22 @@ def gradient_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
     layers = zip(jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True)
     rows = [_row_distances(a, b).sum() for a, b in layers if a.ndim > 1]
     return jnp.stack(rows).sum()
+
+
+def square_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
+    """Sum of the squared differences of all values of two gradients, vectors included."""
+    pairs = zip(jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True)
+    return jnp.stack([((a - b) ** 2).sum() for a, b in pairs]).sum()
+
+
+def cosine_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
+    """1 - cos between two gradients as one vector each, all layers and vectors included."""
+    a, b = (ravel_pytree(tree)[0].reshape(-1, 1) for tree in (real, synthetic))
+    return _row_distances(a, b)[0]
+
+
+#: DC's distances between two gradients; the public code calls the first one "ours".
+DISTANCES = {"layerwise": gradient_distance, "mse": square_distance, "cos": cosine_distance}
 
 
 def _row_distances(a: Float[Array, "... d"], b: Float[Array, "... d"]) -> Float[Array, " d"]:
