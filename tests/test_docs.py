@@ -209,7 +209,7 @@ def test_pure_functions():
     assert means[1] > means[0] + 0.03
 
 
-@pytest.mark.parametrize("whiten", ["zca", "normalise"])
+@pytest.mark.parametrize("whiten", ["zca", "normalise", "none"])
 def test_a_set_is_used_with_numpy_alone(tmp_path, monkeypatch, whiten):
     """What the snippet makes of pixels is what medjax makes of them."""
     rng = np.random.default_rng(0)

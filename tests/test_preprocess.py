@@ -74,6 +74,15 @@ def test_normalise():
     np.testing.assert_allclose(white.std((0, 1, 2)), 1, atol=1e-5)
 
 
+def test_fixed_ranges():
+    """none leaves intensities in [0, 1]; half maps them to [-1, 1]: whatever the images are."""
+    images = np.full((3, 4, 4, 1), 51, np.uint8)
+    images[0, :2], images[0, 2:] = 0, 255
+    for whiten, expected in (("none", [0.0, 1.0, 0.2]), ("half", [-1.0, 1.0, -0.6])):
+        found = preprocess.apply(preprocess.fit(PreprocessConfig(4, whiten), images), images)
+        np.testing.assert_allclose([found.min(), found.max(), found[1, 0, 0, 0]], expected, 1e-6)
+
+
 def test_normalise_an_empty_channel():
     """A channel without contrast does not divide by zero."""
     images = np.zeros((4, 8, 8, 3), np.uint8)
@@ -81,7 +90,7 @@ def test_normalise_an_empty_channel():
     assert (preprocess.apply(pre, images) == 0).all()
 
 
-@pytest.mark.parametrize("whiten", ["zca", "normalise"])
+@pytest.mark.parametrize("whiten", preprocess.KINDS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_there_and_back(whiten, channels):
     """invert undoes apply; the 8-bit images of unresized ones are the originals."""

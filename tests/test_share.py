@@ -24,7 +24,7 @@ ORIGIN = {
 NETWORK = ("convnet", ConvNetConfig(width=8, depth=2))
 
 
-@pytest.fixture(params=["zca", "normalise"])
+@pytest.fixture(params=["zca", "normalise", "half"])
 def fitted(request):
     """A preprocessing fitted on a few images, and some images in its model space."""
     raw = np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3)).astype(np.uint8)

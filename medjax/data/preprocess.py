@@ -1,4 +1,4 @@
-"""uint8 images -> model space and back: resize, then ZCA whitening or per-channel normalisation.
+"""uint8 images -> model space and back: resize, then ZCA whitening, normalisation per channel, or a fixed range.
 
 The map is fitted on the training images alone and then applied to val, test and, later, to the data of whoever uses a
 distilled set.
@@ -18,6 +18,9 @@ from medjax.types import Dataset, RawSplit
 
 #: ZCA's regulariser (added to every eigenvalue), and the largest dimension of its matrices.
 ZCA_EPS, ZCA_LIMIT = 0.1, 12_000
+#: Fixed ranges, the same for every data set: (mean, standard deviation) of intensities in [0, 1].
+FIXED = {"none": (0.0, 1.0), "half": (0.5, 0.5)}
+KINDS = ("zca", "normalise", *FIXED)
 #: Images that are processed at once.
 BLOCK = 2_000
 #: Contrasts at which a distilled image may be shared, and the largest relative change in model space allowed.
@@ -32,13 +35,16 @@ class PreprocessConfig:
 
     size: int = option(32, "side that images are resized to, in pixels (4 or more)", low=4)
     whiten: str = option(
-        "zca", "ZCA whitening, or normalisation per channel", choices=("zca", "normalise")
+        "zca",
+        "ZCA whitening; normalise: per channel, by the training images; half: to [-1, 1]; none: [0, 1]",
+        choices=KINDS,
     )
 
 
 class Preprocessor(NamedTuple):
     """A fitted map. ``kind`` "zca": x -> (x - mean) @ forward with mean [d], forward and inverse [d, d] (symmetric) for
-    flattened images, d = size * size * c. ``kind`` "normalise": (x - mean) * forward per channel, all [c]."""
+    flattened images, d = size * size * c. Other kinds: (x - mean) * forward per channel, all [c]; "normalise" has the
+    mean and the standard deviation of the training images, "none" and "half" those of `FIXED`."""
 
     kind: str
     size: int
@@ -66,6 +72,9 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
     Raises UserError where ZCA's d x d matrices would be too large.
     """
     c, size = images.shape[-1], config.size
+    if config.whiten in FIXED:
+        mean, std = (np.full(c, value) for value in FIXED[config.whiten])
+        return Preprocessor(config.whiten, size, *(_f32(a) for a in (mean, 1 / std, std)))
     d = size * size * c
     # A block at a time, because the resized floats of all images would need too much memory.
     blocks = np.split(images, range(BLOCK, len(images), BLOCK))
