@@ -78,7 +78,7 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256, conv: str = "auto") -
 def expert_steps(count: int, steps: int = 2, batch: int = 256, conv: str = "auto") -> Case:
     """``steps`` SGD steps of ``count`` experts, in the groups of this backend."""
     model, data = network(conv=conv), labelled(steps * batch)
-    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=batch), model, CLASSES, augment)
+    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=batch), model, CLASSES)
     size = min(experts.group_size(), count)
     keys = jax.random.split(jax.random.key(0), size)
     orders, step_keys = experts.begin_epoch(trainer, keys, jnp.int32(0), data.labels)

@@ -6,30 +6,71 @@ parameters: every call is one pixel-wise colour map, one bilinear warp and one m
 have the parameters of the identity.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from medjax.config import option
+from medjax.errors import UserError
+
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 SCALE, ROTATE, CROP, CUTOUT = 1.2, 15.0, 0.125, 0.5
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
+ALL = "_".join(FAMILIES)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of the images while a set is distilled."""
+
+    augment: str = option(ALL, "families of DSA while distilling, joined by _; none: as they are")
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown family."""
+        strategy(self.augment, "augment")
+
+
+@functools.cache  # one object for equal words, so that programs that hold it compile once
+def strategy(words: str, flag: str) -> Callable[..., Any] | None:
+    """`augment` with the families that ``words`` names ("flip_rotate"); None for "none". Raises UserError, naming the
+    flag, for a family that does not exist."""
+    named = () if words == "none" else words.split("_")
+    if unknown := [name for name in named if name not in FAMILIES]:
+        raise UserError(
+            f"--{flag}={words}: {unknown[0]!r} is no augmentation: join some of {ALL}, or give none"
+        )
+    families = tuple(name for name in FAMILIES if name in named)
+    if families == FAMILIES:
+        return augment
+    return functools.partial(augment, families=families) if families else None
 
 
 def augment(
-    key: Array, images: Float[Array, "n h w c"], *, siamese: bool = False
+    key: Array,
+    images: Float[Array, "n h w c"],
+    *,
+    siamese: bool = False,
+    families: tuple[str, ...] = FAMILIES,
 ) -> Float[Array, "n h w c"]:
     """One random family of DSA, differentiable in ``images`` (any value range). Pixels from outside the image are zero.
 
     With ``siamese`` all images share one draw: two calls with the same key treat real and synthetic images alike.
+    families: those that are drawn from.
     """
     n, h, w, _ = images.shape
     family_key, draw_key = jax.random.split(key)
-    family = jax.random.randint(family_key, (), 0, len(FAMILIES))
+    family = jax.random.randint(family_key, (), 0, len(families))
     u = jax.random.uniform(draw_key, (1 if siamese else n, 3))
     u = jnp.broadcast_to(u, (n, 3))
 
     def chosen(name: str, value: Array, identity: float) -> Array:
-        return jnp.where(family == FAMILIES.index(name), value, identity)
+        drawn = family == families.index(name) if name in families else False
+        return jnp.where(drawn, value, identity)
 
     images = color(
         images,

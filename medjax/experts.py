@@ -1,7 +1,8 @@
 """Expert trajectories: networks trained on the real images, with a snapshot of the parameters after every epoch.
 
 Experts are trained in fixed groups by index (`devices.map_per_device`), so that a group trained again gives the same
-bits. An expert is trained by plain SGD: its parameters are its whole state, and training can go on from any snapshot.
+bits. By default an expert is trained by plain SGD: its parameters are its whole state, and training can go on from any
+snapshot. With momentum it goes on from parameters and momentum.
 """
 
 import dataclasses
@@ -16,14 +17,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, train
+from medjax.augment import ALL, strategy
 from medjax.config import option
-from medjax.models.base import Model, flattening
+from medjax.models.base import Model, flattening, parameter_count
 from medjax.types import Dataset, PyTree, Trajectories
 
 
 @dataclasses.dataclass(frozen=True)
 class ExpertsConfig:
-    """Expert networks, trained by plain SGD with DSA (Cazenavette et al. 2022)."""
+    """Expert networks, trained by SGD with DSA (Cazenavette et al. 2022)."""
 
     experts: int = option(100, "number of expert networks", low=1)
     expert_epochs: int = option(0, "epochs of each expert; 0: as many as distillation reads", low=0)
@@ -34,11 +36,21 @@ class ExpertsConfig:
         "batches of experts: shuffled, or drawn class-balanced",
         choices=("shuffled", "balanced"),
     )
+    expert_momentum: float = option(0.0, "momentum of the experts' SGD", low=0, below=1)
+    expert_weight_decay: float = option(0.0, "weight decay of the experts' SGD", low=0)
+    expert_augment: str = option(
+        ALL, "families of DSA while experts train, joined by _; none: images as they are"
+    )
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown augmentation."""
+        strategy(self.expert_augment, "expert_augment")
 
 
 class ExpertProgress(NamedTuple):
     """After one device call: epochs finished, steps done and to do in the current one, mean loss of the group, and,
-    where an epoch has just ended, the parameters float32 [g, p] on the host."""
+    where an epoch has just ended, what training goes on from: float32 [g, q] on the host, the parameters [g, p] and
+    behind them the momentum, where there is one (q = p or 2 p)."""
 
     epoch: int
     step: int
@@ -53,12 +65,20 @@ def group_size() -> int:
 
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
-def trainer(
-    config: ExpertsConfig, model: Model, classes: int, augment: train.Augment | None
-) -> train.Trainer:
+def trainer(config: ExpertsConfig, model: Model, classes: int) -> train.Trainer:
     """The experts' recipe."""
     balanced = config.expert_sampling == "balanced"
-    return train.Trainer(model, train.sgd(), augment, config.expert_batch, classes, balanced)
+    tx = train.sgd(config.expert_momentum, config.expert_weight_decay)
+    augment = strategy(config.expert_augment, "expert_augment")
+    return train.Trainer(model, tx, augment, config.expert_batch, classes, balanced)
+
+
+def row_length(trainer: train.Trainer) -> int:
+    """q: the values that training of one expert goes on from (see `ExpertProgress`)."""
+    params, _, opt_state = jax.eval_shape(
+        lambda key: train.start(trainer, key)[:3], jax.random.key(0)
+    )
+    return sum(leaf.size for leaf in jax.tree.leaves((params, opt_state)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -68,10 +88,15 @@ def begin_experts(trainer: train.Trainer, keys: Array) -> train.FitState:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def continue_experts(trainer: train.Trainer, flat: Float[Array, "g p"]) -> train.FitState:
-    """Experts from their flat parameters; plain SGD has no other state."""
-    unravel = flattening(trainer.model)
-    return jax.vmap(lambda row: train.resume(trainer, unravel(row), {}))(flat)
+def continue_experts(trainer: train.Trainer, flat: Float[Array, "g q"]) -> train.FitState:
+    """Experts from what `flatten` made of them."""
+    unravel, count = flattening(trainer.model), parameter_count(trainer.model)
+
+    def one(row: Array) -> train.FitState:
+        fresh = train.resume(trainer, unravel(row[:count]), {})
+        return fresh._replace(opt_state=ravel_pytree(fresh.opt_state)[1](row[count:]))
+
+    return jax.vmap(one)(flat)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -125,9 +150,13 @@ def last_batch(
 
 
 @jax.jit
-def flatten(params: PyTree) -> Float[Array, "g p"]:
-    """A group's parameters as one vector an expert."""
-    return jax.vmap(lambda tree: ravel_pytree(tree)[0])(params)
+def _flatten(trees: PyTree) -> Float[Array, "g q"]:
+    return jax.vmap(lambda tree: ravel_pytree(tree)[0])(trees)
+
+
+def flatten(state: train.FitState) -> Float[np.ndarray, "g q"]:
+    """A group's parameters, and momentum where there is one, as one vector an expert."""
+    return np.asarray(_flatten((state.params, state.opt_state)))
 
 
 def train_group(
@@ -137,7 +166,7 @@ def train_group(
     rate: float,
     *,
     epochs: int,
-    resume: tuple[int, Float[np.ndarray, "g p"]] | None = None,
+    resume: tuple[int, Float[np.ndarray, "g q"]] | None = None,
 ) -> Iterator[ExpertProgress]:
     """Train the experts of ``keys`` [g] for ``epochs`` epochs, from scratch or from (epoch, snapshot).
 
@@ -151,7 +180,7 @@ def train_group(
     step_size = jnp.float32(rate)
     if resume is None:
         done, state = 0, begin_experts(trainer, keys)
-        yield ExpertProgress(0, 0, steps, float("nan"), np.asarray(flatten(state.params)))
+        yield ExpertProgress(0, 0, steps, float("nan"), flatten(state))
     else:
         done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
     state = devices.gather(state)
@@ -165,7 +194,7 @@ def train_group(
         if full < steps:
             state = last_batch(trainer, step_keys, state, data, orders, step_size)
             state = devices.gather(state)
-        snapshot = np.asarray(flatten(state.params))
+        snapshot = flatten(state)
         yield ExpertProgress(epoch + 1, steps, steps, float(state.loss.mean()), snapshot)
 
 
@@ -179,4 +208,5 @@ def train_in_memory(
         items = train_group(trainer, keys[first : first + size], data, rate, epochs=epochs)
         groups.append(np.stack([item.snapshot for item in items if item.snapshot is not None]))
     rows = np.concatenate(groups, axis=1)
+    rows = rows[..., : parameter_count(trainer.model)]
     return Trajectories(lambda expert, epochs: rows[epochs, expert], experts, epochs)

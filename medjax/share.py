@@ -2,7 +2,7 @@
 
 Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
 can represent (`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``labels`` int32
-[m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` ("zca", or a kind of map per channel), ``preprocess_mean`` and
+[m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` (one of `preprocess.KINDS`), ``preprocess_mean`` and
 ``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row by
 row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); ``network``, JSON: {"name": the
 network that the set was distilled with, "config": all of its options}; and strings: ``method``, ``dataset``,

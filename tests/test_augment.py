@@ -9,6 +9,7 @@ import pytest
 from golden import dsa_numpy
 
 from medjax import augment as dsa
+from medjax.errors import UserError
 
 SHAPES = [(3, 12, 12, 3), (3, 9, 14, 1)]
 IDENTITY = dict(scale_x=1.0, scale_y=1.0, degrees=0.0, shift_x=0.0, shift_y=0.0)
@@ -215,6 +216,24 @@ def test_whole_against_numpy(draws):
         got = whole(key, images)
         assert np.abs(got - images).max() > 0.05, name
         np.testing.assert_allclose(got, expected[name](parameters), atol=2e-5, err_msg=name)
+
+
+def test_chosen_families(draws):
+    """Only families that are named are drawn, in whatever order; all six are `augment` itself; none is None."""
+    assert dsa.strategy(dsa.ALL, "augment") is dsa.strategy("rotate_" + dsa.ALL, "x") is dsa.augment
+    assert dsa.strategy("none", "augment") is None
+    images = np.random.default_rng(6).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    chosen = dsa.strategy("rotate_flip", "augment")
+    keys = jax.random.split(jax.random.key(0), 40)
+    found = np.asarray(jax.jit(jax.vmap(chosen, (0, None)))(keys, images))
+    flipped = (np.abs(found - images[:, :, ::-1]).max((2, 3, 4)) < 1e-5).mean()
+    same = (np.abs(found - images).max((2, 3, 4)) < 1e-5).mean()
+    # half of the draws are flip, which mirrors half of the images; rotations change every one
+    assert 0.1 < flipped < 0.4 and 0.1 < same < 0.4
+    cut = np.asarray(jax.jit(dsa.strategy("cutout", "augment"))(keys[0], images))
+    assert (cut == 0).any() and ((abs(cut - images) < 1e-5) | (cut == 0)).all()
+    with pytest.raises(UserError, match="--augment=flip_blur: 'blur' is no augmentation"):
+        dsa.strategy("flip_blur", "augment")
 
 
 def test_siamese():

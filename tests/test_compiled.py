@@ -49,7 +49,7 @@ def frugal_iteration(steps):
 
 def expert_epoch():
     """Two steps of 64 images."""
-    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=64), MODEL, 4, augment)
+    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=64), MODEL, 4)
     data, keys = images(128), jax.random.split(jax.random.key(0), 1)
     state = experts.begin_experts(trainer, keys)
     orders, step_keys = experts.begin_epoch(trainer, keys, jnp.int32(0), data.labels)

@@ -243,7 +243,9 @@ def test_batch_norm_sees_all_classes_at_once(data):
         return (found - found.mean(0, keepdims=True)) / jnp.sqrt(found.var(0, keepdims=True) + 1e-5)
 
     model = Model(lambda key: ({}, {}), lambda *a: (None, {}), 1.0, False, embed)
-    config = DMConfig(batch_real=10, lr_img=1.0, img_momentum=0.0)  # each class has ten: all of them
+    config = DMConfig(
+        batch_real=10, lr_img=1.0, img_momentum=0.0
+    )  # each class has ten: all of them
     begin, state, info = course(dm.dm(config, model=model, augment=None, ipc=2, classes=4), data)
 
     def means(images):

@@ -32,7 +32,7 @@ def train(tmp_path, monkeypatch, make_session):
     """train(out, count, cut=..., group=...): experts of two epochs, [e, t, p], and the (group, epoch) rows that
     training them logged. cut: what the run dies of saving. group: experts side by side."""
 
-    def train(out, count, cut=None, group=2):
+    def train(out, count, cut=None, group=2, epochs=2, **values):
         def save(path, tree):
             if path.name == cut:
                 raise KeyboardInterrupt
@@ -42,14 +42,14 @@ def train(tmp_path, monkeypatch, make_session):
         fake = type("Fake", (), fake | {"save_tree": staticmethod(save)})
         monkeypatch.setattr(trajectory_files, "store", fake)
         monkeypatch.setattr(experts, "group_size", lambda: group)
-        session = make_session(tmp_path / out, experts=count)
+        session = make_session(tmp_path / out, experts=count, **values)
         log = experts_folder(session) / "log.jsonl"
         before = len(store.read_log(log))
         try:
-            read = train_experts(session, 2).read
+            read = train_experts(session, epochs).read
         finally:
             rows = [(row["group"], row["epoch"]) for row in store.read_log(log)[before:]]
-        return np.stack([read(i, np.arange(3)) for i in range(count)]), rows
+        return np.stack([read(i, np.arange(epochs + 1)) for i in range(count)]), rows
 
     return train
 
@@ -82,3 +82,44 @@ def test_one_more_than_a_killed_group_was_of(train):
     with pytest.raises(KeyboardInterrupt):
         train("cut", 3, cut="expert-0002-e0002")
     np.testing.assert_array_equal(train("cut", 4)[0], whole)
+
+
+def test_momentum_survives_a_kill(train):
+    """Experts with momentum go on from a killed epoch with the same bits; longer ones are trained from their start,
+    because a finished trajectory holds no momentum."""
+    heavy = {"expert_momentum": 0.9, "expert_weight_decay": 0.01}
+    whole, _ = train("whole", 2, **heavy)
+    plain, _ = train("plain", 2)
+    assert not np.allclose(whole[:, 1], plain[:, 1])
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", 2, cut="00000002", **heavy)
+    again, rows = train("cut", 2, **heavy)
+    assert rows == [(0, 2)]
+    np.testing.assert_array_equal(again, whole)
+    longer, rows = train("cut", 2, epochs=3, **heavy)
+    assert rows == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    np.testing.assert_array_equal(longer[:, :3], whole)
+
+
+def test_momentum_and_weight_decay_are_those_of_pytorch(train, make_session, tmp_path):
+    """Two epochs of one batch without augmentation against NumPy: v = 0.9 v + g + 0.01 theta, theta -= 0.1 v."""
+    rows, _ = train(
+        "numpy",
+        1,
+        expert_momentum=0.9,
+        expert_weight_decay=0.01,
+        expert_augment="none",
+        expert_batch=60,
+        expert_lr=0.1,
+        expert_sampling="shuffled",
+    )
+    data, theta = make_session(tmp_path / "data").train, rows[0].astype(float)
+    x, truth = np.asarray(data.images).reshape(60, -1), np.eye(3)[np.asarray(data.labels)]
+    velocity = 0.0
+    for epoch in range(2):
+        bias, weights = theta[epoch, :3], theta[epoch, 3:].reshape(-1, 3)
+        odds = np.exp(x @ weights + bias)
+        error = (odds / odds.sum(1, keepdims=True) - truth) / 60
+        gradient = np.concatenate([error.sum(0), (x.T @ error).ravel()])
+        velocity = 0.9 * velocity + gradient + 0.01 * theta[epoch]
+        np.testing.assert_allclose(theta[epoch + 1], theta[epoch] - 0.1 * velocity, atol=1e-5)

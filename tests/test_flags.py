@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 import medjax.pipeline.run as pipeline
 from medjax import evaluate, models, store, train
+from medjax.augment import augment, strategy
 from medjax.cli import methods
 from medjax.cli.flags import OutConfig, help_text
 from medjax.distill import Distiller, mtt, run
@@ -30,7 +31,7 @@ from medjax.pipeline import experts, folders, presets
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import check_data, load_data, open_session
 from medjax.pipeline.settings import UNNAMED, IpcConfig, RunConfig, groups_of, resolve
-from medjax.recipes.mtt import RECIPE, expert_epochs, prepare
+from medjax.recipes.mtt import RECIPE, expert_epochs, prepare, students_augmentation
 from medjax.result import Result
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -405,6 +406,25 @@ def test_expert_sampling(tmp_path, data):
     drawn = np.asarray(data.labels)[np.concatenate(orders["balanced"])]
     assert np.abs(np.bincount(drawn) / len(drawn) - 1 / 3).max() < 0.06
     assert len(set(orders["balanced"][0])) < 60
+
+
+@shows("expert_momentum", "expert_weight_decay", "expert_augment", "augment")
+def test_optimiser_and_augmentation(tmp_path):
+    """What the experts' trainer is made of, and what students augment with; test_experts.py has the numbers."""
+    words = ("--expert_momentum=0.9", "--expert_weight_decay=0.1", "--expert_augment=flip")
+    plain, other = (experts._trainer(make_session(tmp_path, *w)) for w in ((), words))
+    assert plain.augment is augment and other.augment is strategy("flip", "expert_augment")
+    ones, zeros = jnp.ones(2), jnp.zeros(2)
+    moved = []
+    for trainer in (plain, other):
+        state = trainer.tx.init(ones)
+        for gradient in (ones, zeros):
+            direction, state = trainer.tx.update(gradient, state, ones)
+        moved.append(float(direction[0]))
+    np.testing.assert_allclose(moved, [0.0, 0.1 + 0.9 * 1.1], rtol=1e-6)
+    for words, expected in (("", augment), ("--augment=none", None)):
+        setup = make_session(tmp_path, *filter(None, [words])).setup()
+        assert students_augmentation(setup) is expected
 
 
 # --- MTT

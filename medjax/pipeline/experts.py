@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from medjax import experts, provenance, store, train
-from medjax.augment import augment
 from medjax.errors import UserError
 from medjax.models import MODELS
 from medjax.models.base import parameter_count
@@ -75,8 +74,8 @@ def _train_group(
     update: Update,
 ) -> None:
     """Train one fixed group and keep its missing experts. Every finished epoch is on disk until the group is whole."""
-    parameters = parameter_count(session.model)
-    rows = files.snapshots_to_resume(folder, members, missing, parameters, session.note)
+    parameters, length = parameter_count(session.model), experts.row_length(_trainer(session))
+    rows = files.snapshots_to_resume(folder, members, missing, parameters, length, session.note)
     keys = jax.vmap(lambda i: jax.random.fold_in(session.key("experts"), i))(jnp.array(members))
     config, begin = session.settings.config(experts.ExpertsConfig), time.monotonic()
     for item in experts.train_group(
@@ -99,7 +98,7 @@ def _train_group(
             row = {"group": group, "epoch": item.epoch, "loss": item.loss, "seconds": now - begin}
             store.append_log(folder / "log.jsonl", phase="experts", **row)
             begin = now
-    stacked = np.stack(rows)
+    stacked = np.stack(rows)[..., :parameters]
     for index in missing:
         files.save_expert(folder, index, stacked[: epochs + 1, members.index(index)])
     files.remove_epochs(folder, members)
@@ -107,7 +106,7 @@ def _train_group(
 
 def _trainer(session: Session) -> train.Trainer:
     config = session.settings.config(experts.ExpertsConfig)
-    return experts.trainer(config, session.model, session.classes, augment)
+    return experts.trainer(config, session.model, session.classes)
 
 
 def _preprocessing(session: Session) -> dict:

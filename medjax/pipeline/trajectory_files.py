@@ -52,7 +52,7 @@ def epochs_stored(folder: Path, index: int, parameters: int, note: Note) -> int:
 
 
 def save_epoch(folder: Path, members: list[int], epoch: int, snapshot: np.ndarray) -> None:
-    """Keep the parameters [g, p] of a group in training after an epoch."""
+    """Keep what a group in training goes on from after an epoch [g, q]."""
     group = "-".join(f"{index:04d}" for index in members)
     store.save_tree(folder / f"group-{group}" / f"{epoch:08d}", snapshot)
 
@@ -74,14 +74,15 @@ def remove_epochs(folder: Path, members: list[int]) -> None:
 
 
 def snapshots_to_resume(
-    folder: Path, members: list[int], missing: list[int], parameters: int, note: Note
+    folder: Path, members: list[int], missing: list[int], parameters: int, length: int, note: Note
 ) -> list[np.ndarray]:
-    """Snapshots [g, p], one an epoch, that a group can go on from: shorter trajectories of its missing members, then a
-    killed run's epochs."""
+    """Rows [g, q], one an epoch, that a group can go on from: shorter trajectories of its missing members, then a
+    killed run's epochs. length: q. Trajectories hold parameters alone, so experts with momentum cannot go on from
+    them."""
     rows: list[np.ndarray] = []
     paths = [newest(folder, index) for index in missing]
     shorter = [path for path in paths if path is not None]
-    if len(shorter) == len(missing):
+    if len(shorter) == len(missing) and length == parameters:
         loaded = [_read(path, parameters) for path in shorter]
         # The other members of the group only fill their place in the vmap.
         lanes = [loaded[missing.index(i)] if i in missing else loaded[0] for i in members]
@@ -89,7 +90,7 @@ def snapshots_to_resume(
     # Not only of this very group: a run that was killed while it stored its experts has fewer to train now, and another
     # machine may group them otherwise.
     groups = [(path, there) for path, there in _groups(folder) if set(members) <= set(there)]
-    while (row := _epoch(groups, len(rows), members, parameters, note)) is not None:
+    while (row := _epoch(groups, len(rows), members, length, note)) is not None:
         rows.append(row)
     return rows
 
@@ -104,14 +105,14 @@ def _epoch(
     groups: list[tuple[Path, list[int]]],
     epoch: int,
     members: list[int],
-    parameters: int,
+    length: int,
     note: Note,
 ) -> np.ndarray | None:
-    """The members' snapshots [g, p] after an epoch, from the first folder that has them whole."""
+    """The members' rows [g, q] after an epoch, from the first folder that has them whole."""
     for folder, there in groups:
         if (path := folder / f"{epoch:08d}").is_dir():
             try:
-                kept = store.load_tree(path, np.empty((len(there), parameters), np.float32))
+                kept = store.load_tree(path, np.empty((len(there), length), np.float32))
                 return kept[[there.index(i) for i in members]]
             except store.Damaged as error:
                 note(f"{error}; the experts go on from the epoch before it")

@@ -5,7 +5,7 @@ import functools
 import jax
 
 from medjax import devices, train
-from medjax.augment import augment
+from medjax.augment import AugmentConfig, strategy
 from medjax.distill import dc
 from medjax.distill.base import Distiller
 from medjax.distill.dc import DCConfig
@@ -27,10 +27,11 @@ def costs(setup: Setup) -> Costs:
 
 def build(setup: Setup, augmented: bool) -> Distiller:
     """DC, or DSA where the images are augmented."""
+    augment = strategy(setup.config(AugmentConfig).augment, "augment") if augmented else None
     return dc.dc(
         setup.config(DCConfig),
         model=setup.model,
-        augment=augment if augmented else None,
+        augment=augment,
         ipc=setup.ipc,
         classes=setup.classes,
     )
@@ -55,5 +56,6 @@ DSA = DC._replace(
     place=20,
     colour="#56B4E9",
     marker="D",
+    configs=(DCConfig, AugmentConfig),
     build=functools.partial(build, augmented=True),
 )

@@ -3,7 +3,7 @@
 import jax
 
 from medjax import devices
-from medjax.augment import augment
+from medjax.augment import AugmentConfig, strategy
 from medjax.distill import dm
 from medjax.distill.base import Distiller
 from medjax.distill.dm import DMConfig
@@ -13,7 +13,8 @@ from medjax.recipes.base import Costs, Recipe, Setup
 def costs(setup: Setup) -> Costs:
     """The iterations."""
     config, classes = setup.config(DMConfig), setup.classes
-    at_once = devices.device_count() if jax.default_backend() == "cpu" else classes
+    one_by_one = setup.model.separable and jax.default_backend() == "cpu"
+    at_once = devices.device_count() if one_by_one else classes
     return Costs(
         {},
         config.iterations,
@@ -25,6 +26,7 @@ def costs(setup: Setup) -> Costs:
 def build(setup: Setup) -> Distiller:
     """DM with its augmentation."""
     config, model = setup.config(DMConfig), setup.model
+    augment = strategy(setup.config(AugmentConfig).augment, "augment")
     return dm.dm(config, model=model, augment=augment, ipc=setup.ipc, classes=setup.classes)
 
 
@@ -35,7 +37,7 @@ RECIPE = Recipe(
     place=30,
     colour="#009E73",
     marker="^",
-    configs=(DMConfig,),
+    configs=(DMConfig, AugmentConfig),
     costs=costs,
     build=build,
     shown=("iterations", "batch_real"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from medjax import cost, train
-from medjax.augment import augment
+from medjax.augment import AugmentConfig, strategy
 from medjax.distill import mtt
 from medjax.distill.base import Distiller
 from medjax.distill.mtt import MTTConfig
@@ -51,13 +51,18 @@ def unchecked_costs(setup: Setup) -> Costs:
     )
 
 
+def students_augmentation(setup: Setup) -> train.Augment | None:
+    """How students augment the synthetic images."""
+    return strategy(setup.config(AugmentConfig).augment, "augment")
+
+
 def build(setup: Setup) -> Distiller:
     """MTT on the experts' trajectories."""
     assert setup.trajectories is not None, "the pipeline trains experts before it builds MTT"
     return mtt.mtt(
         setup.config(MTTConfig),
         model=setup.model,
-        augment=augment,
+        augment=students_augmentation(setup),
         trajectories=setup.trajectories,
         ipc=setup.ipc,
         classes=setup.classes,
@@ -76,7 +81,7 @@ def prepare(setup: Setup, distiller: Distiller, key: Array, state: Any) -> tuple
 
     @jax.jit
     def search(key: Array, state: Any, segments: Segments, grid: Array) -> Any:
-        parts = {"model": setup.model, "augment": augment}
+        parts = {"model": setup.model, "augment": students_augmentation(setup)}
         return mtt.search_step_size(config, key, state, segments, grid, **parts)
 
     best, losses = search(search_key, state, segments, jnp.asarray(GRID))
@@ -91,7 +96,7 @@ RECIPE = Recipe(
     place=40,
     colour="#0072B2",
     marker="v",
-    configs=(ExpertsConfig, MTTConfig),
+    configs=(ExpertsConfig, MTTConfig, AugmentConfig),
     costs=costs,
     build=build,
     expert_epochs=expert_epochs,
