@@ -108,9 +108,25 @@ def test_choice_of_a_lowering():
 
     assert [chosen("winograd", c) for c in (1, 3, 16, 128)] == ["im2col"] * 2 + ["winograd"] * 2
     assert chosen("winograd", taps=5) == chosen("winograd", stride=2) == "im2col"
+    assert [chosen("winograd", side=side) for side in (3, 4)] == ["im2col", "winograd"]
     assert chosen("im2col") == "im2col" and chosen("lax", 3) == "lax"
     if jax.default_backend() == "cpu":
         assert chosen("auto") == "winograd" and chosen("auto", side=112) == "im2col"
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_gradients_of_zero_stay_zero(side):
+    """On maps smaller than a tile, where one pixel is not zero: a weight that never meets it has gradient exactly zero
+    (rounding of 1e-6 would become whole steps of Adam)."""
+    rng = np.random.default_rng(5)
+    x = jnp.zeros((side, side, 2, 16)).at[0, 0].set(rng.normal(size=(2, 16)))
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 16, 16)), jnp.float32)
+
+    def gradient(how):
+        return jax.grad(lambda k: (conv2d(x, k, 1, how) ** 2).sum())(kernel)
+
+    chosen, exact = (gradient(n) for n in (lowering("winograd", kernel.shape, side), "im2col"))
+    assert (exact == 0).any() and ((chosen == 0) == (exact == 0)).all()
 
 
 @pytest.mark.parametrize("taps,padding,stride", [(1, 0, 2), (3, 1, 2), (5, 2, 1), (4, 0, 4)])
