@@ -94,7 +94,7 @@ def flag_table(group: type) -> str:
 
 def preset_tables() -> str:
     """For every method, what its presets set on the phantom set at one image per class."""
-    names = ("paper", "cpu", "quick")
+    names = ("paper", "public", "cpu", "quick")
     parts = []
     for method, recipe in RECIPES.items():
         columns = {name: medjax.settings(method, preset=name, ipc=1) for name in names}

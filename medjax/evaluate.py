@@ -7,7 +7,7 @@ after half of the epochs.
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class SelectConfig:
     eval_every: int = option(100, "iterations between interim evaluations", low=1)
     select: str = option(
         "val",
-        "iteration that is kept: best on val, last, or best on test (optimistic)",
+        "iteration that is kept: best on val, last, or best on test, the start included (optimistic)",
         choices=("val", "last", "test"),
     )
 
@@ -82,6 +82,14 @@ class Population(NamedTuple):
     rates: Float[Array, "e t"]
     forget: Array
     rows: Int[Array, "e m"] | None = None
+
+
+class Best(NamedTuple):
+    """Each network as it was after its best epoch so far, leading axis e: parameters, batch statistics, and the AUC."""
+
+    params: PyTree
+    model_state: PyTree
+    auc: Float[np.ndarray, " e"]
 
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
@@ -146,13 +154,15 @@ def train_networks(
     data: Dataset,
     state: train.FitState,
     first: int = 0,
+    every_epoch: bool = False,
 ) -> Iterator[tuple[int, train.FitState]]:
-    """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call."""
+    """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call. every_epoch: call the
+    device for one epoch at a time, however short it is."""
     data = devices.gather(data)  # a distillation leaves its set on several devices of a CPU
     count, epochs = people.rates.shape
     images = (data.labels if people.rows is None else people.rows[0]).shape[0]
     epoch_flops = cost.GRADIENT * trainer.model.flops * images * count
-    per_call = max(1, int(cost.work_per_call() / epoch_flops))
+    per_call = 1 if every_epoch else max(1, int(cost.work_per_call() / epoch_flops))
     rest = -epochs % SCHEDULE
     rates, forget = jnp.pad(people.rates, ((0, 0), (0, rest))), jnp.pad(people.forget, (0, rest))
     for begin in range(first, epochs, per_call):
@@ -187,7 +197,7 @@ def logits(
 
 
 def predict(
-    model: Model, state: train.FitState, images: Float[Array, "n h w c"]
+    model: Model, state: train.FitState | Best, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "e n k"]:
     """The log odds of each class by every network (`metrics.log_odds`), ``TEST_CHUNK`` images at a time; the last chunk
     is padded."""
@@ -209,6 +219,25 @@ def score(
     """The scores of every network on these real images."""
     truth = np.asarray(labels)
     return [metrics.scores(truth, p) for p in predict(model, state, images)]
+
+
+def none_yet(fresh: train.FitState) -> Best:
+    """Networks before their first epoch, which is better whatever it scores."""
+    return Best(fresh.params, fresh.model_state, np.full(len(fresh.loss), -2.0))
+
+
+def best_of(model: Model, best: Best, state: train.FitState, val: Dataset) -> Best:
+    """``best`` after one more epoch, judged by the AUC on ``val`` (one that is not defined is worse than any). The
+    first of equals stays."""
+    found = score(model, state, val.images, val.labels)
+    auc = np.nan_to_num(np.array([one.auc for one in found]), nan=-1.0)
+    now = Best(state.params, state.model_state, auc)
+    better = auc > best.auc
+
+    def pick(new: Any, old: Any) -> np.ndarray:
+        return np.where(better.reshape(-1, *[1] * (np.ndim(new) - 1)), new, old)
+
+    return jax.tree.map(pick, now, best)
 
 
 def evaluate(

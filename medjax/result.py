@@ -18,7 +18,7 @@ from medjax.score import HEADINGS, Score, Scores, percent
 from medjax.table import Table
 
 #: Rows of scores that a result may hold.
-ROWS = ("test", "test_uint8", "start", "test_chosen_step", "test_one_subset")
+ROWS = ("test", "test_uint8", "start", "test_chosen_step", "test_one_subset", "test_selected")
 
 _Row = Annotated[Scores, result_file.known(*Scores._fields)]
 #: What tables call the rows of a distilled set, in their order.
@@ -27,6 +27,7 @@ DISTILLED = {
     "test_uint8": "distilled (uint8, as shared)",
     "test_chosen_step": "distilled, step size chosen on val",
     "start": "start (random images)",
+    "test_selected": "best evaluation on test (optimistic)",
 }
 
 
@@ -56,7 +57,9 @@ class Result:
         of a saved set chose nothing: its ``select`` is None.
     test: scores of the float images on the test split. test_uint8: of the images as shared. start: of the random images
         that the distillation began with. test_one_subset: `random` alone, all networks on one subset. test_chosen_step:
-        where the learned step size collapsed, at ``chosen_step_size``. subsets: `random` alone, subsets in ``test``.
+        where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test split chose the
+        iteration, the scores that it was chosen by: what the public code reports. subsets: `random` alone, subsets in
+        ``test``.
     confusion: counts [true class][predicted class] of the networks of ``test``, summed.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.
@@ -86,6 +89,7 @@ class Result:
     test_one_subset: _Row | None = None
     chosen_step_size: Number | None = None
     test_chosen_step: _Row | None = None
+    test_selected: _Row | None = None
     confusion: result_file.Confusion | None = None
     eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, result_file.Seconds]
@@ -176,7 +180,11 @@ class Result:
             trained += f"; iteration {self.selected_iteration}, {chosen}"
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
-            notes.append("select=test: the optimistic protocol of the public codes")
+            notes.append(
+                "select=test: the iteration was chosen on the test split, which is optimistic"
+            )
+        if self.ipc is None and self.select == "val":
+            notes.append("The epoch of each network was chosen on val (AUC)")
         if self.step_size is not None:
             start = self.start_step_size
             notes.append(_step_size(self) + (f", of the start {start:.4g}" if start else ""))

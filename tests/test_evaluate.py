@@ -120,6 +120,32 @@ def test_cut_anywhere(linear, small, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+def test_best_epoch_of_each_network(linear, small, tiny):
+    """Each network keeps the parameters of its best AUC on val, the first of equals; undefined is the worst."""
+    trainer = evaluate.trainer(EvalConfig(), linear(768, 3), 3, None)
+    rates = jnp.tile(jnp.array([[0.05, -0.5, 0.01], [0.0, 0.0, 0.05]]), 1)
+    keys = jax.random.split(jax.random.key(0), 2)
+    people = Population(keys, rates, jnp.zeros(3, bool))
+    state = evaluate.start_networks(trainer, people)
+    best, auc, weights = evaluate.none_yet(state), [], []
+    calls = evaluate.train_networks(trainer, people, real(small), state, every_epoch=True)
+    for epoch, state in calls:
+        best = evaluate.best_of(trainer.model, best, state, tiny)
+        auc.append([m.auc for m in evaluate.score(trainer.model, state, *tiny)])
+        weights.append(np.asarray(state.params["w"]))
+        assert epoch == len(auc)
+    chosen = np.argmax(auc, axis=0)
+    assert chosen.tolist() == [0, 2], (
+        "the first network gets worse, the second stands still at first"
+    )
+    for network, epoch in enumerate(chosen):
+        np.testing.assert_array_equal(best.params["w"][network], weights[epoch][network])
+        assert best.auc[network] == auc[epoch][network]
+    one_class = tiny._replace(labels=jnp.zeros_like(tiny.labels))
+    kept = evaluate.best_of(trainer.model, best, state, one_class)
+    np.testing.assert_array_equal(kept.auc, best.auc)
+
+
 def test_predict_in_chunks(net, tiny, monkeypatch):
     """Chunks that do not divide the images give every image's log odds, in order."""
     trainer = evaluate.trainer(EvalConfig(), net, 3, None)

@@ -540,8 +540,12 @@ def test_start_of_the_images(distil, data):
 
 @shows("skip_factor")
 def test_skip_factor(distil):
-    """At 1 a loss above the median is skipped, once enough losses are known; at a million none is."""
-    course = {f: distil(skip_factor=f, iterations=30, lr_img=0, lr_lr=0).infos for f in (1, 1e6)}
+    """At 1 a loss above the median is skipped, once enough losses are known; at a million, or at 0, none is."""
+    runs = {f: distil(skip_factor=f, iterations=30, lr_img=0, lr_lr=0) for f in (1, 1e6, 0)}
+    course = {factor: made.infos for factor, made in runs.items()}
+    assert course[0].skipped.sum() == 0
+    with pytest.raises(UserError, match=r"--skip_factor=0\.5"):
+        distil(skip_factor=0.5)
     assert course[1.0].skipped[:5].sum() == 0
     assert 5 <= course[1.0].skipped.sum() <= 18
     assert course[1e6].skipped.sum() == 0
@@ -615,7 +619,8 @@ def test_evaluations_are_as_large_as_asked(run_of):
     for name in ("test", "test-uint8", "start"):
         assert len(tables[name]["scores"]) == tables[name]["networks"] == asked["networks"]
     interim = [t for name, t in tables.items() if name.startswith("interim-")]
-    assert len(interim) == -(-asked["iterations"] // asked["eval_every"])
+    start_too = asked["select"] == "test"  # as in the public code
+    assert len(interim) == -(-asked["iterations"] // asked["eval_every"]) + start_too
     assert {len(t["scores"]) for t in interim} == {asked["interim_networks"]}
     searched = tables["start-on-val"]
     assert len(searched["scores"]) == asked["interim_networks"] * len(searched["step_sizes"])
@@ -707,9 +712,14 @@ def test_origin_and_precedence():
     for name, field in FIELDS.items():
         choices = field.metadata["choices"]
         new = choices[-1] if choices else other[field.type]
-        new = {"skip_factor": 2.5, "preset": "cpu", "eval_models": "mlp,vit", "model": "vit"}.get(
-            name, new
-        )
+        new = {
+            "skip_factor": 2.5,
+            "preset": "cpu",
+            "eval_models": "mlp,vit",
+            "model": "vit",
+            "augment": "flip",
+            "expert_augment": "flip",
+        }.get(name, new)
         asked = settings(f"--{name}={new}", *NEEDS.get(name, ()))
         assert asked.values()[name] == new, name
         assert asked.origin[name] == "flag"
@@ -746,7 +756,8 @@ def test_flags_make_other_runs_and_no_flag_the_same():
             continue
         value = settings().values()[name]
         choices = [c for c in field.metadata["choices"] if c != value]
-        new = choices[0] if choices else {"preset": "cpu", "eval_models": "mlp"}.get(name)
+        words = {"preset": "cpu", "eval_models": "mlp", "augment": "flip", "expert_augment": "flip"}
+        new = choices[0] if choices else words.get(name)
         below = field.metadata["below"]
         new = new or (not value if field.type is bool else below / 2 if below else value + 4)
         needs = NEEDS.get(name, ())
@@ -774,10 +785,54 @@ def test_entries_for_a_set_and_a_number_of_images_come_last():
     assert [values[n] for n in names] == [4, 3, 2, 1]
 
 
+def test_entries_for_a_number_of_images_or_more():
+    """ "10+" holds for 10 and more, a larger one wins, and an entry for the very number wins over both."""
+    sizes = {"*": 1, "100+": 4, "10+": 2, "50": 3}
+    table = {"*": {size: {"iterations": value} for size, value in sizes.items()}}
+    found = {}
+    for ipc in (1, 9, 10, 49, 50, 51, 100, 500):
+        given = {"dataset": "cells", "ipc": ipc, "preset": "paper"}
+        found[ipc] = resolve(GROUPS, {"paper": table}, given).values()["iterations"]
+    assert found == {1: 1, 9: 1, 10: 2, 49: 2, 50: 3, 51: 2, 100: 4, 500: 4}
+
+
+def test_the_batches_of_the_study():
+    """256 images at IPC 1 and 128 from IPC 10; CIFAR-10 has what it was published with."""
+    for ipc, batch in ((1, 256), (9, 256), (10, 128), (50, 128)):
+        assert settings(f"--ipc={ipc}").values()["eval_batch"] == batch
+        assert launching.settings("dc", f"--ipc={ipc}").values()["batch_real"] == batch
+    published = [settings("--dataset=tfds:cifar10", f"--ipc={ipc}").values() for ipc in (1, 10, 50)]
+    names = ("inner_steps", "max_start_epoch", "lr_img", "lr_lr", "lr_init", "whiten")
+    assert [[values[name] for name in names] for values in published] == [
+        [50, 2, 100.0, 1e-7, 0.01, "zca"],
+        [30, 20, 100.0, 1e-5, 0.001, "zca"],
+        [30, 40, 1000.0, 1e-5, 0.001, "normalise"],
+    ]
+    assert {values["eval_batch"] for values in published} == {256}
+
+
+def test_the_protocol_of_the_public_codes():
+    """MTT: the best of full evaluations on test. DC: plain intensities and the last iteration. Training on all images:
+    MedMNIST's."""
+    public, paper = settings("--preset=public").values(), settings().values()
+    changed = {name: value for name, value in public.items() if value != paper[name]}
+    assert changed == {
+        "preset": "public",
+        "select": "test",
+        "interim_networks": paper["networks"],
+        "interim_epochs": paper["eval_epochs"],
+    }
+    for dataset, whiten in (("bloodmnist", "none"), ("integrated", "half")):
+        dc = launching.settings("dc", "--preset=public", f"--dataset={dataset}").values()
+        assert (dc["whiten"], dc["select"], dc["eval_epochs"]) == (whiten, "last", 300)
+    full = launching.settings("full", "--preset=medmnist").values()
+    assert (full["size"], full["whiten"], full["full_select"]) == (28, "half", "val")
+
+
 def test_the_presets_of_mtt():
     """`cpu` and `quick` are tuned to no data set; the study's values (test_registry.py walks the presets of all)."""
     tables = presets.read(RECIPE)
-    assert set(tables) == {"paper", "cpu", "quick"}
+    assert set(tables) == {"paper", "public", "cpu", "quick"}
     assert [set(tables[name]) for name in ("cpu", "quick")] == [{"*"}, {"*"}]
     chosen = settings().values()
     paper = {
@@ -795,6 +850,7 @@ def test_the_presets_of_mtt():
         "eval_epochs": 1000,
         "decay_parity": True,
         "expert_order": "cycled",
+        "skip_factor": 0.0,
     }
     assert {name: chosen[name] for name in paper} == paper
     assert settings("--preset=cpu").values()["eval_epochs"] == 1000

@@ -235,6 +235,8 @@ def test_select_test_chooses_on_test_and_says_so():
     assert {row["split"] for row in rows} == {"test"}
     best = max(rows, key=lambda row: row["balanced_accuracy"])
     assert on_test.result["selected_iteration"] == best["iteration"]
+    selected = on_test.result["test_selected"]["accuracy"]
+    assert selected["mean"] == pytest.approx(best["accuracy"]) and selected["n"] == 1
     assert "optimistic" in on_test.ended.stdout
     assert "optimistic" not in on_val.ended.stdout
 

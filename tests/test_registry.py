@@ -36,15 +36,14 @@ def test_presets_fit_their_method(name):
     be silently ignored. Each method has the presets that `--preset` promises."""
     recipe = RECIPES[name]
     tables, known = presets.read(recipe), options(recipe)
-    assert {"paper", "cpu", "quick"} <= set(tables)
+    assert {"paper", "public", "cpu", "quick"} <= set(tables)
     for preset, sets in tables.items():
         for dataset, sizes in sets.items():
             for size, table in sizes.items():
-                assert size == "*" or int(size) > 0
                 for option_name, value in table.items():
                     assert option_name in known, (preset, option_name)
                     assert type(value) is known[option_name].type, (preset, option_name)
-                ipc = 1 if size == "*" else int(size)
+                ipc = 1 if size == "*" else int(size.removesuffix("+"))
                 found = medjax.settings(name, preset, "x" if dataset == "*" else dataset, ipc)
                 assert found.values().items() >= table.items()
                 assert {found.origin[n] for n in table} <= {f"preset {preset}"}
@@ -78,7 +77,16 @@ def test_recipes_say_how_they_look():
 
 @pytest.mark.parametrize(
     "text",
-    ["paper = 3", "[paper]\nlr = 1", "[paper.blood]\nlr = 1", "not toml", "[paper]\n[paper]"],
+    [
+        "paper = 3",
+        "[paper]\nlr = 1",
+        "[paper.blood]\nlr = 1",
+        "not toml",
+        "[paper]\n[paper]",
+        '[public]\nlike = "paper"',
+        '[a."*".some]\nlr = 1',
+        "[a]\nlike = 3",
+    ],
 )
 def test_a_preset_file_that_is_none(tmp_path, text):
     """One line that names the file."""

@@ -32,7 +32,7 @@ class Table1Config:
     methods: str = option(",".join(RECIPES), "methods, of " + ", ".join(RECIPES))
     models: str = option("convnet,resnet18", "networks; distilled sets are made with the first")
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
-    preset: str = option(RunConfig.preset, "table of values: paper, cpu or quick")
+    preset: str = option(RunConfig.preset, "table of values: paper, public, cpu or quick")
     seeds: int = option(1, "distillation seeds of each job", low=1)
     shard: str = option("0/1", "this process is number i of n that share the work, i from 0")
     out: str = option("runs", "folder that runs and table go to; shards share it")

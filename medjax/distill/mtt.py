@@ -70,8 +70,8 @@ class MTTConfig:
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
     skip_factor: float = option(
         5.0,
-        "skip an iteration whose loss exceeds the running median by this factor (from the 6th)",
-        low=1,
+        "skip an iteration whose loss exceeds the running median by this factor (from the 6th); 0: none",
+        low=0,
     )
     expert_order: str = option(
         "drawn",
@@ -167,7 +167,8 @@ def mtt(
         )
         finite = jnp.isfinite(value) & jnp.isfinite(g_step) & jnp.isfinite(g_images).all()
         median = jnp.nanmedian(state.recent)
-        use = finite & ~((state.seen >= ENOUGH) & (value > config.skip_factor * median))
+        spike = (state.seen >= ENOUGH) & (value > config.skip_factor * median)
+        use = finite & ~(spike & (config.skip_factor > 0))
         kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
         # A loss far above the median is recorded too: if the level has really risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
@@ -216,6 +217,10 @@ def check(config: MTTConfig, model: Model, epochs: int) -> None:
     """UserError if the network, or experts of ``epochs`` epochs, do not fit the configuration."""
     if not model.separable:
         raise UserError("MTT needs a network without batch statistics; choose --model=convnet")
+    if 0 < config.skip_factor < 1:
+        raise UserError(
+            f"--skip_factor={config.skip_factor} would skip usual iterations: give 1 or more, or 0"
+        )
     needed = config.max_start_epoch - 1 + config.expert_span
     if epochs < needed:
         raise UserError(

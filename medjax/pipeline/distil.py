@@ -25,7 +25,8 @@ CRITERION = {"val": "balanced_accuracy", "last": "balanced_accuracy", "test": "a
 
 
 def distil(session: Session, recipe: Recipe, setup: Setup, costs: Costs) -> None:
-    """Run a distillation to its end, or go on with it, with interim evaluations every ``eval_every`` iterations.
+    """Run a distillation to its end, or go on with it, with interim evaluations every ``eval_every`` iterations; where
+    the test split chooses, of the start too, as in the public code.
 
     Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/.
     """
@@ -56,7 +57,7 @@ def distil(session: Session, recipe: Recipe, setup: Setup, costs: Costs) -> None
     if rows and first < iterations:
         session.resumed("distillation", first, iterations, max(r["iteration"] for r in rows))
     accuracy = ""
-    if first and (first % every == 0 or first == iterations):
+    if first in _evaluated(config, first + 1) or (first and first == iterations):
         accuracy = _interim(session, first, distiller.extract(held))
     update = session.progress.bar("distil", iterations, first)
     begin = time.monotonic()
@@ -143,6 +144,13 @@ def selected(folder: Path, select: str) -> tuple[int, Synthetic]:
     return best, Synthetic(*(jnp.asarray(kept[name]) for name in Synthetic._fields))
 
 
+def selected_scores(folder: Path, iteration: int) -> dict:
+    """The scores by which an iteration was selected: {score: {mean, std, n}}."""
+    table = read_table(folder / "evaluations" / f"interim-{iteration:08d}.json")
+    assert table is not None, "an iteration is selected by its scores"
+    return metrics.summary(table["scores"])
+
+
 def _best(folder: Path, select: str) -> int:
     """The iteration that ``select`` names among the interim evaluations. The first of equals wins."""
     scored = []
@@ -157,9 +165,14 @@ def _candidate(folder: Path, iteration: int) -> Path:
     return folder / "candidates" / f"{iteration:08d}.npz"
 
 
+def _evaluated(config: evaluate.SelectConfig, end: int) -> range:
+    """The iterations before ``end`` that have an interim evaluation."""
+    return range(0 if config.select == "test" else config.eval_every, end, config.eval_every)
+
+
 def _lost(folder: Path, config: evaluate.SelectConfig, first: int) -> Path | None:
     """A file of an iteration before ``first`` that the end of the run needs and that cannot be read any more."""
-    done = range(config.eval_every, first, config.eval_every)
+    done = _evaluated(config, first)
     for iteration in done:
         path = folder / "evaluations" / f"interim-{iteration:08d}.json"
         if read_table(path) is None:

@@ -9,7 +9,7 @@ from medjax import evaluate, share, store
 from medjax.data.npz import read_arrays
 from medjax.errors import UserError
 from medjax.pipeline.cross_architecture import network_of, score_networks
-from medjax.pipeline.distil import selected
+from medjax.pipeline.distil import selected, selected_scores
 from medjax.pipeline.health import health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
@@ -38,6 +38,8 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
     for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
         own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)
     found = own | {"select": select, "selected_iteration": iteration}
+    if select == "test":
+        found["test_selected"] = selected_scores(folder, iteration)
     if chosen_rate is not None:
         found["chosen_step_size"] = chosen_rate
         scores = final_scores(session, "test-chosen-step", synthetic, test, chosen_rate)

@@ -1,6 +1,11 @@
-"""Presets: tables of option values in configs/NAME.toml, as [PRESET."DATA SET"."IPC"] with "*" for any."""
+"""Presets: tables of option values in configs/NAME.toml, as [PRESET."DATA SET"."IPC"].
+
+"*" stands for any, and "10+" for 10 images per class or more. A preset with ``like = "OTHER"`` starts from the tables
+of another preset, which stands above it in the file.
+"""
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +17,9 @@ from medjax.recipes import Recipe
 PACKAGE = Path(__file__).parents[1]
 #: Where preset files lie: inside an installed medjax, or beside it in a clone.
 FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
+
+#: Names of the innermost tables.
+SIZE = re.compile(r"\*|[0-9]+\+?")
 
 #: {preset: {data set: {ipc: {option: value}}}}
 Presets = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
@@ -36,8 +44,11 @@ def chosen(presets: Presets, preset: str, dataset: str, ipc: int | None) -> dict
         names = ", ".join(presets) or "paper"
         raise UserError(f"--preset={preset} is not known: choose one of {names}")
     table, values = presets.get(preset, {}), {}
-    for of, size in (("*", "*"), ("*", str(ipc)), (dataset, "*"), (dataset, str(ipc))):
-        values |= table.get(of, {}).get(size, {})
+    for of in dict.fromkeys(("*", dataset)):
+        sizes = table.get(of, {})
+        above = [size for size in sizes if size.endswith("+") and int(size[:-1]) <= (ipc or 0)]
+        for size in ("*", *sorted(above, key=lambda size: int(size[:-1])), str(ipc)):
+            values |= sizes.get(size, {})
     return values
 
 
@@ -48,10 +59,30 @@ def _read(path: Path) -> Presets:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no TOML file ({error}): correct it") from error
     for preset, sets in found.items():
-        tables = [t for sizes in _tables(path, preset, sets) for t in _tables(path, preset, sizes)]
+        if isinstance(sets, dict) and "like" in sets:
+            sets = found[preset] = _merged(path, preset, found)
+        tables = []
+        for sizes in _tables(path, preset, sets):
+            tables += _tables(path, preset, sizes)
+            if odd := [size for size in sizes if not SIZE.fullmatch(size)]:
+                raise UserError(f'{path}: {odd[0]!r} is no IPC: give "*", a number, or "10+"')
         for table in tables:
             _tables(path, preset, table, leaves=True)
     return found
+
+
+def _merged(path: Path, preset: str, found: dict[str, Any]) -> dict[str, Any]:
+    """A preset's own tables over those of the preset above it that it is ``like``."""
+    own = dict(found[preset])
+    other = own.pop("like")
+    if other not in list(found)[: list(found).index(preset)]:
+        raise UserError(f"{path}: {preset!r} is like {other!r}, which is no preset above it")
+    merged = {of: dict(sizes) for of, sizes in found[other].items()}
+    for of, sizes in own.items():
+        for size, table in sizes.items() if isinstance(sizes, dict) else ():
+            merged.setdefault(of, {})
+            merged[of][size] = merged[of].get(size, {}) | table
+    return merged
 
 
 def _tables(path: Path, preset: str, value: Any, leaves: bool = False) -> list[Any]:

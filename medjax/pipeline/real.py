@@ -62,11 +62,12 @@ def score_all(session: Session, recipe: Recipe) -> Result:
         jnp.arange(config.full_networks)
     )
     people = evaluate.Population(keys, jnp.tile(rates, (len(keys), 1)), jnp.zeros(len(epoch), bool))
+    val = session.val if config.full_select == "val" else None
     scores = train_and_score(
-        session, "networks", session.train, session.test(), trainer, people, {}
+        session, "networks", session.train, session.test(), trainer, people, {}, val
     )
     found = {
-        "select": "last",
+        "select": config.full_select,
         "test": metrics.summary(scores),
         "confusion": confused(session.folder, "networks"),
         "evaluation": {"networks": config.full_networks, "epochs": config.full_epochs},

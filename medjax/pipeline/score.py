@@ -67,10 +67,12 @@ def train_and_score(
     trainer: train.Trainer,
     people: evaluate.Population,
     about: dict,
+    val: Dataset | None = None,
 ) -> list[metrics.Metrics]:
     """Scores on ``real`` of every network of a population trained on ``data``; read back where they exist.
 
-    about: what evaluations/NAME.json says beside the scores.
+    about: what evaluations/NAME.json says beside the scores. val: images that choose the epoch of each network, by AUC;
+    None: the last epoch.
     """
     work, path = (session.folder / "evaluations" / n for n in (name, f"{name}.json"))
     if path.exists() and read_table(path) is None:
@@ -80,22 +82,28 @@ def train_and_score(
     else:
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
-        first, held = store.load_latest(work, fresh, session.note) or (0, fresh)
+        begun: Any = fresh if val is None else (fresh, evaluate.none_yet(fresh))
+        first, held = store.load_latest(work, begun, session.note) or (0, begun)
+        state, best = held if val is not None else (held, None)
         total = people.rates.shape[1]
         if first:
             rows = store.read_log(session.log)
             logged = [r.get("epoch") or 0 for r in rows if r.get("name") == name]
             session.resumed(f"evaluation {name}", first, total, max(logged, default=0))
         update = session.progress.bar(f"evaluate {name}", total, first)
-        for done, state in evaluate.train_networks(trainer, people, data, held, first):
+        calls = evaluate.train_networks(trainer, people, data, state, first, val is not None)
+        for done, state in calls:
+            if val is not None and best is not None:
+                best = evaluate.best_of(trainer.model, best, state, val)
             now = time.monotonic()
             row = {"name": name, "epoch": done, "seconds": now - begin}
             store.append_log(session.log, phase="evaluate", **row)
             begin = now
             if done < total:
-                store.save_step(work, done, state)
+                store.save_step(work, done, state if best is None else (state, best))
             update(done, f"{len(people.keys)} networks, loss {float(np.mean(state.loss)):.3f}")
-        found, truth = evaluate.predict(trainer.model, state, real.images), np.asarray(real.labels)
+        judged = best or state
+        found, truth = evaluate.predict(trainer.model, judged, real.images), np.asarray(real.labels)
         scores = [metrics.scores(truth, p) for p in found]
         confusion = [
             metrics.confusion(truth, np.nan_to_num(p).argmax(1), p.shape[1]) for p in found

@@ -36,7 +36,7 @@ class RunConfig:
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     integrate_share: float = option(0.1, "integrated: share of each set, 0 to 1", low=0)
     integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
-    preset: str = option("paper", "table of values: paper, cpu or quick")
+    preset: str = option("paper", "table of values: paper, public, cpu or quick")
     model: str = option("convnet", f"network: {', '.join(MODELS)}")
     seed: int = option(0, "seed of every random number", low=0)
 
