@@ -203,6 +203,10 @@ def test_jobs_of_the_words():
     ways = {j.dataset: j.command(launching.workplace()) for j in make_jobs(joined)}
     assert "--integrate=a,b" in ways["integrated"] and "--integrate=a,b" not in ways["a.npz"]
     assert parse_shard("2/3") == (2, 3)
+    quick = make_jobs(Table1Config(datasets="phantom", ipcs="1", preset="quick"))
+    assert {(j.model, j.other) for j in quick} == {("convnet", "")}, "a look takes minutes"
+    asked = Table1Config(datasets="phantom", ipcs="1", preset="quick", models="convnet,resnet18")
+    assert any(j.other == "resnet18" for j in make_jobs(asked))
     assert len({j.dataset for j in make_jobs(Table1Config())}) == 8, "the study's sets"
 
 
