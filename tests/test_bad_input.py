@@ -188,7 +188,7 @@ def test_fresh_removes_the_result_first(tmp_path, monkeypatch):
 
 def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
     write_config(tmp_path, medjax.settings("full"), raw.fingerprint)
-    with store.locked(tmp_path), pytest.raises(UserError, match="in use"):
+    with locks.locked(tmp_path), pytest.raises(UserError, match="in use"):
         folders.clear(tmp_path)
     assert (tmp_path / "config.json").exists()
 

@@ -141,12 +141,12 @@ def test_revision_of_another_project_is_not_ours(tmp_path, monkeypatch):
 
 def test_lock_keeps_others_out_while_it_is_held(tmp_path):
     """A second taker is told who holds the folder; afterwards it is free."""
-    with store.locked(tmp_path):
-        with pytest.raises(UserError, match=str(os.getpid())) as caught, store.locked(tmp_path):
+    with locks.locked(tmp_path):
+        with pytest.raises(UserError, match=str(os.getpid())) as caught, locks.locked(tmp_path):
             pass
         assert str(tmp_path) in str(caught.value)
         assert "\n" not in str(caught.value)
-    with store.locked(tmp_path):
+    with locks.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
@@ -154,19 +154,19 @@ def test_lock_of_a_killed_process_is_free(tmp_path):
     """While another process lives its lock holds; killed, it leaves a file that blocks nobody."""
     code = (
         "import sys, time, pathlib; from medjax import store\n"
-        "with store.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "with locks.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=launching.environment()
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"pid {other.pid}"), store.locked(tmp_path):
+        with pytest.raises(UserError, match=f"pid {other.pid}"), locks.locked(tmp_path):
             pass
         other.send_signal(signal.SIGKILL)
         other.wait()
     assert (tmp_path / "lock").read_text() == str(other.pid)
-    with store.locked(tmp_path):
+    with locks.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 

@@ -74,7 +74,7 @@ def _run(command: Command) -> int | None:
         return None
     devices.use_cores()
     keep_programs()
-    with listening():
+    with devices.own_settings(), listening():
         return command.main(words)
 
 

@@ -41,7 +41,7 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         ours = importlib.import_module("medjax.data.med_mnist")
         ours.entry_of(name.partition("/")[2].partition(":")[0])
     try:
-        builder: Any = tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
+        builder: Any = tfds.builder(name, data_dir=user_path(data_dir) if data_dir else None, file_format="array_record")
         builder.download_and_prepare()
     except UserError:
         raise  # from our own builder
