@@ -47,6 +47,14 @@ def use_cores() -> None:
             jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
 
 
+def any_device() -> bool:
+    """Whether JAX finds a device of a kind that it is told to use; what it raises if not differs by kind."""
+    try:
+        return bool(jax.devices())
+    except Exception:
+        return False
+
+
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
     """JAX as a run needs it: 32 bits, one generator of random numbers, and NaN allowed, which stands for what is not

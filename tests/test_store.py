@@ -12,7 +12,7 @@ import launching
 import numpy as np
 import pytest
 
-from medjax import provenance, store
+from medjax import locks, provenance, store
 from medjax.errors import UserError
 
 
@@ -153,7 +153,7 @@ def test_lock_keeps_others_out_while_it_is_held(tmp_path):
 def test_lock_of_a_killed_process_is_free(tmp_path):
     """While another process lives its lock holds; killed, it leaves a file that blocks nobody."""
     code = (
-        "import sys, time, pathlib; from medjax import store\n"
+        "import sys, time, pathlib; from medjax import locks\n"
         "with locks.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -74,11 +74,10 @@ def make_jobs(config: Table1Config) -> list[Job]:
                 )
     try:
         ipcs = [int(i) for i in config.ipcs.split(",")]
-        assert min(ipcs) > 0
-    except (ValueError, AssertionError) as error:
-        raise UserError(
-            f"--ipcs={config.ipcs}: give numbers of at least 1, like 1,10,50"
-        ) from error
+    except ValueError:
+        ipcs = [0]
+    if min(ipcs) < 1:
+        raise UserError(f"--ipcs={config.ipcs}: give numbers of at least 1, like 1,10,50")
     for method in methods:
         presets.chosen(presets.read(recipes.find(method)), config.preset, "*", None)
     if config.integrate and "integrated" not in datasets:

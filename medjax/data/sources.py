@@ -140,7 +140,7 @@ def _common(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray
 
 def _unknown(name: str) -> str:
     """The message for a name that `load` does not know: what is near to it, and what there is."""
-    if Path(name).is_dir():
+    if user_path(name).is_dir():
         return (
             f"{name} is a folder: make an .npz of it first, `python -m experiments.prepare --folder={name}"
             f" --out={Path(name).name}.npz`."
