@@ -34,7 +34,9 @@ def group_limits(root: Path = Path("/")) -> list[int]:
         # In a container the path may be that outside it: then its own group is the top.
         inner = Path(place.lstrip("/"))
         for group in (inner, *inner.parents):
-            with contextlib.suppress(OSError, ValueError):  # no such group here, or "max" (no limit)
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # no such group here, or "max" (no limit)
                 limits.append(int((top / group / name).read_text()))
     return limits
 

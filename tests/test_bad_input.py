@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import medjax
-from medjax import locks, share, store
+from medjax import locks, share
 from medjax.cli import flags, launch
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig

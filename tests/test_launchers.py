@@ -22,7 +22,7 @@ from launching import (
 )
 from PIL import Image
 
-from medjax import locks, share, store
+from medjax import locks, share
 from medjax.pipeline.settings import groups_of
 from medjax.recipes import RECIPES
 

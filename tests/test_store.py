@@ -170,6 +170,25 @@ def test_lock_of_a_killed_process_is_free(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, code):
+    """Nobody else is there: the work goes on. Any other error is one."""
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    monkeypatch.setattr(locks, "_said", set())
+    said = []
+    for wait in (False, True, False):
+        with locks.locked(tmp_path / "a", wait, said.append), locks.locked(tmp_path / "b"):
+            pass
+    assert len(said) == 1 and f"the file system of {tmp_path / 'a'} has no locks" in said[0]
+    code = errno.EIO
+    with pytest.raises(OSError, match="Input/output"), locks.locked(tmp_path):
+        pass
+
+
 def test_a_full_disk_is_told_by_the_files_name_and_left_as_it_was(tmp_path, monkeypatch):
     """What the system says of a write has no name in it; half a file would fill the disk for good."""
     path = tmp_path / "a.json"

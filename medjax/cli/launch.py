@@ -74,6 +74,10 @@ def _run(command: Command) -> int | None:
     words = _parse(command)
     if words is None:
         return None
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder has been deleted: go to another one") from error
     devices.use_cores()
     keep_programs()
     with devices.own_settings(), listening():
