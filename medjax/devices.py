@@ -48,7 +48,7 @@ def use_cores() -> None:
 
 
 def any_device() -> bool:
-    """Whether JAX finds a device of a kind that it is told to use; what it raises if not differs by kind."""
+    """Whether JAX finds a device of the kind that it is told to use; what it raises if not differs by kind."""
     try:
         return bool(jax.devices())
     except Exception:

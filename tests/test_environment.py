@@ -1,4 +1,4 @@
-"""The environment of a user: variables, home folders, names, limits, outputs. `tests.faults.environments` tries more."""
+"""The environment of a user: variables, home folders, names, limits, outputs; more in tests/faults/environments.py."""
 
 import os
 import signal
@@ -61,12 +61,12 @@ def test_what_is_set_in_jax_changes_no_result(tmp_path):
     assert plain[1:] == other[1:]
 
 
-@pytest.mark.parametrize("name", ["all at once", "no such device", "spaces"])
+@pytest.mark.parametrize("name", ["all at once", "no GPU", "no such value", "spaces"])
 def test_environments(tmp_path, name):
     """Some of those of `tests.faults.environments`; those that distil end with the images of a plain environment."""
     (tmp_path / "tiny.npz").write_bytes(launching.tiny("grey").read_bytes())
     assert environments.attempt(name, tmp_path) == ""
-    assert len(list(tmp_path.glob("*/*/*/synthetic.npz"))) == (name != "no such device")
+    assert len(list(tmp_path.glob("*/*/*/synthetic.npz"))) == (name in ("all at once", "spaces"))
 
 
 @pytest.mark.parametrize("backend", ["svg", "nonsense"])
@@ -155,7 +155,7 @@ def test_a_path_that_cannot_be(name, tmp_path):
         ),
     }
     for call in tries.values():
-        with pytest.raises(UserError, match="no home folder for ~|is not text in"):
+        with pytest.raises(UserError, match=r"no home folder for ~|is not text in"):
             call()
     lines = {
         "tabulate": (name,),
@@ -180,7 +180,7 @@ def test_home_is_where_a_user_says(monkeypatch, tmp_path):
 
 
 def test_checkpoints_can_be_read_where_results_may_go(tmp_path, monkeypatch):
-    """orbax takes some characters for a pattern: such a folder is refused; with all others a checkpoint is read back."""
+    """orbax takes some characters for a pattern: such a folder is refused. With all others a checkpoint is whole."""
     tree = {"a": np.arange(6, dtype=np.float32)}
     for letter in PATTERN:
         monkeypatch.chdir(tmp_path)

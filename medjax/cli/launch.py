@@ -11,6 +11,12 @@ from collections.abc import Iterator
 
 from absl import flags
 
+try:
+    import jax as jax
+except ValueError as error:
+    print(f"error: {error}: it is set by a variable of that name; leave that out", file=sys.stderr)
+    sys.exit(2)
+
 from medjax import devices
 from medjax.cli.command import Command
 from medjax.cli.compilation_cache import keep_programs
@@ -136,8 +142,10 @@ def mistake(error: BaseException) -> str | None:
         return " ".join(str(error).split())
     if isinstance(error, (OSError, MemoryError)):  # a folder that cannot be written, a full disk
         return f"{error}: put that right, and the same command goes on"
-    if (wanted := os.environ.get("JAX_PLATFORMS")) and not devices.any_device():
-        return f"JAX finds no device for JAX_PLATFORMS={wanted} here: leave it out, or set another"
+    if not devices.any_device():
+        names = [n for n in ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES") if n in os.environ]
+        wanted = ", ".join(f"{name}={os.environ[name]}" for name in names) or "its own choice"
+        return f"JAX finds no device here under {wanted}: leave that out, or set another"
     if EXHAUSTED.search(str(error)):
         what = f"{' '.join(str(error).split())[:200]}: memory or disk is full"
         return f"{what}; free some, and the same command goes on"
