@@ -12,7 +12,7 @@ small. So `use_cores` makes a CPU as many JAX devices as it has cores, and these
 import contextlib
 import contextvars
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -45,6 +45,30 @@ def use_cores() -> None:
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
+
+
+def any_device() -> bool:
+    """Whether JAX finds a device of the kind that it is told to use; what it raises if not differs by kind."""
+    try:
+        return bool(jax.devices())
+    except Exception:
+        return False
+
+
+@contextlib.contextmanager
+def own_settings() -> Iterator[None]:
+    """JAX as a run needs it: 32 bits, one generator of random numbers, and NaN allowed, which stands for what is not
+    there. What a user has set otherwise (JAX_ENABLE_X64, JAX_DEFAULT_PRNG_IMPL, JAX_DEBUG_NANS, ...) holds outside, so
+    that a command has the same result everywhere. Also a decorator."""
+    with (
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),
+        jax.default_prng_impl("threefry2x32"),
+        jax.threefry_partitionable(True),
+        jax.debug_nans(False),
+        jax.debug_infs(False),
+    ):
+        yield
 
 
 def side_by_side() -> bool:

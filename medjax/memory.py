@@ -2,15 +2,43 @@
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 
 def total() -> int:
-    """Bytes of main memory that a process can use: that of the machine, or the limit of the container."""
+    """Bytes of main memory that a process can use: that of the machine, or the smallest limit set on the process, on
+    its container, or on a scheduler's job."""
     room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):  # not in a container, or "max" (no limit)
-        room = min(room, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return room
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [*group_limits(), *([] if space == resource.RLIM_INFINITY else [space])]
+    return min(room, *limits) if limits else room
+
+
+def group_limits(root: Path = Path("/")) -> list[int]:
+    """The limits of the control groups that this process is in, and of those around them: each of them holds. root:
+    where ``proc`` and ``sys`` are found."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return []
+    limits = []
+    for line in lines:
+        number, controllers, place = line.split(":", 2)
+        if number == "0":  # version 2
+            top, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):  # version 1
+            top, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # In a container the path may be that outside it: then its own group is the top.
+        inner = Path(place.lstrip("/"))
+        for group in (inner, *inner.parents):
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # no such group here, or "max" (no limit)
+                limits.append(int((top / group / name).read_text()))
+    return limits
 
 
 def available() -> int:

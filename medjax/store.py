@@ -1,4 +1,4 @@
-"""A run's folder: JSON files, arrays, a log, a lock, and checkpoints of pytrees (by orbax; nothing else imports it).
+"""A run's folder: JSON files, arrays, a log, and checkpoints of pytrees (by orbax; nothing else imports it).
 
 Files appear whole or not at all. The log is appended to; everything else is replaced by renaming. There is never a
 pickle. A checkpoint is a folder. orbax may load flipped bytes of uncompressed floats without an error, so every
@@ -8,7 +8,6 @@ orbax reads it.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -25,7 +24,6 @@ import numpy as np
 from absl import logging
 from orbax.checkpoint import v1 as ocp
 
-from medjax.errors import UserError
 from medjax.types import PyTree
 
 #: Numbers that readers of a log need, by the phase of a row.
@@ -71,7 +69,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value in a JSON file, or None where there is no (whole) file."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):  # no JSON, or no text at all
         return None
 
@@ -115,28 +113,6 @@ def _whole(row: Any) -> bool:
         and all(isinstance(row.get(key), int | float | None) for key in NUMBERS)
         and all(isinstance(row.get(key, ""), str) for key in TEXTS)
     )
-
-
-@contextlib.contextmanager
-def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Lock a folder against other processes. The system releases the lock when the process ends, however it ends.
-
-    wait: wait for another process that holds the lock; otherwise raise UserError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            raise UserError(
-                f"{folder} is in use by another process (pid {owner}): wait for it, or stop it, and run this again"
-            ) from error
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
 
 
 def strict(value: Any) -> Any:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: for a folder with all its modules.
 LAYERS = (
     ("errors", "config", "types"),
-    ("store", "provenance", "devices", "augment", "metrics", "memory"),
+    ("store", "locks", "paths", "provenance", "devices", "augment", "metrics", "memory"),
     ("data", "models"),
     ("cost",),
     ("train", "evaluate", "experts"),

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import medjax
-from medjax import share, store
+from medjax import locks, share
 from medjax.cli import flags, launch
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
@@ -188,7 +188,7 @@ def test_fresh_removes_the_result_first(tmp_path, monkeypatch):
 
 def test_fresh_is_refused_while_another_process_works_there(tmp_path, raw):
     write_config(tmp_path, medjax.settings("full"), raw.fingerprint)
-    with store.locked(tmp_path), pytest.raises(UserError, match="in use"):
+    with locks.locked(tmp_path), pytest.raises(UserError, match="in use"):
         folders.clear(tmp_path)
     assert (tmp_path / "config.json").exists()
 

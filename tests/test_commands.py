@@ -8,7 +8,11 @@ import sys
 import launching
 import pytest
 
+from medjax.cli import flags
+from medjax.cli.flags import OutConfig
 from medjax.cli.launch import SHOWN, TOOLS, find
+from medjax.errors import UserError
+from medjax.pipeline.settings import IpcConfig, RunConfig
 from medjax.recipes import RECIPES
 
 COMMANDS = (*RECIPES, *TOOLS)
@@ -85,6 +89,36 @@ def test_an_unknown_command_is_one_line():
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("error: 'mmt' is no command of medjax: choose one of random, dc")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--ipc=1", "--ipc=2"),
+        ("--ipc=1", "--seed", "1", "-ipc", "2"),
+        ("--fresh", "--nofresh"),
+        ("--fresh=false", "--preset", "quick", "--fresh"),
+    ],
+)
+def test_a_flag_is_given_two_values(words):
+    """The usual mistake in an edited line: the first would be passed over."""
+    with pytest.raises(UserError, match=r"--(ipc|fresh) is given twice, as \w+ and as \w+"):
+        parsed(*words)
+
+
+def test_a_flag_may_be_given_again(tmp_path):
+    """With the same value, and over that of a flagfile."""
+    (tmp_path / "flags").write_text("--ipc=5\n--seed=1\n")
+    words = (f"--flagfile={tmp_path / 'flags'}", "--ipc=2", "--ipc", "2", "--", "--ipc=3")
+    assert parsed(*words) == 2
+
+
+def parsed(*words):
+    """--ipc of a command line that is accepted."""
+    with launching.own_flags():
+        launching.parse((IpcConfig, OutConfig, RunConfig), *words)
+        flags.refuse_twice(words)
+        return flags.FLAGS.ipc
 
 
 def test_a_real_command_line_behaves_the_same():

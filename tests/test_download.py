@@ -1,5 +1,6 @@
 """Named sets from the network: a server of our own that behaves, and one that misbehaves in every way we know."""
 
+import errno
 import hashlib
 import http.server
 import io
@@ -209,6 +210,30 @@ def test_no_network(tmp_path, monkeypatch):
     assert str(tmp_path / "bloodmnist.npz") in message and "\n" not in message
     assert "/files/bloodmnist.npz" in message
     assert list(tmp_path.iterdir()) == [] and time.monotonic() - begin < 2
+
+
+def test_a_mistyped_folder_is_not_left_behind(tmp_path, monkeypatch, server):
+    """What was made for a download that failed goes again; what was there before, or holds something, stays."""
+    (tmp_path / "mine").mkdir()
+    for folder in ("mistyped/deep", "mine", "mine/deep"):
+        server.script = ["404"]
+        with pytest.raises(UserError):
+            sources.load("octmnist", tmp_path / folder)
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine"]
+    server.script = ["cut"]
+    with pytest.raises(UserError):
+        sources.load("octmnist", tmp_path / "kept" / "deep")
+    assert (tmp_path / "kept" / "deep" / "octmnist.npz.part").is_file()
+
+
+def test_a_file_system_without_locks(server, tmp_path, monkeypatch):
+    """The file is downloaded all the same."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert sources.load("octmnist", tmp_path).name == "octmnist"
 
 
 def test_two_at_once_download_once(server, tmp_path):

@@ -22,7 +22,7 @@ from launching import (
 )
 from PIL import Image
 
-from medjax import share, store
+from medjax import locks, share
 from medjax.pipeline.settings import groups_of
 from medjax.recipes import RECIPES
 
@@ -325,7 +325,7 @@ def test_locked_folder_is_one_line_and_status_2(tmp_path):
     first = other_grey()
     words = [w for w in first.config["command"][1:] if not w.startswith("--out=")]
     folder = tmp_path / first.folder.parent.name / first.folder.name
-    with store.locked(folder):
+    with locks.locked(folder):
         line = complaint(mtt(*words, f"--out={tmp_path}"))
     assert str(folder) in line
     assert (folder / "lock").read_text() in line

@@ -12,7 +12,7 @@ import launching
 import numpy as np
 import pytest
 
-from medjax import provenance, store
+from medjax import locks, provenance, store
 from medjax.errors import UserError
 
 
@@ -141,33 +141,52 @@ def test_revision_of_another_project_is_not_ours(tmp_path, monkeypatch):
 
 def test_lock_keeps_others_out_while_it_is_held(tmp_path):
     """A second taker is told who holds the folder; afterwards it is free."""
-    with store.locked(tmp_path):
-        with pytest.raises(UserError, match=str(os.getpid())) as caught, store.locked(tmp_path):
+    with locks.locked(tmp_path):
+        with pytest.raises(UserError, match=str(os.getpid())) as caught, locks.locked(tmp_path):
             pass
         assert str(tmp_path) in str(caught.value)
         assert "\n" not in str(caught.value)
-    with store.locked(tmp_path):
+    with locks.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
 def test_lock_of_a_killed_process_is_free(tmp_path):
     """While another process lives its lock holds; killed, it leaves a file that blocks nobody."""
     code = (
-        "import sys, time, pathlib; from medjax import store\n"
-        "with store.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "import sys, time, pathlib; from medjax import locks\n"
+        "with locks.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=launching.environment()
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"pid {other.pid}"), store.locked(tmp_path):
+        with pytest.raises(UserError, match=f"pid {other.pid}"), locks.locked(tmp_path):
             pass
         other.send_signal(signal.SIGKILL)
         other.wait()
     assert (tmp_path / "lock").read_text() == str(other.pid)
-    with store.locked(tmp_path):
+    with locks.locked(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, code):
+    """Nobody else is there: the work goes on. Any other error is one."""
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    monkeypatch.setattr(locks, "_said", set())
+    said = []
+    for wait in (False, True, False):
+        with locks.locked(tmp_path / "a", wait, said.append), locks.locked(tmp_path / "b"):
+            pass
+    assert len(said) == 1 and f"the file system of {tmp_path / 'a'} has no locks" in said[0]
+    code = errno.EIO
+    with pytest.raises(OSError, match="Input/output"), locks.locked(tmp_path):
+        pass
 
 
 def test_a_full_disk_is_told_by_the_files_name_and_left_as_it_was(tmp_path, monkeypatch):

@@ -8,32 +8,60 @@ from typing import Any
 
 import jax
 
+from medjax.errors import UserError
+from medjax.paths import user_path
+
 #: How JAX's warning of an entry that it cannot read begins. A kill may cut one short, for JAX does not write entries in
 #: one piece; it then compiles, but never replaces the entry.
 DAMAGED = "Error reading persistent compilation cache entry"
+#: And of one that it cannot write: the folder is not the user's, or the disk is full.
+UNWRITTEN = "Error writing persistent compilation cache entry"
 
 
 def keep_programs() -> None:
     """Switch the cache on. A damaged entry has the cache emptied, and is said once, instead of a warning at every
-    start. A folder of the user's own choice (JAX_COMPILATION_CACHE_DIR) is left alone."""
+    start; so is a folder that cannot be written. In a folder of the user's own choice (JAX_COMPILATION_CACHE_DIR)
+    nothing is deleted."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "medjax" / "jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    usual = warnings.showwarning
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if chosen is None:
+        try:
+            cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "medjax" / "jax"
+        except UserError:
+            _note("there is no home folder; XDG_CACHE_HOME=FOLDER names another")
+            return
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    else:
+        cache = Path(chosen)
+    usual, said = warnings.showwarning, []
 
     def show(message: Warning | str, *args: Any, **words: Any) -> None:
-        if not str(message).startswith(DAMAGED):
+        text = str(message)
+        if text.startswith(UNWRITTEN):
+            if not said:
+                _note(f"{cache} cannot be written ({text.partition(': ')[2][:200]})")
+            said.append(text)
+        elif not text.startswith(DAMAGED):
             usual(message, *args, **words)
-            return
-        entries = list(cache.glob("*-cache"))
-        for entry in entries:
-            entry.unlink(missing_ok=True)
-        if entries:
-            print(
-                f"note: a compiled program in {cache} was damaged; all are made again",
-                file=sys.stderr,
-            )
+        elif chosen is None:
+            _empty(cache)
 
+    # Of these alone, whatever the user has asked for (python -W error): they are about a cache, and change nothing.
+    for text in (DAMAGED, UNWRITTEN):
+        warnings.filterwarnings("default", text)
     warnings.showwarning = show
+
+
+def _empty(cache: Path) -> None:
+    """Delete all entries, for one is damaged."""
+    entries = list(cache.glob("*-cache"))
+    for entry in entries:
+        entry.unlink(missing_ok=True)
+    if entries:
+        print(
+            f"note: a compiled program in {cache} was damaged; all are made again", file=sys.stderr
+        )
+
+
+def _note(why: str) -> None:
+    print(f"note: compiled programs are not kept, and made again each time: {why}", file=sys.stderr)

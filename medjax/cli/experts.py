@@ -1,11 +1,10 @@
 """Train expert trajectories alone; `experiments.mtt` with the same values finds them."""
 
-from pathlib import Path
-
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
+from medjax.paths import results_path
 from medjax.pipeline import folders, presets
 from medjax.pipeline.experts import experts_folder, experts_seconds, train_experts
 from medjax.pipeline.forecast import forecast
@@ -21,9 +20,10 @@ def main(words: list[str]) -> None:
     """Train what is missing; print the folder."""
     settings, place = flags.read_run(GROUPS, presets.read(RECIPE))
     with Console() as console:
+        out = results_path(place.out)
         raw = load_data(settings, console)
         check_data(settings, raw, console)
-        home = folders.home(Path(place.out), raw)
+        home = folders.home(out, raw)
         session = open_session(settings, raw, home / "experts", console)
         if place.fresh:
             folders.clear(experts_folder(session))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -42,6 +42,27 @@ def define(*groups: type) -> None:
     """Define a flag for every field of these dataclasses; None means not given."""
     for field in fields(*groups):
         DEFINE[field.type](field.name, None, field.metadata["help"])  # type: ignore[index]
+
+
+def refuse_twice(words: Sequence[str]) -> None:
+    """UserError for a flag that these words of a command line give two values: one would be passed over. A flag of a
+    --flagfile may be given once more."""
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.lstrip("-").partition("=")
+        if word == "--":
+            return
+        if not word.startswith("-") or not name:
+            continue
+        if name not in FLAGS and name.startswith("no"):
+            name, value = name[2:], "false"
+        elif not equals and name in FLAGS:
+            value = "true" if FLAGS[name].boolean else next(rest, "")
+        if name != "flagfile" and found.setdefault(name, value) != value:
+            raise UserError(
+                f"--{name} is given twice, as {found[name]} and as {value}: leave one out"
+            )
 
 
 def given(*groups: type) -> dict[str, Any]:

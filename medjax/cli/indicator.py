@@ -1,7 +1,6 @@
 """Is this set worth distilling? Trains on random real images alone, and forecasts what distillation would gain."""
 
 import dataclasses
-from pathlib import Path
 
 from medjax.cli import flags
 from medjax.cli.command import Command
@@ -10,6 +9,7 @@ from medjax.cli.sweep.jobs import Job, state
 from medjax.cli.sweep.sweep import check_data, sweep
 from medjax.config import option
 from medjax.errors import UserError
+from medjax.paths import results_path
 from medjax.pipeline.settings import RunConfig
 from medjax.report import indicator
 from medjax.report.indicator_figure import indicator_figure
@@ -34,7 +34,7 @@ class IndicatorConfig:
 def main(words: list[str]) -> None:
     """Train on random images, print the forecast, draw the figure."""
     config = flags.read(IndicatorConfig).config(IndicatorConfig)
-    out = Path(config.out)
+    out = results_path(config.out)
     wanted = [Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS]
     check_data(out, wanted)
     # A class with fewer images than are asked of it is used again from its start.

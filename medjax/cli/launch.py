@@ -11,11 +11,18 @@ from collections.abc import Iterator
 
 from absl import flags
 
+try:
+    import jax as jax
+except ValueError as error:
+    print(f"error: {error}: it is set by a variable of that name; leave that out", file=sys.stderr)
+    sys.exit(2)
+
 from medjax import devices
 from medjax.cli.command import Command
 from medjax.cli.compilation_cache import keep_programs
-from medjax.cli.flags import FLAGS, ILLEGAL, SHOWN, WANTED, define, help_text
+from medjax.cli.flags import FLAGS, ILLEGAL, SHOWN, WANTED, define, help_text, refuse_twice
 from medjax.cli.signals import leave, listening, stopped
+from medjax.cli.streams import prepare_streams
 from medjax.errors import UserError
 from medjax.recipes import RECIPES
 
@@ -50,6 +57,7 @@ def main() -> None:
 def launch(name: str) -> None:
     """Parse the command line and run a command. A user's mistake is one line and exit status 2. Compiled programs are
     kept in the user's cache folder, so that a second start skips compilation."""
+    prepare_streams()
     try:
         with while_read():
             status = _run(find(name))
@@ -72,9 +80,13 @@ def _run(command: Command) -> int | None:
     words = _parse(command)
     if words is None:
         return None
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder has been deleted: go to another one") from error
     devices.use_cores()
     keep_programs()
-    with listening():
+    with devices.own_settings(), listening():
         return command.main(words)
 
 
@@ -104,10 +116,12 @@ def _unread() -> bool:
 def _parse(command: Command) -> list[str] | None:
     """The words of the command line that are no flags; None where help was asked for, and given."""
     asked = {"-h", "--help", "--helpshort", "--helpfull"} & set(sys.argv)
+    given = [w for w in sys.argv if w not in asked]
     try:
-        words = FLAGS([w for w in sys.argv if w not in asked])[1:]
+        words = FLAGS(given)[1:]
     except UnicodeDecodeError as error:
         raise UserError("a --flagfile is not a text file") from error
+    refuse_twice(given[1:])
     if asked:
         everything = command.shown is None or "--helpfull" in asked
         shown = None if everything else SHOWN | set(command.shown or ())
@@ -128,6 +142,10 @@ def mistake(error: BaseException) -> str | None:
         return " ".join(str(error).split())
     if isinstance(error, (OSError, MemoryError)):  # a folder that cannot be written, a full disk
         return f"{error}: put that right, and the same command goes on"
+    if not devices.any_device():
+        names = [n for n in ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES") if n in os.environ]
+        wanted = ", ".join(f"{name}={os.environ[name]}" for name in names) or "its own choice"
+        return f"JAX finds no device here under {wanted}: leave that out, or set another"
     if EXHAUSTED.search(str(error)):
         what = f"{' '.join(str(error).split())[:200]}: memory or disk is full"
         return f"{what}; free some, and the same command goes on"

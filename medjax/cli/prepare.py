@@ -1,19 +1,18 @@
 """A folder of images -> an .npz that every command takes."""
 
-from pathlib import Path
-
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.console import Console
+from medjax.paths import user_path
 from medjax.pipeline.prepare import PrepareConfig, prepare
 
 
 def main(words: list[str]) -> None:
     """Write the .npz, its report and its contact sheet; print their paths."""
     config = flags.read(PrepareConfig).config(PrepareConfig)
+    out, _ = user_path(config.out), user_path(config.folder)
     with Console() as console:
         prepare(config, console)
-        out = Path(config.out).expanduser()
         console.say(f"\n{out}\n{out.with_suffix('.report.md')}\n{out.with_suffix('.contact.png')}")
 
 

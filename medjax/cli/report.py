@@ -2,12 +2,12 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.config import option
 from medjax.errors import UserError
+from medjax.paths import user_path
 from medjax.report.comparison import write_comparison
 from medjax.report.overview import write_report
 
@@ -24,14 +24,14 @@ class ReportConfig:
 def main(words: list[str]) -> None:
     """Write the page; print its path."""
     config = flags.read(ReportConfig).config(ReportConfig)
-    out = Path(config.out)
+    out = user_path(config.out)
     if config.compare:
         named = config.compare.split(",")
         if len(named) != 2:
             raise UserError(f"--compare={config.compare}: give two run folders, A,B")
-        print(write_comparison(Path(named[0]), Path(named[1]), out))
+        print(write_comparison(user_path(named[0]), user_path(named[1]), out))
         return
-    page, shown, complaints = write_report(Path(config.runs), out)
+    page, shown, complaints = write_report(user_path(config.runs), out)
     for line in complaints:
         print(f"left out: {line}", file=sys.stderr)
     print(f"{shown} runs: {page}")

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from medjax import recipes, store
+from medjax import locks, recipes
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.sweep.dry_run import dry_run
@@ -16,6 +16,7 @@ from medjax.cli.sweep.sweep import check_data, sweep
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
+from medjax.paths import results_path
 from medjax.pipeline import presets
 from medjax.pipeline.settings import RunConfig
 from medjax.recipes import RECIPES
@@ -45,7 +46,7 @@ class Table1Config:
 def main(words: list[str]) -> int:
     """Work through the jobs, write the table; status 1 where jobs failed."""
     config = flags.read(Table1Config).config(Table1Config)
-    wanted, shard, out = make_jobs(config), parse_shard(config.shard), Path(config.out)
+    wanted, shard, out = make_jobs(config), parse_shard(config.shard), results_path(config.out)
     check_data(out, wanted)
     if config.dry_run:
         print(dry_run(out, wanted))
@@ -78,11 +79,10 @@ def make_jobs(config: Table1Config) -> list[Job]:
                 )
     try:
         ipcs = [int(i) for i in config.ipcs.split(",")]
-        assert min(ipcs) > 0
-    except (ValueError, AssertionError) as error:
-        raise UserError(
-            f"--ipcs={config.ipcs}: give numbers of at least 1, like 1,10,50"
-        ) from error
+    except ValueError:
+        ipcs = [0]
+    if min(ipcs) < 1:
+        raise UserError(f"--ipcs={config.ipcs}: give numbers of at least 1, like 1,10,50")
     for method in methods:
         presets.chosen(presets.read(recipes.find(method)), config.preset, "*", None)
     if config.integrate and "integrated" not in datasets:
@@ -126,7 +126,7 @@ def write_table(out: Path, wanted: list[Job]) -> int:
             runs.append(read_run(out / known["result"]))
         except UserError as error:
             failures.append(f"{job.name}: {error}")
-    with store.locked(out / "jobs", wait=True):  # shards end together
+    with locks.locked(out / "jobs", wait=True):  # shards end together
         text = table1.write(
             out, cells(runs), failures, sorted({job.ipc for job in wanted if job.ipc})
         )

@@ -5,7 +5,6 @@ several GB.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import http.client
 import os
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from medjax import memory
+from medjax import locks, memory
 from medjax.errors import UserError, one_line
 
 TIMEOUT = 60.0  # seconds without a byte after which a connection is abandoned
@@ -49,10 +48,9 @@ def download(address: str, target: Path, md5: str, tell: Tell | None = None) -> 
     (the part received is kept) and where the file's MD5 is wrong (nothing is kept); UserError where the file cannot be
     written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     tell = tell or (lambda name, have, total: None)
     part = target.with_name(target.name + ".part")
-    with _alone(part, target, tell):
+    with _folders(target.parent), _alone(part, target, tell):
         if target.is_file():
             return
         try:
@@ -71,6 +69,20 @@ def download(address: str, target: Path, md5: str, tell: Tell | None = None) -> 
                 part.unlink()
 
 
+@contextlib.contextmanager
+def _folders(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; at the end, remove again what was made and is empty, for its name may be
+    mistyped."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # it holds the file, or was never made
+                path.rmdir()
+
+
 def checksum(path: Path) -> str:
     """A file's MD5, which the record publishes. It finds transfer errors and does not protect against an attacker."""
     with path.open("rb") as file:
@@ -83,13 +95,9 @@ def _alone(part: Path, target: Path, tell: Tell) -> Iterator[None]:
     that dies."""
     while True:
         with part.open("ab") as handle:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    tell(target.name, os.fstat(handle.fileno()).st_size, None)
-                    time.sleep(0.2)
+            while locks.take(handle) is False:
+                tell(target.name, os.fstat(handle.fileno()).st_size, None)
+                time.sleep(0.2)
             # The other process may have renamed or deleted the file that this lock is on: then try again.
             held = part.exists() and os.path.samestat(os.fstat(handle.fileno()), part.stat())
             if held or target.is_file():

@@ -1,5 +1,6 @@
 """The sets of the catalog -> RawDataset: from a file that is found or downloaded, or from the medmnist package."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from medjax.data.catalog import CATALOG, Entry, file_name, find, md5, url
 from medjax.data.download import Failed, Tell, checksum, download
 from medjax.data.npz import from_arrays, read_npz
 from medjax.errors import UserError, one_line
+from medjax.paths import user_path
 from medjax.types import RawDataset
 
 
@@ -29,8 +31,14 @@ def fetch(
     order, and otherwise downloaded to the first of these folders that is given. tell: receives the download's progress.
     Raises UserError without a network, and where a checksum is wrong.
     """
-    given = (data_dir, os.environ.get("MEDJAX_DATA"), "~/.medmnist")
-    folders = [Path(folder).expanduser() for folder in given if folder]
+    given = (data_dir, os.environ.get("MEDJAX_DATA"))
+    folders = [user_path(folder) for folder in given if folder]
+    with contextlib.suppress(UserError):  # there may be no home folder
+        folders.append(user_path("~/.medmnist"))
+    if not folders:
+        raise UserError(
+            f"there is no home folder to keep {file_name(entry, side)} in: give --data_dir=FOLDER"
+        )
     target, expected = folders[0] / file_name(entry, side), md5(entry, side)
     by_hand = f"get {url(entry, side)} and put it at {target} by hand"
     for path in (folder / target.name for folder in folders):

@@ -23,6 +23,7 @@ from medjax.data.preprocess import resize
 from medjax.data.raw import SPLITS, fingerprint
 from medjax.data.tfds import read_tfds
 from medjax.errors import UserError
+from medjax.paths import user_path
 from medjax.types import RawDataset, RawSplit
 
 __all__ = ["check", "from_medmnist", "load", "load_integrated"]
@@ -43,7 +44,7 @@ def load(
         return read_tfds(name_or_path.removeprefix("tfds:"), data_dir)
     if named := find(name_or_path):
         return read_named(*named, data_dir, tell)
-    return read_npz(Path(name_or_path).expanduser())
+    return read_npz(user_path(name_or_path))
 
 
 def check(name: str) -> None:
@@ -52,9 +53,9 @@ def check(name: str) -> None:
         return
     if named := find(name):
         refuse_multi_label(named[0])
-    elif not (name.lower().endswith(".npz") or os.sep in name) or Path(name).is_dir():
+    elif not (name.lower().endswith(".npz") or os.sep in name) or user_path(name).is_dir():
         raise UserError(_unknown(name))
-    elif not Path(name).expanduser().exists():
+    elif not user_path(name).exists():
         raise UserError(f"{name}: no such file.")
 
 
@@ -139,7 +140,7 @@ def _common(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray
 
 def _unknown(name: str) -> str:
     """The message for a name that `load` does not know: what is near to it, and what there is."""
-    if Path(name).is_dir():
+    if user_path(name).is_dir():
         return (
             f"{name} is a folder: make an .npz of it first, `python -m experiments.prepare --folder={name}"
             f" --out={Path(name).name}.npz`."

@@ -13,6 +13,7 @@ from medjax.data.folder import SHARES, split_groups
 from medjax.data.pixels import square
 from medjax.data.raw import SPLITS, raw_dataset
 from medjax.errors import UserError, one_line
+from medjax.paths import user_path
 from medjax.types import RawDataset, RawSplit
 
 #: Side that images of mixed sizes are resized to, in pixels.
@@ -41,7 +42,8 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         ours = importlib.import_module("medjax.data.med_mnist")
         ours.entry_of(name.partition("/")[2].partition(":")[0])
     try:
-        builder: Any = tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
+        folder = user_path(data_dir) if data_dir else None
+        builder: Any = tfds.builder(name, data_dir=folder, file_format="array_record")
         builder.download_and_prepare()
     except UserError:
         raise  # from our own builder

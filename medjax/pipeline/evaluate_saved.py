@@ -8,13 +8,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from medjax import share, store
+from medjax import devices, share, store
 from medjax.config import option
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
 from medjax.models import MODELS
+from medjax.paths import results_path, user_path
 from medjax.pipeline import folders, presets
 from medjax.pipeline.cross_architecture import score_networks, step_size_for
 from medjax.pipeline.finish import write_result
@@ -60,6 +61,7 @@ def evaluation_settings(synthetic: str | os.PathLike, **values: Any) -> Settings
     return resolve(evaluation_groups(), presets.read_file("evaluate"), given)
 
 
+@devices.own_settings()
 def evaluate_saved(
     settings: Settings,
     folder: str | os.PathLike,
@@ -70,9 +72,10 @@ def evaluate_saved(
     """Score the float images and the 8-bit ones of a saved set; result.json in FOLDER/evaluate-<hash>/. Arguments as in
     `medjax.run`. Raises UserError where data and set do not fit."""
     progress, asked = progress or Silent(), settings.config(SetConfig)
+    out = results_path(folder)
     if not asked.synthetic:
         raise UserError("which set? give --synthetic=PATH, the synthetic.npz of a run")
-    shared = share.load_set(Path(asked.synthetic))
+    shared = share.load_set(user_path(asked.synthetic))
     made_of = shared.origin.get("dataset", "other images")
     unsaid = settings.origin["dataset"] == "default" and made_of != settings.run.dataset
     if data is None and unsaid:
@@ -84,12 +87,12 @@ def evaluate_saved(
     # A set that was moved is the same set.
     values = {k: v for k, v in settings.identity().items() if k != "synthetic"}
     values |= {"set": store.digest(shared.synthetic), "data": raw.fingerprint}
-    place = Path(folder) / f"evaluate-{store.config_hash(values)}"
+    place = out / f"evaluate-{store.config_hash(values)}"
     if fresh:
         folders.clear(place)
     if (finished := read_finished(place, progress)) is not None:
         return finished
-    with folders.hold(place):
+    with folders.hold(place, progress):
         return _evaluate(open_shared(settings, raw, shared, place, progress), shared)
 
 

@@ -39,7 +39,8 @@ def train_experts(session: Session, epochs: int) -> Trajectories:
     """Train the experts that are still missing, ``epochs`` epochs each; returns a reader of all of them."""
     folder, config = experts_folder(session), session.settings.config(experts.ExpertsConfig)
     parameters = parameter_count(session.model)
-    with hold(folder):
+    # Another run on the same data may be training them.
+    with hold(folder, session.progress, wait=True):
         preprocessing = _preprocessing(session)
         _check_preprocessing(folder, preprocessing)
         about = {"values": session.settings.values(), "preprocess": preprocessing}

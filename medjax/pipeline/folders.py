@@ -2,21 +2,25 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from medjax import provenance, store
+from medjax import locks, provenance, store
 from medjax.errors import UserError
+from medjax.paths import PATTERN
+from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import UNNAMED, Settings, fields
 from medjax.types import RawDataset
 
 
 def home(out: Path, raw: RawDataset) -> Path:
     """Below ``out``, the folder of everything that is made from one data set."""
-    return out / f"{raw.name}-{raw.fingerprint[:8]}"
+    name = re.sub(rf"[{re.escape(PATTERN)}/]", "_", raw.name)
+    return out / f"{name}-{raw.fingerprint[:8]}"
 
 
 def run_folder(out: Path, raw: RawDataset, method: str, settings: Settings) -> Path:
@@ -34,9 +38,10 @@ def changed(config: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Work in ``folder`` alone, and remove what a killed process left half written there."""
-    with store.locked(folder):
+def hold(folder: Path, progress: Progress, wait: bool = False) -> Iterator[None]:
+    """Work in ``folder`` alone, and remove what a killed process left half written there. wait: as in `locks.locked`,
+    which tells ``progress``."""
+    with locks.locked(folder, wait, lambda line: progress.say(f"note: {line}")):
         store.remove_unfinished(folder)
         yield
 
@@ -45,7 +50,7 @@ def clear(folder: Path) -> None:
     """Empty a folder, its result first: a folder that is emptied half way must not pass for a finished run."""
     if not folder.exists():
         return
-    with store.locked(folder):
+    with locks.locked(folder):
         for path in sorted(folder.iterdir(), key=lambda path: path.name != "result.json"):
             if path.is_dir():
                 shutil.rmtree(path)

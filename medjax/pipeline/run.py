@@ -4,8 +4,9 @@ import dataclasses
 import os
 from pathlib import Path
 
-from medjax import recipes
+from medjax import devices, recipes
 from medjax.errors import UserError
+from medjax.paths import results_path
 from medjax.pipeline import folders
 from medjax.pipeline.distil import distil
 from medjax.pipeline.experts import experts_seconds, train_experts
@@ -23,6 +24,7 @@ from medjax.types import RawDataset
 IN_MEMORY = "(given in memory)"
 
 
+@devices.own_settings()
 def run(
     recipe: Recipe | str,
     settings: Settings,
@@ -45,7 +47,7 @@ def run(
         raise UserError(
             f"these are not settings of {recipe.name}: make them with medjax.settings({recipe.name!r}, ...)"
         )
-    progress = progress or Silent()
+    progress, out = progress or Silent(), results_path(folder)
     raw = load_data(settings, progress) if data is None else data
     if data is not None:
         asked = dataclasses.replace(settings.run, dataset=IN_MEMORY)
@@ -53,13 +55,13 @@ def run(
             settings.groups | {RunConfig: asked}, settings.origin | {"dataset": "data"}
         )
     check_data(settings, raw, progress)
-    place = folders.run_folder(Path(folder), raw, recipe.name, settings)
+    place = folders.run_folder(out, raw, recipe.name, settings)
     if fresh:
         folders.clear(place)
     folders.check(place, raw, settings)
     if (finished := read_finished(place, progress)) is not None:
         return finished
-    with folders.hold(place):
+    with folders.hold(place, progress):
         session = open_session(settings, raw, place, progress)
         folders.write_config(place, raw, settings)
         return work(session, recipe)

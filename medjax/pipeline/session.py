@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from medjax import memory, models, store
+from medjax import locks, memory, models, store
 from medjax.data import preprocess, sources
 from medjax.data.catalog import STUDY
 from medjax.data.npz import read_arrays
@@ -147,7 +147,7 @@ def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model
 def fitted(config: PreprocessConfig, raw: RawDataset, path: Path) -> preprocess.Preprocessor:
     """The fitted preprocessing, from its file if an earlier run left one (ZCA takes some seconds to fit)."""
     names = ("mean", "forward", "inverse")
-    with store.locked(path.parent, wait=True):  # several runs on one set may begin at once
+    with locks.locked(path.parent, wait=True):  # several runs on one set may begin at once
         if path.is_file():
             with contextlib.suppress(UserError, KeyError):  # a damaged file is fitted again
                 kept = [read_arrays(path, names)[n] for n in names]

@@ -54,7 +54,10 @@ class Job(NamedTuple):
         flags |= {"eval_models": self.other} if self.other else {}
         flags |= {"integrate": self.integrate} if self.integrate else {}
         named = [f"--{name}={value}" for name, value in flags.items()]
-        return [sys.executable, "-m", "medjax", self.method, *named]
+        # The console command does not import from the current folder; a random.py there is no part of a job either.
+        here = os.getcwd() in map(os.path.abspath, sys.path[:1])
+        safe = [] if here else ["-P"]
+        return [sys.executable, *safe, "-m", "medjax", self.method, *named]
 
 
 def state(out: Path, job: Job) -> dict[str, Any] | None:
@@ -92,7 +95,7 @@ def work_on(out: Path, job: Job, claim: Path, command: list[str]) -> dict[str, A
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-    record = _record(out, log.read_text(errors="replace"), process.returncode)
+    record = _record(out, log.read_text("utf-8", "replace"), process.returncode)
     if not claim.exists():
         return {"status": "taken over"}
     record |= {"job": job._asdict(), "seconds": round(time.monotonic() - begin, 1)}
