@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from medjax.data import pixels
-from medjax.data.folder import read_folder, split_groups
+from medjax.data.folder import read_folder
 from medjax.data.pixels import Unreadable, Window, read
+from medjax.data.splits import split_groups
 from medjax.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -16,12 +16,11 @@ from medjax import memory
 from medjax.data import patients
 from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_image, read
 from medjax.data.raw import SPLITS
+from medjax.data.splits import SHARES, split_groups
 from medjax.errors import UserError, first_few
 
 #: Images: (path, label, split).
 Files: TypeAlias = list[tuple[Path, int, str]]
-#: Shares of train, val and test.
-SHARES = (0.7, 0.1, 0.2)
 #: Largest values that 16-bit pixels are assumed to have; the smallest that fits all images is scaled to 255.
 DEPTHS = (255, 1023, 4095, 16383, 65535)
 
@@ -88,32 +87,6 @@ def read_folder(
     lines += patients.shared(groups, splits)
     images, looks = _to_uint8(pictures)
     return Folder(images, labels, splits, names, (*looks, *lines))
-
-
-def split_groups(
-    labels: Int[np.ndarray, " n"],
-    groups: Int[np.ndarray, " n"],
-    shares: tuple[float, float, float],
-    seed: int,
-) -> Int[np.ndarray, " n"]:
-    """A split 0, 1 or 2 for each image. A group is never divided; each class comes as near to these shares as that
-    allows.
-
-    Groups are assigned in random order, large ones first, each to the split that lacks most images of its classes;
-    where two lack the same, train comes before val and val before test.
-    """
-    classes, ids = int(labels.max()) + 1, np.unique(groups, return_inverse=True)[1].reshape(-1)
-    table = np.zeros((int(ids.max()) + 1, classes))
-    np.add.at(table, (ids, labels), 1)
-    total = np.maximum(table.sum(0), 1)
-    lack = np.outer(shares, total)
-    order = np.random.default_rng(seed).permutation(len(table))
-    order = order[np.argsort(-table[order].sum(1), kind="stable")]
-    home = np.zeros(len(table), int)
-    for group in order:
-        home[group] = np.argmax((lack / total) @ table[group])
-        lack[home[group]] -= table[group]
-    return home[ids]
 
 
 def _scan(folder: Path) -> tuple[Files, tuple[str, ...], set[str], list[str]]:
