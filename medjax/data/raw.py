@@ -1,4 +1,4 @@
-"""What all readers of data sets share: the names of the splits, the fingerprint, and what a user should know of a set."""
+"""What all readers of data sets share: names of splits, the fingerprint, notes on what splits lack or share."""
 
 import hashlib
 from collections.abc import Iterable

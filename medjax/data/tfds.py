@@ -54,10 +54,9 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         raise UserError(f"tfds:{name} does not have images with one label each: choose another set")
     given: dict[str, str] = {}
     for theirs in builder.info.splits:
-        given.setdefault(split_of(theirs) or theirs, theirs)
-    if others := [
-        theirs for theirs in builder.info.splits if given.get(split_of(theirs)) != theirs
-    ]:
+        if ours := split_of(theirs):
+            given.setdefault(ours, theirs)
+    if others := [theirs for theirs in builder.info.splits if theirs not in given.values()]:
         notes.append(f"splits of tfds:{name} that are not read: {first_few(others)}.")
     read = {ours: _read(builder, given[ours], notes) for ours in SPLITS if ours in given}
     if "train" not in read:
