@@ -98,10 +98,10 @@ def test_a_split_of_images_without_classes_is_refused(tmp_path):
 
 
 def test_a_linked_folder_inside_a_class_is_read(tmp_path):
-    flat(tmp_path / "elsewhere", {"more": 10})
+    flat(tmp_path / "elsewhere", {"more": 10, "z": 10})
     flat(tmp_path / "f", {"x": 5, "y": 5})
     (tmp_path / "f/x/more").symlink_to(tmp_path / "elsewhere/more")
-    (tmp_path / "f/z").symlink_to(tmp_path / "elsewhere/more")  # a class may be a link too
+    (tmp_path / "f/z").symlink_to(tmp_path / "elsewhere/z")  # a class may be a link too
     made = scan(tmp_path / "f")
     assert made.names == ("x", "y", "z")
     assert np.bincount([label for _, label, _ in made.files]).tolist() == [15, 5, 10]
