@@ -16,7 +16,7 @@ def roots(folder: Path, walk: Walk, classes: bool) -> tuple[dict[str, Path], lis
     classes: whether the classes are folders; otherwise a table has the labels. Raises UserError for folders that look
     like splits and are not, and for splits with other folders beside them.
     """
-    folders = walk.entries(folder)[0]
+    folders = _inside(folder, walk)
     named = {p: split for p in folders if (split := split_of(p.name))}
     others = [p for p in folders if p not in named]
     nested = {p for p in folders if _inside(p, walk)}
@@ -42,6 +42,7 @@ def roots(folder: Path, walk: Walk, classes: bool) -> tuple[dict[str, Path], lis
             f" leave out what is none with --exclude={full[0]}; a class that is called {_listed(named)} needs another"
             " name."
         )
+    walk.entries(folder)  # what is passed over beside the splits is noted
     parted = {split: p for p, split in named.items()}
     if lacking := {"train", "test"} - set(parted):
         raise UserError(

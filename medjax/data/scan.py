@@ -43,8 +43,6 @@ def scan(folder: Path, patterns: Sequence[str] = (), table: LabelTable | None = 
     else:
         paths = [(p, s) for s, r in roots.items() for p in walk.images(r, set())]
         files, names, groups, more = labelled(folder, paths, table)
-    if walk.closed and not walk.base.exists():
-        raise UserError(f"{folder} could not be opened.")
     if not files:
         raise UserError(
             f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders: add images."
@@ -67,9 +65,7 @@ def _by_folders(walk: Walk, roots: dict[str, Path]) -> tuple[Files, tuple[str, .
     classes: dict[str, dict[str, list[Path]]] = {}  # split -> class -> its folders
     lines: list[str] = []
     for split, root in roots.items():
-        folders, loose = (Walk(walk.base, walk.patterns) if root == walk.base else walk).entries(
-            root
-        )
+        folders, loose = walk.entries(root)
         walk.kinds["outside the folders of classes"] += sum(map(is_image, loose))
         found = classes.setdefault(split, {})
         for path in folders:
