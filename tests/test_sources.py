@@ -407,6 +407,12 @@ def test_images_of_two_splits_are_reported(tmp_path):
     assert data.notes == ("3 of the 10 test images are also in train: scores will be too high.",)
 
 
+def test_names_of_classes_may_be_bytes(tmp_path):
+    names = np.array([name.encode() for name in ("a", "\u00f3", "c", "d")])
+    data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))
+    assert data.class_names == ("a", "\u00f3", "c", "d")
+
+
 def test_names_of_classes_are_composed(tmp_path):
     names = np.array(["a", "o\u0301", "c", "d"])
     data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))

@@ -170,6 +170,8 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
     """
     k, most = len(present), int(present[-1]) + 1
     if given is not None:
+        if given.dtype.kind == "S":
+            given = np.char.decode(given, "utf-8", "replace")
         if given.dtype.kind != "U" or given.shape not in ((k,), (most,)):
             raise UserError(
                 f"{path}: class_names is {given.dtype} {given.shape}, expected {k} strings, one"
