@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from medjax.data import sources
+from medjax.data.raw import pick
 from medjax.store import write_arrays
 from medjax.types import RawSplit
 
@@ -25,7 +26,7 @@ def thin(split: RawSplit, keep: int, rng: np.random.Generator) -> RawSplit:
     shuffled = rng.permutation(len(split.labels))
     chosen = [shuffled[split.labels[shuffled] == c][:n] for c, n in enumerate(sizes)]
     order = np.sort(np.concatenate(chosen))
-    return RawSplit(split.images[order], split.labels[order])
+    return pick(split, order)
 
 
 def main(source: str, name: str, target: str) -> None:

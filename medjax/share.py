@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 
 from medjax import models
 from medjax.data import preprocess
-from medjax.data.npz import read_arrays
+from medjax.data.archive import read_arrays
 from medjax.errors import UserError, one_line
 from medjax.evaluate import TRAINING
 from medjax.store import write_arrays

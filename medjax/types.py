@@ -30,10 +30,12 @@ class RawSplit(NamedTuple):
 
     images: uint8 [n, h, w, c], c = 1 (grey) or 3 (RGB).
     labels: int32 [n], in [0, k).
+    groups: int32 [n], a number for each patient, the same in all splits; None where it is not known.
     """
 
     images: UInt8[np.ndarray, "n h w c"]
     labels: Int[np.ndarray, " n"]
+    groups: Int[np.ndarray, " n"] | None = None
 
 
 class RawDataset(NamedTuple):

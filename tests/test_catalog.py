@@ -42,6 +42,12 @@ def test_row_is_well_formed(name):
     assert entry.licence.startswith("CC BY")
 
 
+def test_what_is_said_of_a_set():
+    notes = {name: entry.notes for name, entry in CATALOG.items() if entry.notes}
+    assert set(notes) == {"dermamnist", "retinamnist"}
+    assert "Scientific Data 12:196, 2025" in notes["dermamnist"][0]
+
+
 def test_url():
     expected = "https://zenodo.org/records/10519652/files/bloodmnist.npz?download=1"
     assert url(CATALOG["bloodmnist"]) == expected

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from medjax.data import pixels
-from medjax.data.folder import read_folder, split_groups
+from medjax.data.folder import read_folder
 from medjax.data.pixels import Unreadable, Window, read
 from medjax.errors import UserError
 
@@ -298,22 +298,6 @@ def test_files_without_a_patient_are_not_one_patient(tmp_path):
     lines = [f"y/{i:03d}.png,p{i}" for i in range(20)] + ["000.png,", "001.png,"]
     (tmp_path / "groups.csv").write_text("\n".join(lines))
     said(read_folder(tmp_path, 6), "20 images of 20 patients", "20 images are not in groups.csv")
-
-
-def test_patients_in_two_of_the_folders_own_splits_are_said(tmp_path):
-    for split in ("train", "test"):
-        flat(tmp_path / split, {"x": 20, "y": 20})
-    (tmp_path / "groups.csv").write_text("train/x/000.png,p\ntest/x/000.png,p\n")
-    said(read_folder(tmp_path, 6), "1 patients are in more than one split")
-
-
-def test_whole_groups_near_the_shares():
-    labels, groups = RNG.integers(0, 3, 600), np.repeat(np.arange(60), 10)
-    splits = split_groups(labels, groups, (0.7, 0.1, 0.2), 0)
-    assert all(len(set(splits[groups == g])) == 1 for g in range(60))
-    for label in range(3):
-        shares = np.bincount(splits[labels == label], minlength=3) / (labels == label).sum()
-        assert abs(shares - [0.7, 0.1, 0.2]).max() < 0.08
 
 
 def test_duplicates_are_removed_and_the_copy_in_test_is_kept(tmp_path):

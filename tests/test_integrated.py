@@ -41,6 +41,40 @@ def test_label_is_the_set_and_a_tenth_is_taken(three):
     assert any("large (16 px) was shrunk" in n for n in data.notes)
 
 
+def test_groups_of_the_parts_stay_apart(three, tmp_path):
+    """An image of a part without groups is a group of its own."""
+    with np.load(three[0]) as file:
+        content = dict(file)
+    for name in ("train", "val", "test"):
+        content[f"{name}_groups"] = np.arange(len(content[f"{name}_labels"])) // 5
+    np.savez(tmp_path / "rgb.npz", **content)
+    data = sources.load_integrated((three[0], three[1]), share=1.0)
+    numbers = [getattr(data, name).groups for name in ("train", "val", "test")]
+    own = [
+        n[getattr(data, name).labels == 0]
+        for n, name in zip(numbers, ("train", "val", "test"), strict=True)
+    ]
+    assert own[0].tolist() == [i // 5 for i in range(50)]
+    others = np.concatenate(numbers)[
+        np.concatenate([data.train.labels, data.val.labels, data.test.labels]) == 1
+    ]
+    assert len(set(others.tolist())) == 143 and not set(others) & set(np.concatenate(own))
+    assert (
+        "rgb: WARNING: 6 patients are in more than one split: scores will be too high."
+        in data.notes
+    )
+    assert sources.load_integrated((three[1], three[2])).train.groups is None
+
+
+def test_images_of_two_splits_are_reported(three, tmp_path):
+    with np.load(three[0]) as file:
+        content = dict(file)
+    content["test_images"][:5] = content["train_images"][:5]
+    np.savez(tmp_path / "rgb.npz", **content)
+    data = sources.load_integrated((three[0], three[1]), share=1.0)
+    assert "5 of the 70 test images are also in train: scores will be too high." in data.notes
+
+
 def test_images_are_the_real_ones_in_their_splits(three):
     data, whole = sources.load_integrated(three), sources.load(three[0])
     for name in ("train", "val", "test"):

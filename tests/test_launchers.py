@@ -82,7 +82,7 @@ def test_config_says_what_was_asked_and_where_it_came_from(run):
     data = config["data"]
     assert (data["train"], data["val"], data["test"]) == (60, 24, 24)
     assert data["classes"] == [f"kind {c}" for c in range(len(data["classes"]))]
-    assert data["fingerprint"] == run.result["fingerprint"]
+    assert data["fingerprint"] == run.result["fingerprint"] and isinstance(data["notes"], list)
     assert run.folder.parent.name == f"cells-{data['fingerprint'][:8]}"
 
 

@@ -97,6 +97,19 @@ def test_names_from_elsewhere_are_no_markup(tmp_path):
         assert "<script" not in svg.read_text(encoding="utf-8")
 
 
+def test_notes_of_the_data_are_beside_its_set(tmp_path):
+    """Once for all runs of the set; what is no note is left out."""
+    for seed, notes in enumerate(
+        (["WARNING: test has no image of b."], ["WARNING: test has no image of b."], 7)
+    ):
+        run = made.write(tmp_path / "runs", made.result("mtt", "scans", 1, 0.5, seed=seed))
+        config = json.loads((run / "config.json").read_text())
+        config["data"]["notes"] = notes
+        (run / "config.json").write_text(json.dumps(config))
+    page, shown, _ = write_report(tmp_path / "runs", tmp_path / "out")
+    assert shown == 3 and page.read_text().count("WARNING: test has no image of b.") == 1
+
+
 LARGE = json.dumps(made.result("mtt", "set", 1, 0.5)).replace('"seed": 0', f'"seed": {10**400}')
 BROKEN = {
     "too large": LARGE,

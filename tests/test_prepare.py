@@ -1,12 +1,23 @@
 """The command that makes an .npz of a folder: three files, which the next command takes."""
 
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import launching
 import numpy as np
+import pytest
 from PIL import Image
 from test_folder import dicom, flat
 from test_launchers import complaint
 
-from medjax.data import sources
+from medjax.data import pixels, sources
+from medjax.data.folder import read_folder
+from medjax.errors import UserError
+from medjax.pipeline.prepare import PrepareConfig
 
 
 def prepare(*words):
@@ -45,7 +56,7 @@ def test_mistakes_are_one_line(tmp_path):
 
 def test_a_set_that_is_refused_replaces_none(tmp_path):
     flat(tmp_path / "x", {"a": 30, "b": 30})
-    flat(tmp_path / "y", {"a": 2, "b": 2})
+    flat(tmp_path / "y", {"a": 1, "b": 2})
     out = tmp_path / "my.npz"
     assert prepare(f"--folder={tmp_path / 'x'}", f"--out={out}", "--size=8").status == 0
     before = {p: p.read_bytes() for p in tmp_path.glob("my.*")}
@@ -68,7 +79,114 @@ def test_window_flags_reach_the_files(tmp_path):
     assert values.min() == 0 and values.max() == 255 and len(values) == 12
 
 
+def test_groups_are_written_as_numbers(tmp_path):
+    """Names of patients must not leave the house."""
+    flat(tmp_path / "x", {"a": 30, "b": 30})
+    rows = [f"{c}/{i:03d}.png,Miller {i // 3}" for c in "ab" for i in range(30)]
+    (tmp_path / "x/groups.csv").write_text("\n".join(rows))
+    out = tmp_path / "my.npz"
+    ended = prepare(f"--folder={tmp_path / 'x'}", f"--out={out}", "--size=8")
+    assert ended.status == 0 and "60 images of 10 patients" in ended.stdout
+    raw, splits = sources.load(str(out)), ("train", "val", "test")
+    groups = [getattr(raw, split).groups for split in splits]
+    assert sorted(np.concatenate(groups).tolist()) == sorted([i // 3 for i in range(30)] * 2)
+    assert sum(len(set(g.tolist())) for g in groups) == 10  # none is in two splits
+    assert all(b"Miller" not in path.read_bytes() for path in tmp_path.glob("my.*"))
+
+
+def test_a_patient_in_two_given_splits_is_said(tmp_path):
+    for split in ("train", "test"):
+        flat(tmp_path / "x" / split, {"a": 20, "b": 20})
+    (tmp_path / "x/groups.csv").write_text("train/a/000.png,p\ntest/a/000.png,p\n")
+    words = (f"--folder={tmp_path / 'x'}", f"--out={tmp_path / 'my.npz'}", "--size=8")
+    assert "1 patients are in more than one split" in prepare(*words).stdout
+    assert "1 patients are in more" in sources.load(str(tmp_path / "my.npz")).notes[0]
+
+
+def test_labels_from_a_table_and_files_left_out(tmp_path):
+    flat(tmp_path / "x", {"part 1": 20, "part 2": 20})
+    flat(tmp_path / "x", {"masks": 3})
+    rows = [f"part {p}/{i:03d},{'ab'[i % 2]},L{i // 2}{p}" for p in (1, 2) for i in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,dx,lesion", *rows]))
+    words = [f"--folder={tmp_path / 'x'}", f"--out={tmp_path / 'my.npz'}", "--size=8"]
+    table = ("image", "dx", "lesion")
+    kinds = ("image", "label", "group")
+    more = [f"--{k}_column={name}" for k, name in zip(kinds, table, strict=True)]
+    said = complaint(prepare(*words, more[0]))
+    assert "--image_column is of no use without --labels" in said
+    ended = prepare(*words, *more, f"--labels={tmp_path / 't.csv'}", "--exclude=masks,*_mask.png")
+    assert ended.status == 0, ended.stderr
+    assert "40 images have a label" in ended.stdout and "masks: 1 left out" in ended.stdout
+    raw = sources.load(str(tmp_path / "my.npz"))
+    assert raw.class_names == ("a", "b") and len(set(raw.train.groups.tolist())) == 14
+
+
+def test_no_file_of_the_user_is_touched(tmp_path):
+    """Whether the place can be written to was tried with a file that somebody may have."""
+    flat(tmp_path / "x", {"a": 10, "b": 10})
+    mine = [tmp_path / f"my{suffix}" for suffix in (".probe", ".npz.probe", ".txt")]
+    for path in mine:
+        path.write_text("mine")
+    words = (f"--folder={tmp_path / 'x'}", f"--out={tmp_path / 'my.npz'}", "--size=8")
+    assert prepare(*words).status == 0
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    names = {"x", "my.npz", "my.report.md", "my.contact.png", *(path.name for path in mine)}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_reading(tmp_path, monkeypatch):
+    """The forecast counts channels and copies."""
+    flat(tmp_path / "x", {"a": 100, "b": 100})
+    read = []
+    monkeypatch.setattr(
+        "medjax.data.folder.read", lambda *a, **k: read.append(a) or pixels.read(*a, **k)
+    )
+    monkeypatch.setattr("medjax.memory.available", lambda: 200 * 16 * 16 * 3 * 6 - 1)
+    with pytest.raises(UserError, match=r"200 images of 16 px need 921600 bytes.* lower --size"):
+        read_folder(tmp_path / "x", 16)
+    assert len(read) <= 25
+    monkeypatch.setattr("medjax.memory.available", lambda: 200 * 16 * 16 * 3 * 6)
+    assert len(read_folder(tmp_path / "x", 16).labels) == 200
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from medjax import memory
+from medjax.data import folder
+def peak():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
+folder.read_folder(Path(sys.argv[1]) / "few", 112)
+before = peak()
+folder.read_folder(Path(sys.argv[1]) / "many", 112)
+after = peak()
+memory.available = lambda: 0
+try:
+    folder.read_folder(Path(sys.argv[1]) / "many", 112)
+except Exception as error:
+    print(after - before, error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say it")
+def test_the_forecast_of_memory_is_within_a_third(tmp_path):
+    """The peak of a process that reads 1,200 images of 112 px in colour."""
+    flat(tmp_path / "few", {"a": 5, "b": 5}, shape=(12, 12, 3))
+    flat(tmp_path / "many", {"a": 600, "b": 600}, shape=(12, 12, 3))
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    measured, said = ran.stdout.split(maxsplit=1)
+    forecast = float(re.search(r"need ([\d.]+) MB", said)[1]) * 1e6
+    assert 0.75 < forecast / int(measured) < 1.34, ran.stdout
+
+
 def test_help_fits_a_screen():
     lines = prepare("--help").stdout.splitlines()
     assert len(lines) < 20 and max(map(len, lines)) <= 120
-    assert sum(line.startswith("  --") for line in lines) == 6
+    options = dataclasses.fields(PrepareConfig)
+    assert sum(line.startswith("  --") for line in lines) == len(options)

@@ -123,6 +123,84 @@ def test_other_keys_are_left_alone(tmp_path):
     assert sources.load(saved(tmp_path, arrays() | extra)).name == "scans"
 
 
+def renamed(content, **names):
+    """The arrays under other keys."""
+    swap = {
+        f"{s}_{kind}": names[s] + names[kind] for s in ("train", "val", "test") for kind in KINDS
+    }
+    return {swap.get(key, key): array for key, array in content.items()}
+
+
+KINDS = ("images", "labels")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {
+            "train": "train",
+            "val": "valid",
+            "test": "test",
+            "images": "_images",
+            "labels": "_labels",
+        },
+        {"train": "Train", "val": "dev", "test": "TEST", "images": "_image", "labels": "-y"},
+    ],
+)
+def test_splits_by_other_keys_are_read_and_said(tmp_path, names):
+    plain = sources.load(saved(tmp_path, arrays()))
+    data = sources.load(saved(tmp_path, renamed(arrays(), **names)))
+    assert data.fingerprint == plain.fingerprint
+    (note,) = data.notes
+    assert f"{names['val']}{names['images']} as val_images" in note
+
+
+def test_the_keys_of_keras_are_read_and_said(tmp_path):
+    content, plain = arrays(), sources.load(saved(tmp_path, arrays()))
+    keras = {
+        f"{letter}_{split}": content[f"{split}_{kind}"]
+        for letter, kind in (("x", "images"), ("Y", "labels"))
+        for split in ("train", "val", "test")
+    }
+    data = sources.load(saved(tmp_path, keras))
+    assert data.fingerprint == plain.fingerprint
+    assert "x_train as train_images" in data.notes[0] and "Y_val as val_labels" in data.notes[0]
+    keras["x_train"] = keras["x_train"] / 255
+    refused(saved(tmp_path, keras), "train_images is float64", "x_train as train_images")
+
+
+def test_two_names_of_one_array_are_refused(tmp_path):
+    content = arrays()
+    content["valid_images"] = content["val_images"]
+    refused(saved(tmp_path, content), "val_images and valid_images both mean val_images")
+    content = arrays() | {"x_train": content["train_images"]}
+    refused(saved(tmp_path, content), "train_images and x_train both mean train_images")
+
+
+def test_keys_that_are_not_read_are_said(tmp_path):
+    extra = {"holdout_images": np.zeros(2), "x\ny": np.zeros(2)}
+    data = sources.load(saved(tmp_path, arrays() | extra))
+    assert data.notes == ("scans.npz: keys that are not read: holdout_images, 'x\\ny'.",)
+    refused(saved(tmp_path, {"images": np.zeros(2), "labels": np.zeros(2)}), "found images, labels")
+
+
+def test_bool_one_hot_labels_are_read_like_ints(tmp_path):
+    plain = sources.load(saved(tmp_path, arrays()))
+    names = ("train_labels", "val_labels", "test_labels")
+    hot = changed(**dict.fromkeys(names, lambda a: np.eye(4, dtype=bool)[a[:, 0]]))
+    assert sources.load(saved(tmp_path, hot)).fingerprint == plain.fingerprint
+    hot["val_labels"] = hot["val_labels"] | True
+    refused(saved(tmp_path, hot), "val_labels", "not one-hot")
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_class_without_images_in_a_split_is_said(tmp_path, split):
+    content = arrays() | {"class_names": np.array(["a", "b", "c", "d"])}
+    content[f"{split}_labels"] = content[f"{split}_labels"] // 3
+    (note,) = sources.load(saved(tmp_path, content)).notes
+    assert note.startswith(f"WARNING: {split} has no image of c, d")
+
+
 def test_missing_val_is_carved_from_train(tmp_path):
     content = arrays(sizes=(200, 10, 20))
     labels = np.repeat([0, 1, 2, 3], [150, 44, 4, 2])
@@ -207,6 +285,12 @@ def changed(**changes):
     return content | {key: change(content[key]) for key, change in changes.items()}
 
 
+def grouped(train):
+    """A sound file's arrays, with these groups of train."""
+    groups = {"val_groups": np.arange(10), "test_groups": np.arange(10)}
+    return arrays() | groups | {"train_groups": train}
+
+
 def put(value, at=0):
     def change(array):
         array = array.astype(np.int64)
@@ -258,6 +342,9 @@ def put(value, at=0):
         (changed(test_labels=put(7)), ("test_labels holds class 7", "0..3")),
         (arrays() | {"class_names": np.array(["a", "b"])}, ("class_names", "4 strings")),
         (arrays() | {"class_names": np.arange(4)}, ("class_names", "4 strings")),
+        (arrays() | {"train_groups": np.arange(40)}, ("no val_groups, test_groups",)),
+        (grouped(np.arange(39)), ("train_groups is int64 (39,), expected 40 whole numbers",)),
+        (grouped(np.array(["p"] * 40)), ("train_groups is <U1", "whole numbers")),
     ],
 )
 def test_refusals(tmp_path, content, words):
@@ -318,6 +405,27 @@ def test_images_of_two_splits_are_reported(tmp_path):
     content["test_images"][:3] = content["train_images"][[5, 5, 9]]
     data = sources.load(saved(tmp_path, content))
     assert data.notes == ("3 of the 10 test images are also in train: scores will be too high.",)
+
+
+def test_names_of_classes_may_be_bytes(tmp_path):
+    names = np.array([name.encode() for name in ("a", "\u00f3", "c", "d")])
+    data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))
+    assert data.class_names == ("a", "\u00f3", "c", "d")
+
+
+def test_names_of_classes_are_composed(tmp_path):
+    names = np.array(["a", "o\u0301", "c", "d"])
+    data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))
+    assert data.class_names[1] == "\u00f3"
+
+
+def test_an_official_file_given_by_its_path_has_its_warnings(tmp_path):
+    """And a user's own file of that name has none."""
+    content = arrays(sizes=CATALOG["dermamnist"].images, shape=(4, 4), k=7)
+    data = sources.load(saved(tmp_path, content, stem="dermamnist"))
+    assert any("images of one lesion are in train and in test" in note for note in data.notes)
+    data = sources.load(saved(tmp_path, arrays(k=7), stem="dermamnist"))
+    assert not any("lesion" in note for note in data.notes)
 
 
 def test_classes_of_one_name_are_refused(tmp_path):

@@ -25,6 +25,7 @@ class Entry:
     images: how many images train, val and test have.
     licence: of the images; "CC BY-NC" forbids commercial use, of distilled images too.
     task: "classes"; "ordinal" (grades, which medjax treats as classes); or "multi-label" (which medjax refuses).
+    warning: what a user should know of the images, or nothing.
     """
 
     name: str
@@ -34,6 +35,14 @@ class Entry:
     images: tuple[int, int, int]
     licence: str
     task: str = "classes"
+    warning: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines that a user should read."""
+        text = f"{self.name} has ordered grades; medjax treats them as {len(self.class_names)} plain classes."
+        lines = [text] if self.task == "ordinal" else []
+        return [*lines, f"WARNING: {self.name}: {self.warning}"] if self.warning else lines
 
 
 def _fixed(value: Any) -> Any:

@@ -1,40 +1,42 @@
 """A folder of images -> arrays in the MedMNIST layout, and a report.
 
 The folder has either ``train/<class>/*`` and ``test/<class>/*`` (``val/`` is optional), or only ``<class>/*``, which is
-split 70/10/20.
+split 70/10/20. A table of labels may stand in for the folders of classes.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from medjax import memory
-from medjax.data import patients
-from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_image, read
+from medjax.data.label_table import LabelTable
+from medjax.data.pixels import OWN, Picture, Unreadable, Window, read
 from medjax.data.raw import SPLITS
+from medjax.data.scan import Files, Found, scan
+from medjax.data.splits import SHARES, split_groups
 from medjax.errors import UserError, first_few
 
-#: Images: (path, label, split).
-Files: TypeAlias = list[tuple[Path, int, str]]
-#: Shares of train, val and test.
-SHARES = (0.7, 0.1, 0.2)
 #: Largest values that 16-bit pixels are assumed to have; the smallest that fits all images is scaled to 255.
 DEPTHS = (255, 1023, 4095, 16383, 65535)
+#: Images that are read to learn how much memory all will need.
+PROBED = 24
 
 
 class Folder(NamedTuple):
     """The content of a folder: images uint8 [n, s, s, c] with labels and splits (0 train, 1 val, 2 test), class names,
-    and the lines of the report."""
+    the lines of the report, and groups [n], a number for each patient, None where nothing says them."""
 
     images: UInt8[np.ndarray, "n s s c"]
     labels: Int[np.ndarray, " n"]
     splits: Int[np.ndarray, " n"]
     class_names: tuple[str, ...]
     lines: tuple[str, ...]
+    groups: Int[np.ndarray, " n"] | None
 
 
 def read_folder(
@@ -43,159 +45,111 @@ def read_folder(
     seed: int = 0,
     window: Window = OWN,
     tell: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    exclude: Sequence[str] = (),
+    table: LabelTable | None = None,
 ) -> Folder:
     """Read the images, resize them to ``side`` pixels, remove duplicates and split.
 
-    tell: receives (files read, number of files). Raises UserError for a folder without such images of two classes.
+    tell: receives (files read, number of files). exclude: patterns of files and folders that are left out. table: of
+    labels, where folders are no classes. Raises UserError for a folder without such images of two classes.
     """
-    files, names, given, others = _scan(folder)
-    needed = 5 * len(files) * side * side  # one channel, as floats and as bytes
-    if needed > memory.total():
-        raise UserError(
-            f"{len(files)} images of {side} px need at least {memory.words(needed)}, and this machine has"
-            f" {memory.words(memory.total())}: lower --size"
-        )
-    lines, pictures, kept = others, [], []
-    unread: list[str] = []
-    for number, (path, label, split) in enumerate(files):
+    found = scan(folder, exclude, table)
+
+    def load(path: Path) -> Picture:
+        return read(path, side, window)
+
+    _check_memory(found.files, side, load)
+    lines, pictures, kept = found.lines, [], []
+    unread: dict[int, str] = {}
+    for number, (path, _, _) in enumerate(found.files):
         try:
-            pictures.append(read(path, side, window))
-            kept.append((path, label, split))
+            pictures.append(load(path))
+            kept.append(number)
         except (Unreadable, OSError) as error:
-            unread.append(f"{path.relative_to(folder)} ({error})")
-        tell(number + 1, len(files))
+            unread[number] = f"{path.relative_to(folder)} ({error})"
+        tell(number + 1, len(found.files))
     if unread:
-        lines.append(f"{len(unread)} files could not be read: {first_few(unread)}.")
-    order, removed = _distinct(pictures, kept, folder)
+        lines.append(f"{len(unread)} files could not be read: {first_few([*unread.values()])}.")
+    same, removed = _distinct(pictures, [found.files[i] for i in kept], folder)
     lines += removed
-    pictures, kept = [pictures[i] for i in order], [kept[i] for i in order]
-    labels = np.array([label for _, label, _ in kept], np.int32)
-    counts = np.bincount(labels, minlength=len(names))
-    if empty := [name for name, count in zip(names, counts, strict=True) if not count]:
-        raise UserError(
-            f"{folder}: no image of {first_few(empty)} could be read: replace them, or remove the folder."
-        )
-    groups, about = patients.read_groups(folder, [path for path, _, _ in kept])
-    lines += about
-    splits = np.array([SPLITS.index(split) for _, _, split in kept])
-    if given == {"train"}:
-        splits = split_groups(labels, groups, SHARES, seed)
+    _check_classes(folder, found, unread, {kept[i]: kept[j] for i, j in same.items()})
+    order = [i for i in range(len(kept)) if i not in same]
+    pictures, kept = [pictures[i] for i in order], np.array(kept)[order]
+    labels = np.array([label for _, label, _ in found.files], np.int32)[kept]
+    groups = None if found.groups is None else found.groups[kept]
+    splits = np.array([SPLITS.index(split) for _, _, split in found.files])[kept]
+    apart = np.arange(len(kept)) if groups is None else groups
+    if found.given == {"train"}:
+        splits = split_groups(labels, apart, SHARES, seed)
         lines.append("no splits in the folder: 70 % train, 10 % val, 20 % test, by class.")
-    elif "val" not in given:
+    elif "val" not in found.given:
         inside = np.flatnonzero(splits == 0)
-        splits[inside] = split_groups(labels[inside], groups[inside], (0.9, 0.1, 0.0), seed)
+        splits[inside] = split_groups(labels[inside], apart[inside], (0.9, 0.1, 0.0), seed)
         lines.append("no val folder: a tenth of train became val, by class.")
-    lines += patients.shared(groups, splits)
     images, looks = _to_uint8(pictures)
-    return Folder(images, labels, splits, names, (*looks, *lines))
+    return Folder(images, labels, splits, found.names, (*looks, *lines), groups)
 
 
-def split_groups(
-    labels: Int[np.ndarray, " n"],
-    groups: Int[np.ndarray, " n"],
-    shares: tuple[float, float, float],
-    seed: int,
-) -> Int[np.ndarray, " n"]:
-    """A split 0, 1 or 2 for each image. A group is never divided; each class comes as near to these shares as that
-    allows.
-
-    Groups are assigned in random order, large ones first, each to the split that lacks most images of its classes;
-    where two lack the same, train comes before val and val before test.
-    """
-    classes, ids = int(labels.max()) + 1, np.unique(groups, return_inverse=True)[1].reshape(-1)
-    table = np.zeros((int(ids.max()) + 1, classes))
-    np.add.at(table, (ids, labels), 1)
-    total = np.maximum(table.sum(0), 1)
-    lack = np.outer(shares, total)
-    order = np.random.default_rng(seed).permutation(len(table))
-    order = order[np.argsort(-table[order].sum(1), kind="stable")]
-    home = np.zeros(len(table), int)
-    for group in order:
-        home[group] = np.argmax((lack / total) @ table[group])
-        lack[home[group]] -= table[group]
-    return home[ids]
-
-
-def _scan(folder: Path) -> tuple[Files, tuple[str, ...], set[str], list[str]]:
-    """All images, class names, the splits of the folder, and lines about other files."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}: give a folder with one folder of images per class.")
-    inside = {p.name.lower(): p for p in _folders(folder)}
-    parted = {name: inside[name] for name in SPLITS if name in inside}
-    if parted and not {"train", "test"} <= set(parted):
+def _check_memory(files: Files, side: int, load: Callable[[Path], Picture]) -> None:
+    """UserError for images that will not fit into memory, before all are read. Some of them tell how much one needs: as
+    it is read, and twice as bytes while all are joined."""
+    raw, channels = [4 * side * side], 1
+    for path, _, _ in files[:: -(-len(files) // PROBED)]:
+        with contextlib.suppress(Unreadable, OSError):
+            picture = load(path)
+            raw.append(picture.values.nbytes)
+            channels = max(channels, picture.values.shape[-1])
+    needed = len(files) * (int(np.mean(raw[1:] or raw)) + 2 * side * side * channels)
+    if needed > memory.available():
         raise UserError(
-            f"{folder} has {', '.join(parted)} but no {'test' if 'train' in parted else 'train'}: give both (val is"
-            " optional), or only folders of classes, which are then split."
+            f"{len(files)} images of {side} px need {memory.words(needed)}, and {memory.words(memory.available())} are"
+            " free on this machine: lower --size"
         )
-    roots = parted or {"train": folder}
-    names = tuple(p.name for p in _folders(roots["train"]))
-    if len(names) < 2:
-        raise UserError(
-            f"{roots['train']} holds {'one folder' if names else 'no folders'}: make one folder of images per class,"
-            " for at least 2 classes."
-        )
-    files: Files = []
-    others: Counter[str] = Counter()
-    aside = [p.name for p in sorted(folder.iterdir()) if _aside(p)]
-    deeper = 0
-    for split, root in roots.items():
-        if strange := [p.name for p in _folders(root) if p.name not in names]:
-            raise UserError(
-                f"{root} has a class that train does not have: {first_few(strange)}; add it to train or remove it."
+
+
+def _check_classes(
+    folder: Path, found: Found, unread: dict[int, str], same: dict[int, int]
+) -> None:
+    """UserError where nothing is left of a class in train: its first unreadable file and why, or what its images are
+    duplicates of. unread: index of a file -> name and reason. same: index of a duplicate -> that of the copy kept."""
+    for label, name in enumerate(found.names):
+        train = [i for i, f in enumerate(found.files) if f[1:] == (label, "train")]
+        if any(i not in unread and i not in same for i in train):
+            continue
+        why = []
+        if bad := [unread[i] for i in train if i in unread]:
+            why.append(f"{len(bad)} could not be read, the first {bad[0]}")
+        if copies := [i for i in train if i in same]:
+            one, other = (
+                found.files[i][0].relative_to(folder) for i in (copies[0], same[copies[0]])
             )
-        aside += [p.name for p in sorted(root.iterdir()) if root != folder and _aside(p)]
-        loose = [path for path in root.iterdir() if path.is_file() and is_image(path)]
-        others["outside the folders of classes"] += len(loose)
-        for label, name in enumerate(names):
-            for path in sorted((root / name).rglob("*")):
-                if path.name[0] == "." or not path.is_file():
-                    continue
-                if is_image(path):
-                    files.append((path, label, split))
-                    deeper += path.parent != root / name
-                else:
-                    others[path.suffix.lower() or "no ending"] += 1
-    if not files:
+            why.append(
+                f"{len(copies)} are duplicates of images that are kept, the first {one} of {other}"
+            )
+        none = (
+            "no image of {} could be read"
+            if len(why) == 1 and bad
+            else "no image of {} is left in train"
+        )
         raise UserError(
-            f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders: add images."
+            f"{folder}: {none.format(name)}: {'; '.join(why)}. Replace them, or remove the class."
         )
-    full = {label for _, label, split in files if split == "train"}
-    if empty := [name for label, name in enumerate(names) if label not in full]:
-        raise UserError(
-            f"{roots['train']} holds no image of {first_few(empty)}: add some, or remove the folder."
-        )
-    kinds = [f"{count} x {kind}" for kind, count in others.most_common() if count]
-    lines = [f"files ignored: {first_few(kinds)}."] if kinds else []
-    if aside:
-        lines.append(
-            f"folders ignored, because their names begin with a dot or an underscore: {first_few(aside)}."
-        )
-    if deeper:
-        lines.append(f"{deeper} images were found in subfolders of a class.")
-    return files, names, set(roots), lines
 
 
-def _aside(path: Path) -> bool:
-    """Whether it is a folder that is ignored although it may be meant as a class."""
-    return path.is_dir() and path.name[0] in "._" and path.name != "__MACOSX"
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones and those that archivers add."""
-    found = (p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
-    return sorted(found, key=lambda p: (p.name.lower(), p.name))
-
-
-def _distinct(pictures: list[Picture], files: Files, folder: Path) -> tuple[list[int], list[str]]:
-    """Indices of the images without duplicates, and lines about the duplicates. Of the copies, that of test is kept,
-    else that of val, else that of train."""
+def _distinct(
+    pictures: list[Picture], files: Files, folder: Path
+) -> tuple[dict[int, int], list[str]]:
+    """Index of each duplicate -> that of the copy kept, and lines about them. Of the copies, that of test is kept, else
+    that of val, else that of train."""
     first: dict[bytes, int] = {}
+    same: dict[int, int] = {}
     across, within, odd = 0, 0, []  # odd: duplicates with another class than the copy kept
     # The sort is stable: within a split, the first copy comes first.
     for index in sorted(range(len(files)), key=lambda i: -SPLITS.index(files[i][2])):
         other = first.setdefault(pictures[index].digest, index)
         if other != index:
+            same[index] = other
             (path, label, split), (kept, kept_label, kept_split) = files[index], files[other]
             across += kept_split != split
             within += kept_split == split
@@ -210,7 +164,7 @@ def _distinct(pictures: list[Picture], files: Files, folder: Path) -> tuple[list
         lines.append(
             f"WARNING: {len(odd)} duplicates have two classes; that of the copy kept is used: {first_few(odd)}."
         )
-    return sorted(first.values()), lines
+    return same, lines
 
 
 def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:

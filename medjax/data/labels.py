@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from medjax.data.raw import pick
+from medjax.data.splits import split_groups
 from medjax.errors import UserError, first_few
 from medjax.types import RawSplit
 
@@ -20,6 +22,8 @@ def as_classes(
     everything else.
     """
     where = f"{path}: {name}_labels"
+    if labels.dtype.kind == "b" and labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels.astype(np.uint8)
     if labels.dtype.kind not in "iuf":
         raise UserError(f"{where} is {labels.dtype}, expected whole numbers 0..k-1.")
     if labels.ndim not in (1, 2) or 0 in labels.shape[1:]:
@@ -71,15 +75,19 @@ def renumbered(
 
 
 def carve_val(path: Path, train: RawSplit, k: int) -> tuple[RawSplit, RawSplit]:
-    """Train split into (train, val): val gets a tenth of each class, at least one image where a class has two."""
+    """Train split into (train, val): val gets a tenth of each class, at least one image where a class has two; a group
+    of images stays together."""
     rng = np.random.default_rng(0)
     chosen = np.zeros(len(train.labels), bool)
-    for label in range(k):
+    if train.groups is not None:
+        shares = (1 - VAL_SHARE, VAL_SHARE, 0.0)
+        chosen = split_groups(train.labels, train.groups, shares, seed=0) == 1
+    for label in range(k if train.groups is None else 0):
         members = rng.permutation(np.flatnonzero(train.labels == label))
         chosen[members[: max(round(VAL_SHARE * len(members)), int(len(members) >= 2))]] = True
     if not chosen.any():
+        few = "image" if train.groups is None else "patient"
         raise UserError(
-            f"{path}: no val split, and one training image per class is too few to make one: add images."
+            f"{path}: no val split, and one training {few} per class is too few to make one: add images."
         )
-    train_part, val_part = (RawSplit(*(a[part] for a in train)) for part in (~chosen, chosen))
-    return train_part, val_part
+    return pick(train, ~chosen), pick(train, chosen)

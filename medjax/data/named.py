@@ -19,7 +19,7 @@ def read_named(
 ) -> RawDataset:
     """A set of the catalog. Raises UserError for a multi-label set and where `fetch` does."""
     refuse_multi_label(entry)
-    return _with_notes(read_npz(fetch(entry, side, data_dir, tell)), entry)
+    return with_notes(read_npz(fetch(entry, side, data_dir, tell)), entry)
 
 
 def fetch(
@@ -91,11 +91,9 @@ def from_medmnist(train: Any, val: Any, test: Any) -> RawDataset:
     arrays |= {f"{split}_labels": part.labels for split, part in parts.items()}
     changed = any(p.transform or p.target_transform or p.as_rgb for p in parts.values())
     note = f"{stem}: transform, target_transform and as_rgb of medmnist are not applied."
-    return _with_notes(from_arrays(Path(stem), arrays), named[0], [note] if changed else [])
+    return with_notes(from_arrays(Path(stem), arrays), named[0], [note] if changed else [])
 
 
-def _with_notes(raw: RawDataset, entry: Entry, notes: Sequence[str] = ()) -> RawDataset:
-    """A set of the catalog, with a note where its classes are grades, and these notes."""
-    text = f"{entry.name} has ordered grades; medjax treats them as {len(entry.class_names)} plain classes."
-    grades = [text] if entry.task == "ordinal" else []
-    return raw._replace(notes=(*raw.notes, *grades, *notes))
+def with_notes(raw: RawDataset, entry: Entry, notes: Sequence[str] = ()) -> RawDataset:
+    """A set of the catalog, with its notes and these."""
+    return raw._replace(notes=(*raw.notes, *entry.notes, *notes))

@@ -1,53 +1,93 @@
-"""An .npz file in the MedMNIST layout -> RawDataset, or one line that says what is wrong with it. Never unpickles."""
+"""An .npz file in the MedMNIST layout -> RawDataset, or one line that says what is wrong with it."""
 
-import hashlib
-import zipfile
+import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from medjax import memory
 from medjax.data import catalog
+from medjax.data.archive import select_arrays
 from medjax.data.labels import as_classes, carve_val, renumbered
 from medjax.data.raw import SPLITS, raw_dataset
-from medjax.errors import UserError, one_line
+from medjax.data.splits import nfc, split_of
+from medjax.errors import UserError, first_few
 from medjax.types import RawDataset, RawSplit
 
-#: The keys that medjax reads from a file.
-KEYS = ("class_names", *(f"{s}_{kind}" for s in SPLITS for kind in ("images", "labels")))
-#: A file that unpacks to more than BOMB bytes and to more than RATIO times its size is refused.
-BOMB, RATIO = 1 << 28, 250
+#: Words for what an array of a split holds.
+KINDS = {"images": "images", "image": "images", "imgs": "images", "x": "images"}
+KINDS |= {"labels": "labels", "label": "labels", "y": "labels", "groups": "groups"}
 
 
 def read_npz(path: Path) -> RawDataset:
     """A data set from a file in the MedMNIST layout; its name is the file's stem.
 
     Keys: train|val|test_images, uint8 [n, s, s], [n, s, s, 1] or [n, s, s, 3]; train|val|test_labels [n], [n, 1] or
-    one-hot [n, k], whole numbers; optionally class_names, strings. Labels with gaps are renumbered; where a file has
-    no val keys, a tenth of its training images becomes val; `notes` says what was done. Raises UserError for everything
-    else.
+    one-hot [n, k], whole numbers; optionally train|val|test_groups [n], a whole number for each patient, and
+    class_names, strings. Other names of a split (`medjax.data.splits.NAMES`) and keys such as x_train are understood.
+    Labels with gaps are renumbered; where a file has no val keys, a tenth of its training images becomes val; `notes`
+    says what was done. Raises UserError for everything else.
     """
-    return from_arrays(path, read_arrays(path, KEYS))
+    arrays, unread = select_arrays(path, lambda key: key == "class_names" or _meaning(key))
+    return from_arrays(path, arrays, unread)
 
 
-def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
-    """A data set from the arrays of such a file, under the same conditions. Messages name the arrays by ``path``."""
+def from_arrays(
+    path: Path, arrays: dict[str, np.ndarray], unread: Sequence[str] = ()
+) -> RawDataset:
+    """A data set from the arrays of such a file, under the same conditions. Messages name the arrays by ``path``.
+    unread: the other keys of the file."""
+    keys: dict[str, str] = {}  # ours -> that of the file
+    for key in arrays:
+        if (other := keys.setdefault(_meaning(key) or key, key)) != key:
+            raise UserError(
+                f"{path}: {other} and {key} both mean {_meaning(key)}: remove one of them."
+            )
+    others = ", ".join(f"{key} as {ours}" for ours, key in keys.items() if key != ours)
+    notes = [f"{path.name}: read {others}."] if others else []
+    if unread:
+        shown = first_few([repr(key) if not key.isprintable() else key for key in unread])
+        notes.append(f"{path.name}: keys that are not read: {shown}.")
+    try:
+        return _checked(path, {ours: arrays[key] for ours, key in keys.items()}, unread, notes)
+    except UserError as error:
+        if not others:
+            raise
+        raise UserError(f"{error} (Read: {others}.)") from error
+
+
+def _meaning(key: str) -> str | None:
+    """What medjax calls an array: "train_images" for "X_train", "val_labels" for "valid_labels". None for others."""
+    words = re.split(r"[ _.-]", key.lower())
+    if len(words) != 2:
+        return None
+    (split, kind), *_ = [pair for pair in (words, words[::-1]) if split_of(pair[0])] or [("", "")]
+    return f"{split_of(split)}_{KINDS[kind]}" if kind in KINDS else None
+
+
+def _checked(
+    path: Path, arrays: dict[str, np.ndarray], unread: Sequence[str], notes: list[str]
+) -> RawDataset:
+    """The data set of arrays that have medjax's names."""
     needed = ["train_images", "train_labels", "test_images", "test_labels"]
     if any(key.startswith("val_") for key in arrays):
         needed += ["val_images", "val_labels"]
+    there = [name for name in SPLITS if f"{name}_images" in needed]
+    if any(key.endswith("_groups") for key in arrays):
+        needed += [f"{name}_groups" for name in there]
     if missing := [key for key in needed if key not in arrays]:
+        found = ", ".join(sorted([*arrays, *unread])) or "none of them"
         raise UserError(
             f"{path}: no {', '.join(missing)}; expected train|val|test_images and train|val|test_labels (val is"
-            f" optional), found {', '.join(sorted(arrays)) or 'none of them'}."
+            f" optional), found {found}."
         )
-    notes: list[str] = []
-    there = [name for name in SPLITS if f"{name}_images" in needed]
     splits = {name: _split(path, name, arrays, notes) for name in there}
     _check_images(path, splits, notes)
     labels, present = renumbered(path, {name: splits[name].labels for name in there}, notes)
     splits = {name: split._replace(labels=labels[name]) for name, split in splits.items()}
+    if "train_groups" in arrays:
+        splits = _grouped(splits)
     names = _class_names(path, arrays.get("class_names"), present)
     if "val" not in splits:
         splits["train"], splits["val"] = carve_val(path, splits["train"], len(names))
@@ -55,82 +95,28 @@ def from_arrays(path: Path, arrays: dict[str, np.ndarray]) -> RawDataset:
         notes.append(
             f"no val split in {path.name}: {count} of the training images (10 %, by class) became the val split."
         )
-    notes += _shared_images(splits)
     return raw_dataset(path.stem, names, splits, notes)
 
 
-def _shared_images(splits: dict[str, RawSplit]) -> list[str]:
-    """A line where images of val or test are also in train."""
-    known = {hashlib.blake2b(image.tobytes()).digest() for image in splits["train"].images}
-    lines = []
-    for name in ("val", "test"):
-        images = splits[name].images
-        if count := sum(hashlib.blake2b(image.tobytes()).digest() in known for image in images):
-            lines.append(
-                f"{count} of the {len(images)} {name} images are also in train: scores will be too high."
-            )
-    return lines
-
-
-def read_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file: all, or those of ``wanted`` that it has. Raises UserError for a file that cannot be
-    read, holds Python objects, or would need too much memory."""
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder, expected an .npz file.")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file.")
-    key = ""
-    try:
-        # Opened here, because NumPy leaves its own handle open where a file is damaged.
-        with path.open("rb") as handle:
-            if not zipfile.is_zipfile(handle):  # NumPy would read it as a pickle
-                raise UserError(
-                    f"{path}: not an .npz file, or cut short; save it again with np.savez."
-                )
-            handle.seek(0)
-            with np.load(handle, allow_pickle=False) as file:
-                keys = [k for k in file.files if wanted is None or k in wanted]
-                _check_size(path, file.zip, keys)
-                arrays = {}
-                for key in keys:
-                    arrays[key] = np.asarray(file[key])
-                    _check_text(arrays[key], key)
-                return arrays
-    except UserError:
-        raise
-    except Exception as error:  # NumPy, zipfile, zlib and tokenize raise many types
-        if "Object arrays" in str(error):
-            raise UserError(
-                f"{path}: {key} holds Python objects (a pickle), which medjax never loads because they can run code;"
-                " save uint8 images, integer labels and plain strings."
-            ) from error
-        raise UserError(f"{path}: damaged ({one_line(error)}); copy or save it again.") from error
-
-
-def _check_text(array: np.ndarray, key: str) -> None:
-    """Raises ValueError for strings with codes that are not characters: Python fails wherever it reads one."""
-    if array.dtype.kind != "U" or not array.nbytes:
-        return
-    numbers = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
-    codes = np.ascontiguousarray(array).reshape(-1).view(numbers)
-    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
-        raise ValueError(f"{key} holds bytes that are not text")
-
-
-def _check_size(path: Path, file: zipfile.ZipFile, keys: list[str]) -> None:
-    """Raises UserError for arrays that do not fit into memory or have an implausible size, before unpacking them."""
-    members = [m for m in file.infolist() if m.filename.removesuffix(".npy") in keys]
-    size, packed, room = sum(m.file_size for m in members), path.stat().st_size, memory.available()
-    if size > room // 2:
+def _groups(path: Path, name: str, arrays: dict[str, np.ndarray], count: int) -> np.ndarray | None:
+    """A split's numbers of patients as they are in the file, checked."""
+    if (groups := arrays.get(f"{name}_groups")) is None:
+        return None
+    if groups.dtype.kind not in "iu" or groups.shape not in ((count,), (count, 1)):
         raise UserError(
-            f"{path}: unpacks to {memory.words(size)}, more than half of the free memory"
-            f" ({memory.words(room // 2)}): use fewer or smaller images."
+            f"{path}: {name}_groups is {groups.dtype} {groups.shape}, expected {count} whole numbers, one for each"
+            " image; patients with one number are one patient."
         )
-    if size > BOMB and size > RATIO * packed:
-        raise UserError(
-            f"{path}: {memory.words(packed)} would unpack to {memory.words(size)}; images do not compress like that:"
-            " check where the file is from, and save it again with np.savez."
-        )
+    return groups.reshape(-1)
+
+
+def _grouped(splits: dict[str, RawSplit]) -> dict[str, RawSplit]:
+    """The splits with their groups renumbered from 0 on, over all splits."""
+    joined = np.concatenate([s.groups for s in splits.values() if s.groups is not None])
+    numbers = np.unique(joined, return_inverse=True)[1].reshape(-1).astype(np.int32)
+    ends = np.cumsum([len(split.labels) for split in splits.values()])[:-1]
+    parts = zip(splits.items(), np.split(numbers, ends), strict=True)
+    return {name: split._replace(groups=own) for (name, split), own in parts}
 
 
 def _split(path: Path, name: str, arrays: dict[str, np.ndarray], notes: list[str]) -> RawSplit:
@@ -153,7 +139,8 @@ def _split(path: Path, name: str, arrays: dict[str, np.ndarray], notes: list[str
             " (`python -m experiments.prepare` does it for a folder of images)."
         )
     labels = as_classes(path, name, arrays[f"{name}_labels"], len(images), notes)
-    return RawSplit(np.ascontiguousarray(images), labels)
+    groups = _groups(path, name, arrays, len(images))
+    return RawSplit(np.ascontiguousarray(images), labels, groups)
 
 
 def _check_images(path: Path, splits: dict[str, RawSplit], notes: list[str]) -> None:
@@ -183,6 +170,8 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
     """
     k, most = len(present), int(present[-1]) + 1
     if given is not None:
+        if given.dtype.kind == "S":
+            given = np.char.decode(given, "utf-8", "replace")
         if given.dtype.kind != "U" or given.shape not in ((k,), (most,)):
             raise UserError(
                 f"{path}: class_names is {given.dtype} {given.shape}, expected {k} strings, one"
@@ -203,5 +192,5 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
 
 
 def _printable(name: str) -> str:
-    """A name on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    """A name on one line, composed, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in nfc(name)).split())

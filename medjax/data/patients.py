@@ -1,53 +1,67 @@
 """Which images show the same patient: the table groups.csv beside a folder's images. Scores are too high where one
 patient is in two splits."""
 
-import csv
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from medjax.errors import UserError
+from medjax.data.tables import Names, read_table
+from medjax.errors import UserError, first_few
 
 NAME = "groups.csv"
 COLUMNS = ("file", "patient")
 
 
-def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"], list[str]]:
-    """A group number for each image, and lines about them. An image's group is its patient in groups.csv (columns file
-    and patient); an image without a patient is a group of its own.
+def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] | None, list[str]]:
+    """A group number for each image, None without a table, and lines about them. An image's group is its patient in
+    groups.csv (columns file and patient); an image without a patient is a group of its own.
 
-    The table names files by their path below the folder, or by their last part alone. Raises UserError for a table that
-    cannot be read, that names none of the images, or that gives a file two patients.
+    The table names files as `medjax.data.tables.Names` says. Raises UserError for a table that cannot be read, that
+    names none of the images, or that gives a file two patients.
     """
     table = next((p for p in sorted(folder.iterdir()) if p.name.lower() == NAME), None)
     if table is None:
         line = f"no {NAME}: images of one patient may be in several splits, and scores would be too high."
-        return np.arange(len(paths)), [line]
-    named = _read(table)
-    found = [named.get(p.relative_to(folder).as_posix()) or named.get(p.name) for p in paths]
-    if not any(found):
-        raise UserError(
-            f"{table} names none of the images: give paths such as {paths[0].relative_to(folder).as_posix()}"
+        return None, [line]
+    names = Names(folder, paths)
+    found: dict[int, str] = {}
+    strange: list[str] = []
+    for file, patient in _read(table):
+        index = names.find(file, table)
+        if index is None:
+            strange.append(file)
+        elif found.setdefault(index, patient) != patient:
+            raise UserError(
+                f"{table}: {file} has two patients, {found[index]} and {patient}: keep one."
+            )
+    if not found:
+        raise UserError(f"{table} names none of the images: give paths such as {names.paths[0]}")
+    groups, lines = numbered(table.name, [found.get(i) for i in range(len(paths))])
+    if strange:
+        lines.append(
+            f"WARNING: {len(strange)} lines of {table.name} name no image: {first_few(strange)}."
         )
-    keys = [group or f"\0{path}" for group, path in zip(found, paths, strict=True)]
-    ids = np.unique(np.array(keys), return_inverse=True)[1].reshape(-1)
-    missing, count = found.count(None), len({*found} - {None})
-    lines = [f"{table.name}: {len(paths) - missing} images of {count} patients."]
+    return groups, lines
+
+
+def numbered(table: str, found: Sequence[str | None]) -> tuple[Int[np.ndarray, " n"], list[str]]:
+    """Patients as numbers in the order of the images, and lines. A file must not hold their names."""
+    known: dict[object, int] = {}
+    keys = [patient or index for index, patient in enumerate(found)]
+    groups = np.array([known.setdefault(key, len(known)) for key in keys])
+    missing, count = sum(not p for p in found), len({p for p in found if p})
+    lines = [f"{table}: {len(found) - missing} images of {count} patients."]
     if missing:
-        lines.append(f"WARNING: {missing} images are not in {table.name}; each is its own group.")
-    return ids, lines
+        lines.append(f"WARNING: {missing} images are not in {table}; each is its own group.")
+    return groups, lines
 
 
-def _read(table: Path) -> dict[str, str]:
-    """File -> patient; a file without a patient is left out. The first line may name the columns; otherwise there must
-    be two."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as handle:
-            rows = [[word.strip() for word in row] for row in csv.reader(handle) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: not a table of text ({error}); save as CSV in UTF-8.") from error
+def _read(table: Path) -> list[tuple[str, str]]:
+    """(file, patient) of each line; without those that have no patient. The first line may name the columns; otherwise
+    there must be two."""
+    rows = read_table(table)
     head = [word.lower() for word in rows[0]] if rows else []
     if set(COLUMNS) <= set(head):
         file, patient = (head.index(name) for name in COLUMNS)
@@ -59,21 +73,5 @@ def _read(table: Path) -> dict[str, str]:
         )
     else:
         file, patient = 0, 1
-    named: dict[str, str] = {}
-    for row in rows:
-        if len(row) <= max(file, patient) or not row[patient]:
-            continue
-        name = row[file].replace("\\", "/").removeprefix("./")
-        if named.setdefault(name, row[patient]) != row[patient]:
-            raise UserError(
-                f"{table}: {name} has two patients, {named[name]} and {row[patient]}: keep one."
-            )
-    return named
-
-
-def shared(groups: Int[np.ndarray, " n"], splits: Int[np.ndarray, " n"]) -> list[str]:
-    """A warning where the splits given by the folder share patients."""
-    pairs = set(zip(groups.tolist(), splits.tolist(), strict=True))
-    count = sum(n > 1 for n in Counter(group for group, _ in pairs).values())
-    text = f"WARNING: {count} patients are in more than one split: scores will be too high."
-    return [text] if count else []
+    long = (row for row in rows if len(row) > max(file, patient))
+    return [(row[file], row[patient]) for row in long if row[patient]]

@@ -1,20 +1,27 @@
-"""What all readers of data sets share: the names of the splits, and the fingerprint."""
+"""What all readers of data sets share: names of splits, the fingerprint, notes on what splits lack or share."""
 
 import hashlib
 from collections.abc import Iterable
 
 import numpy as np
 
+from medjax.errors import first_few
 from medjax.types import RawDataset, RawSplit
 
 SPLITS = ("train", "val", "test")
+#: What a class without images in a split means.
+LACKING = {
+    "val": "what is chosen on val is chosen without it",
+    "test": "the scores say nothing about it",
+}
 
 
 def fingerprint(train: RawSplit, val: RawSplit, test: RawSplit) -> str:
-    """First 16 hex digits of the SHA-256 over the splits' shapes, images and labels, in this order."""
+    """First 16 hex digits of the SHA-256 over the splits' shapes, images and labels, in this order. Groups are left
+    out: they change results only through the splits."""
     digest = hashlib.sha256()
     for split in (train, val, test):
-        for array in split:
+        for array in (split.images, split.labels):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
@@ -23,7 +30,55 @@ def fingerprint(train: RawSplit, val: RawSplit, test: RawSplit) -> str:
 def raw_dataset(
     name: str, class_names: tuple[str, ...], splits: dict[str, RawSplit], notes: Iterable[str] = ()
 ) -> RawDataset:
-    """The data set of these splits ("train", "val", "test"), with its fingerprint. A note that is given twice is kept
-    once."""
-    kept = tuple(dict.fromkeys(notes))
+    """The data set of these splits ("train", "val", "test"), with its fingerprint, and notes on classes that a split
+    lacks and on what splits share. A note that is given twice is kept once."""
+    found = (
+        *notes,
+        *_lacking(splits, class_names),
+        *_shared_images(splits),
+        *_shared_groups(splits),
+    )
+    kept = tuple(dict.fromkeys(found))
     return RawDataset(name, class_names, **splits, fingerprint=fingerprint(**splits), notes=kept)
+
+
+def pick(split: RawSplit, chosen: np.ndarray) -> RawSplit:
+    """Some images of a split: a mask, or indices in the order wanted."""
+    groups = None if split.groups is None else split.groups[chosen]
+    return RawSplit(split.images[chosen], split.labels[chosen], groups)
+
+
+def _lacking(splits: dict[str, RawSplit], class_names: tuple[str, ...]) -> list[str]:
+    """A warning where val or test has no image of a class."""
+    lines = []
+    for split, meaning in LACKING.items():
+        counts = np.bincount(splits[split].labels, minlength=len(class_names))
+        if none := [name for name, count in zip(class_names, counts, strict=True) if not count]:
+            lines.append(f"WARNING: {split} has no image of {first_few(none)}: {meaning}.")
+    return lines
+
+
+def _shared_images(splits: dict[str, RawSplit]) -> list[str]:
+    """A line where images of val or test are also in train."""
+    known = {_digest(image) for image in splits["train"].images}
+    lines = []
+    for name in ("val", "test"):
+        images = splits[name].images
+        if count := sum(_digest(image) in known for image in images):
+            lines.append(
+                f"{count} of the {len(images)} {name} images are also in train: scores will be too high."
+            )
+    return lines
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def _shared_groups(splits: dict[str, RawSplit]) -> list[str]:
+    """A warning where a group, the images of one patient, is in more than one split."""
+    found = [np.unique(s.groups) for s in splits.values() if s.groups is not None]
+    numbers = np.unique(np.concatenate(found), return_counts=True)[1] if found else np.zeros(0)
+    count = int((numbers > 1).sum())
+    text = f"WARNING: {count} patients are in more than one split: scores will be too high."
+    return [text] if count else []

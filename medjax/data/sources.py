@@ -16,11 +16,11 @@ from jaxtyping import UInt8
 
 from medjax.data.catalog import CATALOG, STUDY, find
 from medjax.data.download import Tell
-from medjax.data.named import from_medmnist, read_named, refuse_multi_label
+from medjax.data.named import from_medmnist, read_named, refuse_multi_label, with_notes
 from medjax.data.npz import read_npz
 from medjax.data.phantom import phantom
 from medjax.data.preprocess import resize
-from medjax.data.raw import SPLITS, fingerprint
+from medjax.data.raw import SPLITS, fingerprint, pick, raw_dataset
 from medjax.data.tfds import read_tfds
 from medjax.errors import UserError
 from medjax.paths import user_path
@@ -44,7 +44,9 @@ def load(
         return read_tfds(name_or_path.removeprefix("tfds:"), data_dir)
     if named := find(name_or_path):
         return read_named(*named, data_dir, tell)
-    return read_npz(user_path(name_or_path))
+    raw = read_npz(user_path(name_or_path))
+    named, sizes = find(raw.name), tuple(len(getattr(raw, split).labels) for split in SPLITS)
+    return with_notes(raw, named[0]) if named and named[0].images == sizes else raw
 
 
 def check(name: str) -> None:
@@ -90,19 +92,19 @@ def load_integrated(
     return _join(parts, share, seed)
 
 
-def _take(part: RawDataset, index: int, share: float, seed: int) -> RawDataset:
+def _take(whole: RawDataset, index: int, share: float, seed: int) -> RawDataset:
     """A random share of each split of a data set, at least one image, in the original order. Each set draws with its
     index in the list, so that a set added at the end changes nothing before it."""
     if not 0 < share <= 1:
         raise UserError(f"--integrate_share={share:g} must be above 0 and at most 1")
     splits = {}
     for number, name in enumerate(SPLITS):
-        split: RawSplit = getattr(part, name)
+        split: RawSplit = getattr(whole, name)
         count = max(1, round(share * len(split.labels)))
         rng = np.random.default_rng([seed, index, number])
         chosen = np.sort(rng.choice(len(split.labels), count, replace=False))
-        splits[name] = RawSplit(split.images[chosen], split.labels[chosen])
-    return part._replace(**splits)
+        splits[name] = pick(split, chosen)
+    return whole._replace(**splits)
 
 
 def _join(parts: Sequence[RawDataset], share: float, seed: int) -> RawDataset:
@@ -115,20 +117,40 @@ def _join(parts: Sequence[RawDataset], share: float, seed: int) -> RawDataset:
         raise UserError(f"two parts of the integrated set are named {', '.join(twice)}: rename one")
     sides = {part.name: part.train.images.shape[1] for part in parts}
     side = min(sides.values())
-    splits = {}
+    splits, groups = {}, _distinct_groups(parts)
     for name in SPLITS:
         images = np.concatenate([_common(getattr(part, name).images, side) for part in parts])
         counts = [len(getattr(part, name).labels) for part in parts]
-        splits[name] = RawSplit(images, np.repeat(np.arange(len(parts), dtype=np.int32), counts))
+        labels = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
+        splits[name] = RawSplit(images, labels, groups[name])
     made_of = json.dumps([[part.name, part.fingerprint] for part in parts] + [[share, seed]])
     digest = hashlib.sha256((fingerprint(**splits) + made_of).encode()).hexdigest()[:16]
-    notes = tuple(note for part in parts for note in part.notes)
+    notes = tuple(f"{part.name}: {note}" for part in parts for note in part.notes)
     counts = ", ".join(f"{len(part.train.labels)} {part.name}" for part in parts)
     notes += (f"integrated set: {share:.0%} of each set, training images: {counts}.",)
     if len(set(sides.values())) > 1:
         larger = ", ".join(f"{name} ({s} px)" for name, s in sides.items() if s > side)
         notes += (f"integrated set: images are {side} px, the smallest side; {larger} was shrunk.",)
-    return RawDataset("integrated", names, **splits, fingerprint=digest, notes=notes)
+    return raw_dataset("integrated", names, splits, notes)._replace(fingerprint=digest)
+
+
+def _distinct_groups(parts: Sequence[RawDataset]) -> dict[str, np.ndarray | None]:
+    """Each split's groups of all parts, no number twice; an image of a part without groups is a group of its own. None
+    where no part has groups."""
+    if all(part.train.groups is None for part in parts):
+        return dict.fromkeys(SPLITS)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
+    free = 0
+    for part in parts:
+        splits: list[RawSplit] = [getattr(part, name) for name in SPLITS]
+        ends = np.cumsum([len(split.labels) for split in splits])
+        own = np.split(np.arange(ends[-1]), ends[:-1])
+        given = [split.groups for split in splits]
+        numbers = [mine if g is None else g for mine, g in zip(own, given, strict=True)]
+        for name, group in zip(SPLITS, numbers, strict=True):
+            found[name].append(group + free)
+        free += max(int(group.max()) for group in numbers) + 1
+    return {name: np.concatenate(lists).astype(np.int32) for name, lists in found.items()}
 
 
 def _common(images: UInt8[np.ndarray, "n h w c"], side: int) -> UInt8[np.ndarray, "n s s 3"]:

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from medjax import memory
-from medjax.data.folder import SHARES, split_groups
 from medjax.data.pixels import square
-from medjax.data.raw import SPLITS, raw_dataset
-from medjax.errors import UserError, one_line
+from medjax.data.raw import SPLITS, pick, raw_dataset
+from medjax.data.splits import SHARES, split_groups, split_of
+from medjax.errors import UserError, first_few, one_line
 from medjax.paths import user_path
 from medjax.types import RawDataset, RawSplit
 
 #: Side that images of mixed sizes are resized to, in pixels.
 SIDE = 64
-#: The set whose builder is medjax's own, and TFDS's names for a validation split.
-OURS, VAL = "med_mnist", ("validation", "val", "valid", "dev")
+#: The set whose builder is medjax's own.
+OURS = "med_mnist"
 
 
 def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
@@ -36,11 +36,13 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         raise UserError(
             f"tfds:{name} needs TensorFlow Datasets: pip install 'medjax[tfds]'"
         ) from error
+    notes: list[str] = []
     if name.partition("/")[0] == OURS:
         # The import registers the builder; it stands here because that module needs the extra. The check refuses a
         # bare "med_mnist", for which TFDS would take the first of its sets.
-        ours = importlib.import_module("medjax.data.med_mnist")
-        ours.entry_of(name.partition("/")[2].partition(":")[0])
+        module = importlib.import_module("medjax.data.med_mnist")
+        entry, _ = module.entry_of(name.partition("/")[2].partition(":")[0])
+        notes += entry.notes
     try:
         folder = user_path(data_dir) if data_dir else None
         builder: Any = tfds.builder(name, data_dir=folder, file_format="array_record")
@@ -52,11 +54,13 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
     features = builder.info.features
     if not {"image", "label"} <= set(features or ()) or not hasattr(features["label"], "names"):
         raise UserError(f"tfds:{name} does not have images with one label each: choose another set")
-    notes: list[str] = []
-    there = set(builder.info.splits)
-    names = {"train": ("train",), "val": VAL, "test": ("test",)}
-    given = {ours: next((n for n in theirs if n in there), "") for ours, theirs in names.items()}
-    read = {ours: _read(builder, name, notes) for ours, name in given.items() if name}
+    given: dict[str, str] = {}
+    for theirs in builder.info.splits:
+        if ours := split_of(theirs):
+            given.setdefault(ours, theirs)
+    if others := [theirs for theirs in builder.info.splits if theirs not in given.values()]:
+        notes.append(f"splits of tfds:{name} that are not read: {first_few(others)}.")
+    read = {ours: _read(builder, given[ours], notes) for ours in SPLITS if ours in given}
     if "train" not in read:
         raise UserError(f"tfds:{name} has no train split: choose another set.")
     if missing := [split for split in ("val", "test") if split not in read]:
@@ -65,7 +69,7 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         homes = split_groups(whole.labels, np.arange(len(whole.labels)), wanted, seed=0)
         for number, split in enumerate(SPLITS):
             if split == "train" or split in missing:
-                read[split] = RawSplit(whole.images[homes == number], whole.labels[homes == number])
+                read[split] = pick(whole, homes == number)
         notes.append(f"no {' and no '.join(missing)} split: made from train, by class.")
     stem = name.replace("/", "-").replace(":", "-")
     return raw_dataset(stem, tuple(str(n) for n in features["label"].names), read, notes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from medjax import cost, evaluate, metrics, store
 from medjax.data import preprocess
-from medjax.data.npz import read_arrays
+from medjax.data.archive import read_arrays
 from medjax.distill import Distiller, run
 from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.errors import UserError

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from medjax import evaluate, share, store
-from medjax.data.npz import read_arrays
+from medjax.data.archive import read_arrays
 from medjax.errors import UserError
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores

@@ -64,6 +64,7 @@ def write_config(folder: Path, raw: RawDataset, settings: Settings) -> None:
     values = {k: {"value": v, "origin": origin[k]} for k, v in settings.values().items()}
     sizes = {n: len(getattr(raw, n).labels) for n in ("train", "val", "test")}
     data = {"name": raw.name, "fingerprint": raw.fingerprint, "classes": raw.class_names, **sizes}
+    data["notes"] = raw.notes
     config = {"command": sys.argv, "values": values, "data": data, **provenance.environment()}
     store.write_json(folder / "config.json", config)
 

@@ -1,6 +1,7 @@
 """A folder of images -> an .npz that every run takes, a report of the data and a contact sheet."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from medjax import store
 from medjax.config import option
 from medjax.data.folder import SPLITS, Folder, read_folder
+from medjax.data.label_table import LabelTable
 from medjax.data.npz import from_arrays
 from medjax.data.pixels import Window
 from medjax.errors import UserError
@@ -26,6 +28,11 @@ class PrepareConfig:
     folder: str = option(
         "", "folder of the images; groups.csv in it (file, patient) keeps patients together"
     )
+    exclude: str = option("", "files and folders to leave out: *_mask.png,masks")
+    labels: str = option("", "a table (CSV, TSV) of the labels, if folders are not classes")
+    image_column: str = option("", "its column of file names, with ending or without")
+    label_column: str = option("", "its column of class names")
+    group_column: str = option("", "its column of patients, in place of groups.csv")
     out: str = option("", "the .npz to write; beside it .report.md and .contact.png")
     size: int = option(64, "pixels a side: the centre square, resized", low=4)
     seed: int = option(0, "seed of the split, where the folder has none", low=0)
@@ -47,7 +54,22 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
         bars[0](done, "files")
 
     window = Window(config.window_center, config.window_width)
-    made = read_folder(source, config.size, config.seed, window, tell)
+    exclude = [word for word in map(str.strip, config.exclude.split(",")) if word]
+    table = LabelTable(
+        Path(config.labels).expanduser(),
+        config.image_column,
+        config.label_column,
+        config.group_column,
+    )
+    made = read_folder(
+        source,
+        config.size,
+        config.seed,
+        window,
+        tell,
+        exclude=exclude,
+        table=table if config.labels else None,
+    )
     if empty := [name for i, name in enumerate(SPLITS) if i not in made.splits]:
         raise UserError(
             f"{source}: its {len(made.labels)} images leave {' and '.join(empty)} empty (a patient's stay together):"
@@ -57,6 +79,8 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
     for number, split in enumerate(SPLITS):
         arrays[f"{split}_images"] = made.images[made.splits == number]
         arrays[f"{split}_labels"] = made.labels[made.splits == number]
+        if made.groups is not None:
+            arrays[f"{split}_groups"] = made.groups[made.splits == number]
     raw = from_arrays(out, arrays)  # what a run would refuse is said before anything changes
     lines = report(source, made) + [f"- {note}" for note in raw.notes]
     for line in lines:
@@ -81,8 +105,15 @@ def _check(config: PrepareConfig, out: Path) -> None:
         raise UserError(
             f"--window_center={config.window_center} is of no use without --window_width"
         )
-    store.write_bytes(out.with_suffix(".probe"), b"")
-    out.with_suffix(".probe").unlink()
+    columns = [n for n in ("image_column", "label_column", "group_column") if getattr(config, n)]
+    if columns and not config.labels:
+        raise UserError(f"--{columns[0]} is of no use without --labels, the table it is in")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--out={config.out}: cannot write there ({error.strerror})") from error
 
 
 def report(source: Path, made: Folder) -> list[str]:

@@ -12,8 +12,8 @@ from jaxtyping import Array
 
 from medjax import locks, memory, models, store
 from medjax.data import preprocess, sources
+from medjax.data.archive import read_arrays
 from medjax.data.catalog import STUDY
-from medjax.data.npz import read_arrays
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError

@@ -103,7 +103,8 @@ def set_section(figures: Path, same: list[Cell]) -> SetSection:
         named = next((run for run in runs if run.config), runs[0])
         charts.confusion(figures / stem, matrices, named.class_names(len(matrices[0][1])))
         drawn.append(Chart(stem, f"{name}: {charts.CONFUSION}"))
-    return SetSection(name, _notes(name, fingerprint, known), drawn)
+    said = dict.fromkeys(note for cell in same for run in cell.runs for note in run.data_notes)
+    return SetSection(name, [*_notes(name, fingerprint, known), *said], drawn)
 
 
 def _notes(name: str, fingerprint: str, known: str | None) -> list[str]:

@@ -75,6 +75,12 @@ class Run(NamedTuple):
         return [f"class {i}" for i in range(k)]
 
     @property
+    def data_notes(self) -> list[str]:
+        """What a reader should know of the data, as config.json has it."""
+        notes = self.fact("data").get("notes")
+        return [str(note) for note in notes] if isinstance(notes, list) else []
+
+    @property
     def title(self) -> str:
         """'MTT on bloodmnist, 1 per class, seed 0'."""
         r = self.result
