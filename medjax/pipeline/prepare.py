@@ -13,6 +13,7 @@ from medjax.data.label_table import LabelTable
 from medjax.data.npz import from_arrays
 from medjax.data.pixels import Window
 from medjax.errors import UserError
+from medjax.paths import user_path
 from medjax.pipeline.progress import Progress, Silent
 from medjax.report.gallery import contact_sheet
 from medjax.types import RawDataset
@@ -43,8 +44,8 @@ class PrepareConfig:
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDataset:
     """Write the .npz, the report and the contact sheet; returns the data set. Nothing that exists is replaced before
     the new one is sound. Raises UserError for folders and values that cannot be used."""
-    progress, out = progress or Silent(), Path(config.out).expanduser()
-    source = Path(config.folder).expanduser()
+    progress, out = progress or Silent(), user_path(config.out)
+    source = user_path(config.folder)
     _check(config, out)
     bars: list = []
 
@@ -56,7 +57,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
     window = Window(config.window_center, config.window_width)
     exclude = [word for word in map(str.strip, config.exclude.split(",")) if word]
     table = LabelTable(
-        Path(config.labels).expanduser(),
+        user_path(config.labels),
         config.image_column,
         config.label_column,
         config.group_column,
