@@ -28,7 +28,8 @@ def roots(folder: Path, walk: Walk, classes: bool) -> tuple[dict[str, Path], lis
         kinds = {resembles(p.name) for p in folders} - {None}
         if len(kinds) > 1 or any(resembles(p.name) == "train" for p in nested):
             raise UserError(
-                f"{folder} holds {first_few(like)}, which look like splits: name them train, val and test."
+                f"{folder} holds {first_few(like)}, which look like splits: name them train, val and test, or give"
+                " classes other names."
             )
         return {"train": folder}, _about_classes(folders, walk) if classes else []
     if same := twice(p.name for p in named):
