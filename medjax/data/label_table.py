@@ -54,9 +54,9 @@ def labelled(
             f"{table.path}: column {table.label} is empty for all images: give another."
         )
     if not labels:
-        shown = names.paths[0] if names.paths else "no image at all"
+        shown, has = [*names.paths, "no image at all"][0], first_few(unknown, 2) or "no lines"
         raise UserError(
-            f"{table.path}: column {table.image} names none of the images: it has {first_few(unknown, 2) or 'no lines'}, and the"
+            f"{table.path}: column {table.image} names none of the images: it has {has}, and the"
             f" folder {shown}."
         )
     classes = sorted(set(labels.values()), key=_order)
