@@ -24,6 +24,7 @@ from jaxtyping import UInt8
 from medjax import models
 from medjax.data import preprocess
 from medjax.data.archive import read_arrays
+from medjax.data.splits import nfc
 from medjax.errors import UserError, one_line
 from medjax.evaluate import TRAINING
 from medjax.store import write_arrays
@@ -99,7 +100,7 @@ def load_set(path: Path) -> SharedSet:
         labels, step_size = z["labels"].astype(np.int32), np.float32(z["step_size"])
         synthetic = Synthetic(*map(jnp.asarray, (images, labels, step_size)))
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
-        names = tuple(str(n) for n in z["class_names"])
+        names = tuple(nfc(str(n)) for n in z["class_names"])
         return SharedSet(synthetic, z["images_uint8"], pre, names, origin, _network(z))
     except DAMAGE as error:
         reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)

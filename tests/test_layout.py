@@ -118,6 +118,13 @@ def test_links_that_go_round_are_not_followed(tmp_path, target):
     assert any("links not followed" in line and "x/aloop" in line for line in made.lines)
 
 
+@pytest.mark.parametrize("target", ["..", ".", "../.."])
+def test_a_class_that_links_to_what_holds_it_is_not_followed(tmp_path, target):
+    flat(tmp_path / "g/f", {"x": 5, "y": 5})
+    (tmp_path / "g/f/z").symlink_to(target)
+    refused(tmp_path / "g/f", "no image of z", "links not followed", "z")
+
+
 def test_broken_links_are_said(tmp_path):
     flat(tmp_path, {"x": 5, "y": 5})
     for name in ("x/gone.png", "x/gone", "z"):
@@ -159,7 +166,7 @@ def test_a_folder_that_may_not_be_opened_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "iterdir", denied)
     said(read_folder(tmp_path, 6), "could not be opened: x/locked (Permission denied)")
     (tmp_path / "y").rename(tmp_path / "locked")
-    refused(tmp_path, "no image of locked", "Could not be opened: locked (Permission denied)")
+    refused(tmp_path, "no image of locked", "could not be opened: locked (Permission denied)")
 
 
 def test_files_left_out_by_pattern(tmp_path):

@@ -48,6 +48,8 @@ def test_mistakes_are_one_line(tmp_path):
     assert "--folder=" in complaint(prepare())
     assert "--out=" in complaint(prepare(f"--folder={tmp_path}", "--out=my.zip"))
     assert "no folders" in complaint(prepare(f"--folder={tmp_path}", f"--out={tmp_path}/a.npz"))
+    complaint(prepare(f"--folder={tmp_path}", f"--out={tmp_path}/new/a.npz"))
+    assert not [*tmp_path.iterdir()], "nothing is left of what failed"
     flat(tmp_path / "x", {"a": 3, "b": 3})
     (tmp_path / "taken").write_text("")
     words = (f"--folder={tmp_path / 'x'}", f"--out={tmp_path}/taken/a.npz")

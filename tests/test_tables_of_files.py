@@ -60,6 +60,8 @@ def test_patients_are_numbers_in_the_order_of_the_images(two):
     table(two, "y/000.png,Miller", "x/001.png,Adams", "x/000.png,Miller")
     made = read_folder(two, 6)
     assert made.groups.tolist() == [0, 1, 2, 0, 3, 4]
+    (two / "x/002.png").write_bytes(b"?")
+    assert read_folder(two, 6).groups.tolist() == [0, 1, 0, 2, 3], "without a gap"
     assert read_folder(flat(two.parent / "g", {"x": 3, "y": 3}), 6).groups is None
 
 
@@ -136,9 +138,13 @@ def test_splits_and_a_table(ham):
         ({"group": "patient"}, "no column 'patient'"),
         ({"image": "lesion_id"}, "names none of the images: it has HAM_0, HAM_0 and 28 more"),
         ({"label": "age"}, "all images have one label, 50"),
+        ({"name": "empty.csv"}, "names none of the images: it has no lines"),
+        ({"name": "bare.csv"}, "column dx is empty for all images"),
     ],
 )
 def test_tables_that_are_refused(ham, how, words):
+    table(ham, "image_id,dx", name="empty.csv")
+    table(ham, "image_id,dx", "ISIC_0000,", "ISIC_0001", name="bare.csv")
     refused(ham, words, table=labels(ham, **how))
 
 

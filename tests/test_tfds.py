@@ -1,6 +1,7 @@
 """Sets of TensorFlow Datasets, where the extra is installed: a small one is prepared here."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,53 @@ def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(UserError, match=r"medjax\[tfds\]"):
         sources.load("tfds:malaria")
+
+
+class Builder:
+    """What medjax uses of a builder of TFDS."""
+
+    def __init__(self, **splits):
+        names = SimpleNamespace(names=["a", "b"])
+        features = {"image": SimpleNamespace(shape=(6, 6, 1)), "label": names}
+        self.name, self.splits = "made", splits
+        self.info = SimpleNamespace(features=features, splits=dict.fromkeys(splits))
+
+    def download_and_prepare(self):
+        pass
+
+    def as_data_source(self, split):
+        images, labels = self.splits[split]
+        return [{"image": i, "label": k} for i, k in zip(images, labels, strict=True)]
+
+
+def split(count, labels=None, seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 1), dtype=np.uint8)
+    return images, np.arange(count) % 2 if labels is None else labels
+
+
+def load_made(monkeypatch, **splits):
+    """A set of these splits, read without the extra."""
+    module = SimpleNamespace(builder=lambda *_, **__: Builder(**splits))
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+    return sources.load("tfds:made")
+
+
+def test_what_splits_share_and_lack_is_said(monkeypatch):
+    """Whatever the source of a set, the same is looked for."""
+    train = split(30)
+    test = (np.concatenate([train[0][:3], split(5, seed=1)[0]]), np.zeros(8, int))
+    raw = load_made(monkeypatch, train=train, valid=split(6, seed=2), test=test, extra=split(4))
+    assert raw.notes == (
+        "splits of tfds:made that are not read: extra.",
+        "WARNING: test has no image of b: the scores say nothing about it.",
+        "3 of the 8 test images are also in train: scores will be too high.",
+    )
+    assert [len(s.labels) for s in (raw.train, raw.val, raw.test)] == [30, 6, 8]
+
+
+def test_one_split_by_two_names(monkeypatch):
+    raw = load_made(monkeypatch, train=split(30), dev=split(6, seed=1), val=split(4, seed=2))
+    assert len(raw.val.labels) == 6 and "not read: val" in raw.notes[0]
 
 
 @pytest.fixture(scope="module")

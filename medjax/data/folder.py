@@ -77,7 +77,9 @@ def read_folder(
     order = [i for i in range(len(kept)) if i not in same]
     pictures, kept = [pictures[i] for i in order], np.array(kept)[order]
     labels = np.array([label for _, label, _ in found.files], np.int32)[kept]
-    groups = None if found.groups is None else found.groups[kept]
+    groups = found.groups
+    if groups is not None:  # numbered without gaps
+        groups = np.unique(groups[kept], return_inverse=True)[1].reshape(-1)
     splits = np.array([SPLITS.index(split) for _, _, split in found.files])[kept]
     apart = np.arange(len(kept)) if groups is None else groups
     if found.given == {"train"}:

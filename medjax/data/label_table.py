@@ -49,10 +49,14 @@ def labelled(
                     raise UserError(
                         f"{table.path}: {image} has two {what}, {kept[index]} and {value}: keep one."
                     )
-    if not labels:
-        shown = names.paths[0] if names.paths else "no image at all"
+    if unlabelled and not labels:
         raise UserError(
-            f"{table.path}: column {table.image} names none of the images: it has {first_few(unknown, 2)}, and the"
+            f"{table.path}: column {table.label} is empty for all images: give another."
+        )
+    if not labels:
+        shown, has = [*names.paths, "no image at all"][0], first_few(unknown, 2) or "no lines"
+        raise UserError(
+            f"{table.path}: column {table.image} names none of the images: it has {has}, and the"
             f" folder {shown}."
         )
     classes = sorted(set(labels.values()), key=_order)

@@ -28,14 +28,16 @@ def roots(folder: Path, walk: Walk, classes: bool) -> tuple[dict[str, Path], lis
         kinds = {resembles(p.name) for p in folders} - {None}
         if len(kinds) > 1 or any(resembles(p.name) == "train" for p in nested):
             raise UserError(
-                f"{folder} holds {first_few(like)}, which look like splits: name them train, val and test."
+                f"{folder} holds {first_few(like)}, which look like splits: name them train, val and test, or give"
+                " classes other names."
             )
         return {"train": folder}, _about_classes(folders, walk) if classes else []
     if same := twice(p.name for p in named):
         raise UserError(
             f"{folder} holds {' and '.join(same)}, two names of one split: join them, or remove one."
         )
-    full = [p.name for p in others if Walk(walk.base, walk.patterns).images(p, set())]
+    around = above(folder, list(named))
+    full = [p.name for p in others if Walk(walk.base, walk.patterns).images(p, set(around))]
     if full:
         raise UserError(
             f"{folder} holds {_listed(named)} and also images in {first_few(full)}: name splits train, val and test;"
@@ -59,9 +61,9 @@ def roots(folder: Path, walk: Walk, classes: bool) -> tuple[dict[str, Path], lis
     return parted, lines
 
 
-def elsewhere(folder: Path, every: list[Path]) -> set[tuple[int, int]]:
-    """Places that a link inside a class must not lead to: what holds the class, and the other classes."""
-    return {place(p) for p in (*folder.resolve().parents, folder, *every)}
+def above(folder: Path, parted: list[Path]) -> set[tuple[int, int]]:
+    """Places that no link must lead to: the folder, its splits, and what holds it."""
+    return {place(p) for p in (*folder.resolve().parents, folder, *parted)}
 
 
 def _about_classes(folders: list[Path], walk: Walk) -> list[str]:

@@ -41,18 +41,23 @@ def scan(folder: Path, patterns: Sequence[str] = (), table: LabelTable | None = 
     if table is None:
         files, names, more = _by_folders(walk, roots)
     else:
-        paths = [(p, s) for s, r in roots.items() for p in walk.images(r, set())]
+        above = layout.above(folder, [*roots.values()])
+        paths = [
+            (path, split)
+            for split, root in roots.items()
+            for path in walk.images(root, above - {layout.place(root)})
+        ]
         files, names, groups, more = labelled(folder, paths, table)
     if not files:
         raise UserError(
             f"{folder} holds no {', '.join(s[1:] for s in SUFFIXES)} files in its folders: add images."
-            + _closed(walk)
+            + _passed(walk)
         )
     full = {label for _, label, split in files if split == "train"}
     if empty := [name for label, name in enumerate(names) if label not in full]:
         raise UserError(
             f"{roots['train']} holds no image of {first_few(empty)}: add some, or remove the folder."
-            + _closed(walk)
+            + _passed(walk)
         )
     if groups is None:
         groups, about = patients.read_groups(folder, [path for path, _, _ in files])
@@ -79,10 +84,10 @@ def _by_folders(walk: Walk, roots: dict[str, Path]) -> tuple[Files, tuple[str, .
     if len(names) < 2:
         raise UserError(
             f"{roots['train']} holds {'one folder' if names else 'no folders'}: make one folder of images per class,"
-            " for at least 2 classes." + _closed(walk)
+            " for at least 2 classes." + _passed(walk)
         )
     every = [path for found in classes.values() for paths in found.values() for path in paths]
-    around = layout.elsewhere(walk.base, [*roots.values(), *every])
+    above, own = layout.above(walk.base, [*roots.values()]), {layout.place(path) for path in every}
     files: Files = []
     deeper = 0
     for split, root in roots.items():
@@ -94,7 +99,7 @@ def _by_folders(walk: Walk, roots: dict[str, Path]) -> tuple[Files, tuple[str, .
             raise UserError(f"{root} holds no folders: make one folder of images per class.")
         for label, name in enumerate(names):
             for path in classes[split].get(name, []):
-                found = walk.images(path, around - {layout.place(path)})
+                found = walk.images(path, above | own - {layout.place(path)})
                 files += [(image, label, split) for image in found]
                 deeper += sum(image.parent != path for image in found)
     if deeper:
@@ -102,6 +107,6 @@ def _by_folders(walk: Walk, roots: dict[str, Path]) -> tuple[Files, tuple[str, .
     return files, names, lines
 
 
-def _closed(walk: Walk) -> str:
-    """What could not be opened, where that may be why nothing was found."""
-    return f" Could not be opened: {first_few(walk.closed)}." if walk.closed else ""
+def _passed(walk: Walk) -> str:
+    """What was passed over, which may be why nothing was found."""
+    return "".join(f" ({line})" for line in walk.lines())

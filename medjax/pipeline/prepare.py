@@ -24,7 +24,8 @@ SHOWN = 10
 
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig:
-    """A folder with one folder of images per class (in train/, val/, test/, or to be split) -> my.npz."""
+    """A folder with one folder of images per class (in train/, val/, test/, or to be split), or with a table of labels
+    -> my.npz."""
 
     folder: str = option(
         "", "folder of the images; groups.csv in it (file, patient) keeps patients together"
@@ -109,9 +110,9 @@ def _check(config: PrepareConfig, out: Path) -> None:
     columns = [n for n in ("image_column", "label_column", "group_column") if getattr(config, n)]
     if columns and not config.labels:
         raise UserError(f"--{columns[0]} is of no use without --labels, the table it is in")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    there = next(parent for parent in out.absolute().parents if parent.exists())
     try:
-        with tempfile.TemporaryFile(dir=out.parent):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise UserError(f"--out={config.out}: cannot write there ({error.strerror})") from error

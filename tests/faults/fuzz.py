@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from medjax.errors import UserError
-from tests.faults import kinds, watch, words
+from tests.faults import kinds, layouts, watch, words
 from tests.faults.kinds import FILES, VALUES
 
 #: Seconds that a case may take, and bytes that this process may have: a machine is not to be filled up.
@@ -189,6 +189,17 @@ def images(count: int, folder: Path, seed: int = 2) -> Tried:
     return cases(count, folder, kinds.load_images, change)
 
 
+def folders(count: int, folder: Path, seed: int = 5) -> Tried:
+    """Folders of images of every layout."""
+    rng = np.random.default_rng(seed)
+
+    def change(number: int) -> Path:
+        layouts.build(folder / "f", rng)
+        return folder / "f"
+
+    return cases(count, folder, layouts.load, change)
+
+
 def saves(count: int, folder: Path, seed: int = 4) -> Tried:
     """A checkpoint in which one file is damaged: the save is what it was, or is passed over."""
     rng = np.random.default_rng(seed)
@@ -220,6 +231,7 @@ ALL: dict[str, Callable[[int, Path], Tried]] = {
     **{f"{kind}, bytes": lambda n, f, k=kind: mutated(k, n, f) for kind in FILES | VALUES},
     **{f"{kind}, JSON": lambda n, f, k=kind: distorted(k, n, f) for kind in VALUES},
     "image folder": images,
+    "layout of a folder": folders,
     "checkpoint": saves,
     "command line": command_lines,
 }
