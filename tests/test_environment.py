@@ -117,10 +117,15 @@ def test_no_home_folder(homeless, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     changed = {}
     monkeypatch.setattr(jax.config, "update", changed.__setitem__)
-    compilation_cache.keep_programs()
-    assert "jax_compilation_cache_dir" not in changed
-    said = capsys.readouterr().err
-    assert said.startswith("note: ") and said.count("\n") == 1 and "XDG_CACHE_HOME" in said
+    (tmp_path / "file").touch()
+    for name, value in ((None, None), ("XDG_CACHE_HOME", "f"), ("JAX_COMPILATION_CACHE_DIR", "f")):
+        if name:
+            monkeypatch.setenv(name, str(tmp_path / "file" / value))
+        compilation_cache.keep_programs()
+        assert changed["jax_compilation_cache_dir"] is None
+        said = capsys.readouterr().err
+        assert said.startswith("note: ") and said.count("\n") == 1
+        assert f"{name or 'XDG_CACHE_HOME'}=FOLDER keeps them" in said
     with pytest.raises(UserError, match=r"no home folder to keep bloodmnist\.npz.*--data_dir"):
         named.fetch(CATALOG["bloodmnist"])
     monkeypatch.setattr(named, "download", lambda address, target, *_: target.write_bytes(b""))
