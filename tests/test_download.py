@@ -212,6 +212,19 @@ def test_no_network(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [] and time.monotonic() - begin < 2
 
 
+def test_a_home_folder_of_another_user_is_passed_over(server, tmp_path, home, monkeypatch):
+    """As below `sudo -u`, which keeps HOME: what lies there cannot be looked at."""
+    stat = os.stat
+
+    def refused(path, *words, **more):
+        if str(path).startswith(str(home)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *words, **more)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert sources.load("octmnist", tmp_path / "mine").name == "octmnist"
+
+
 def test_a_mistyped_folder_is_not_left_behind(tmp_path, monkeypatch, server):
     """What was made for a download that failed goes again; what was there before, or holds something, stays."""
     (tmp_path / "mine").mkdir()

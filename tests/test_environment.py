@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -116,10 +117,15 @@ def test_no_home_folder(homeless, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     changed = {}
     monkeypatch.setattr(jax.config, "update", changed.__setitem__)
-    compilation_cache.keep_programs()
-    assert "jax_compilation_cache_dir" not in changed
-    said = capsys.readouterr().err
-    assert said.startswith("note: ") and said.count("\n") == 1 and "XDG_CACHE_HOME" in said
+    (tmp_path / "file").touch()
+    for name, value in ((None, None), ("XDG_CACHE_HOME", "f"), ("JAX_COMPILATION_CACHE_DIR", "f")):
+        if name:
+            monkeypatch.setenv(name, str(tmp_path / "file" / value))
+        compilation_cache.keep_programs()
+        assert changed["jax_compilation_cache_dir"] is None
+        said = capsys.readouterr().err
+        assert said.startswith("note: ") and said.count("\n") == 1
+        assert f"{name or 'XDG_CACHE_HOME'}=FOLDER keeps them" in said
     with pytest.raises(UserError, match=r"no home folder to keep bloodmnist\.npz.*--data_dir"):
         named.fetch(CATALOG["bloodmnist"])
     monkeypatch.setattr(named, "download", lambda address, target, *_: target.write_bytes(b""))
@@ -312,3 +318,34 @@ def test_ctrl_c_while_a_folder_is_waited_for(tmp_path):
         assert f"pid {os.getpid()}); this one waits" in other.stdout.readline()
         other.send_signal(signal.SIGINT)
         assert other.wait(20) == -signal.SIGINT
+
+
+def test_a_run_waits_for_the_experts_of_another(tmp_path):
+    """Two runs on one data set at different IPC, started together: the second waits until the first has the experts,
+    or is killed. A folder of its own is refused at once."""
+    words = (*launching.NETWORK, "--experts=1", "--expert_batch=20", "--expert_epochs=1")
+    words = (f"--dataset={launching.tiny('grey')}", f"--out={tmp_path}", *words)
+    first = launching.SERVER.run("experiments.experts", *words)
+    assert first.status == 0, first.stderr
+    folder = Path(first.stdout.splitlines()[-1])
+    code = "import sys, time, pathlib; from medjax import locks\n"
+    code += (
+        "with locks.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    command, variables = [sys.executable, "-c", code, str(folder)], launching.environment()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as other:
+        assert other.stdout.readline() == "held\n"
+        refused = launching.SERVER.run("experiments.experts", *words, "--fresh")
+        assert f"{folder} is in use by another process (pid {other.pid})" in launching.complaint(
+            refused
+        )
+        launching.SERVER.begin("experiments.experts", *words)
+        threading.Timer(8.0, other.kill).start()
+        ended = launching.SERVER.end()
+        assert other.poll() is not None, "it did not wait"
+    assert ended.status == 0, ended.stderr
+    lines = [line for line in ended.stdout.splitlines() if "waits for it" in line]
+    assert lines == [
+        f"note: {folder} is in use by another process (pid {other.pid}); this one waits for it"
+    ]
+    assert ended.stdout.splitlines()[-1] == str(folder)

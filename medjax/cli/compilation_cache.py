@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from medjax.errors import UserError
+from medjax.errors import UserError, one_line
 from medjax.paths import user_path
 
 #: How JAX's warning of an entry that it cannot read begins. A kill may cut one short, for JAX does not write entries in
@@ -24,15 +24,21 @@ def keep_programs() -> None:
     nothing is deleted."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if chosen is None:
-        try:
-            cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "medjax" / "jax"
-        except UserError:
-            _note("there is no home folder; XDG_CACHE_HOME=FOLDER names another")
-            return
+    if chosen is not None and (not chosen or "://" in chosen):  # none, or in a cloud
+        return
+    try:
+        base = user_path(chosen or os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        cache = base if chosen else base / "medjax" / "jax"
+        cache.mkdir(parents=True, exist_ok=True)
+        next(cache.iterdir(), None)
+    except (UserError, OSError) as error:  # of nobody, or of another user: JAX would fail
+        _note(
+            f"{one_line(error)}; {'JAX_COMPILATION_CACHE_DIR' if chosen else 'XDG_CACHE_HOME'}=FOLDER keeps them"
+        )
+        jax.config.update("jax_compilation_cache_dir", None)
+        return
+    if not chosen:
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    else:
-        cache = Path(chosen)
     usual, said = warnings.showwarning, []
 
     def show(message: Warning | str, *args: Any, **words: Any) -> None:
