@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from medjax import memory
-from medjax.data import patients
-from medjax.data.pixels import OWN, SUFFIXES, Picture, Unreadable, Window, is_image, read
+from medjax.data import levels, patients
+from medjax.data.dicom import Window
+from medjax.data.pixels import MEGAPIXELS, OWN, SUFFIXES, Picture, is_image, read
+from medjax.data.planes import Unreadable
 from medjax.data.raw import SPLITS
 from medjax.errors import UserError, first_few
 
@@ -22,8 +24,6 @@ from medjax.errors import UserError, first_few
 Files: TypeAlias = list[tuple[Path, int, str]]
 #: Shares of train, val and test.
 SHARES = (0.7, 0.1, 0.2)
-#: Largest values that 16-bit pixels are assumed to have; the smallest that fits all images is scaled to 255.
-DEPTHS = (255, 1023, 4095, 16383, 65535)
 
 
 class Folder(NamedTuple):
@@ -43,10 +43,14 @@ def read_folder(
     seed: int = 0,
     window: Window = OWN,
     tell: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    fit: str = "crop",
+    megapixels: float = MEGAPIXELS,
 ) -> Folder:
     """Read the images, resize them to ``side`` pixels, remove duplicates and split.
 
-    tell: receives (files read, number of files). Raises UserError for a folder without such images of two classes.
+    window, fit, megapixels: see `pixels.read`. tell: receives (files read, number of files). Raises UserError for a
+    folder without such images of two classes.
     """
     files, names, given, others = _scan(folder)
     needed = 5 * len(files) * side * side  # one channel, as floats and as bytes
@@ -57,12 +61,14 @@ def read_folder(
         )
     lines, pictures, kept = others, [], []
     unread: list[str] = []
+    first: dict[int, str] = {}  # of each class
     for number, (path, label, split) in enumerate(files):
         try:
-            pictures.append(read(path, side, window))
+            pictures.append(read(path, side, window, fit, megapixels))
             kept.append((path, label, split))
         except (Unreadable, OSError) as error:
             unread.append(f"{path.relative_to(folder)} ({error})")
+            first.setdefault(label, unread[-1])
         tell(number + 1, len(files))
     if unread:
         lines.append(f"{len(unread)} files could not be read: {first_few(unread)}.")
@@ -71,9 +77,13 @@ def read_folder(
     pictures, kept = [pictures[i] for i in order], [kept[i] for i in order]
     labels = np.array([label for _, label, _ in kept], np.int32)
     counts = np.bincount(labels, minlength=len(names))
-    if empty := [name for name, count in zip(names, counts, strict=True) if not count]:
+    if empty := [label for label, count in enumerate(counts) if not count]:
+        none = first_few([names[label] for label in empty])
+        if why := [first[label] for label in empty if label in first]:
+            raise UserError(f"{folder}: no image of {none} could be read, for example {why[0]}.")
         raise UserError(
-            f"{folder}: no image of {first_few(empty)} could be read: replace them, or remove the folder."
+            f"{folder}: every image of {none} is a duplicate of an image of another class: remove the copies there, or"
+            " the folder."
         )
     groups, about = patients.read_groups(folder, [path for path, _, _ in kept])
     lines += about
@@ -86,7 +96,8 @@ def read_folder(
         splits[inside] = split_groups(labels[inside], groups[inside], (0.9, 0.1, 0.0), seed)
         lines.append("no val folder: a tenth of train became val, by class.")
     lines += patients.shared(groups, splits)
-    images, looks = _to_uint8(pictures)
+    images, looks = levels.to_uint8(pictures, fit)
+    looks += levels.by_class(pictures, labels, names)
     return Folder(images, labels, splits, names, (*looks, *lines))
 
 
@@ -211,24 +222,3 @@ def _distinct(pictures: list[Picture], files: Files, folder: Path) -> tuple[list
             f"WARNING: {len(odd)} duplicates have two classes; that of the copy kept is used: {first_few(odd)}."
         )
     return sorted(first.values()), lines
-
-
-def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
-    """All images with the same number of channels, 0..255, and lines about them."""
-    kinds = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
-    heights, widths = zip(*(p.shape for p in pictures), strict=True)
-    lines = [
-        f"pixels: {'; '.join(kinds)}.",
-        f"sizes: {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide.",
-    ]
-    if oblong := sum(height != width for height, width in (p.shape for p in pictures)):
-        lines.append(f"{oblong} are not square: they were cut to their centre square.")
-    deep = max((float(p.values.max()) for p in pictures if p.deep), default=0.0)
-    top = next(depth for depth in DEPTHS if deep <= depth)
-    if deep:
-        lines.append(f"16-bit images: 0..{top} was scaled to 0..255 (largest value {deep:.0f}).")
-    channels = max(p.values.shape[-1] for p in pictures)
-    if channels == 3 and any(p.values.shape[-1] == 1 for p in pictures):
-        lines.append("grey images were converted to RGB, because others are in colour.")
-    images = [np.rint(p.values * (255 / top if p.deep else 1)).astype(np.uint8) for p in pictures]
-    return np.stack([np.broadcast_to(i, (*i.shape[:2], channels)) for i in images]), lines

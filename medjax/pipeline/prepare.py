@@ -9,7 +9,7 @@ from medjax import store
 from medjax.config import option
 from medjax.data.folder import SPLITS, Folder, read_folder
 from medjax.data.npz import from_arrays
-from medjax.data.pixels import Window
+from medjax.data.pixels import MEGAPIXELS, Window
 from medjax.errors import UserError
 from medjax.pipeline.progress import Progress, Silent
 from medjax.report.gallery import contact_sheet
@@ -27,10 +27,18 @@ class PrepareConfig:
         "", "folder of the images; groups.csv in it (file, patient) keeps patients together"
     )
     out: str = option("", "the .npz to write; beside it .report.md and .contact.png")
-    size: int = option(64, "pixels a side: the centre square, resized", low=4)
+    size: int = option(64, "pixels a side of the square images", low=4)
+    fit: str = option(
+        "crop",
+        "crop: the centre square of images that are not square; pad: add black",
+        choices=("crop", "pad"),
+    )
     seed: int = option(0, "seed of the split, where the folder has none", low=0)
     window_center: float = option(0.0, "DICOM: centre of the window, in Hounsfield for CT")
     window_width: float = option(0.0, "DICOM: its width; 0: the file's own window", low=0)
+    max_megapixels: float = option(
+        MEGAPIXELS, "larger images are left out; raise it if you trust them", low=0.01, high=1e5
+    )
 
 
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDataset:
@@ -47,7 +55,15 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
         bars[0](done, "files")
 
     window = Window(config.window_center, config.window_width)
-    made = read_folder(source, config.size, config.seed, window, tell)
+    made = read_folder(
+        source,
+        config.size,
+        config.seed,
+        window,
+        tell,
+        fit=config.fit,
+        megapixels=config.max_megapixels,
+    )
     if empty := [name for i, name in enumerate(SPLITS) if i not in made.splits]:
         raise UserError(
             f"{source}: its {len(made.labels)} images leave {' and '.join(empty)} empty (a patient's stay together):"
@@ -80,6 +96,11 @@ def _check(config: PrepareConfig, out: Path) -> None:
     if config.window_center and not config.window_width:
         raise UserError(
             f"--window_center={config.window_center} is of no use without --window_width"
+        )
+    if 0 < config.window_width < 1:
+        raise UserError(
+            f"--window_width={config.window_width} is too small: DICOM's linear window is at least 1 wide; 0 stands"
+            " for the file's own"
         )
     store.write_bytes(out.with_suffix(".probe"), b"")
     out.with_suffix(".probe").unlink()
