@@ -18,9 +18,12 @@ LOSSLESS = (
 )
 
 
-def put(path, shape=(12, 12, 3), value=None, rng=np.random.default_rng(0), **how):
+RNG = np.random.default_rng(0)
+
+
+def put(path, shape=(12, 12, 3), value=None, **how):
     """A random image, or the given pixels, as a file."""
-    array = rng.integers(0, 256, shape, dtype=np.uint8) if value is None else value
+    array = RNG.integers(0, 256, shape, dtype=np.uint8) if value is None else value
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **how)
     return path

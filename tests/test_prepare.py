@@ -2,8 +2,9 @@
 
 import launching
 import numpy as np
+from pictures import dicom
 from PIL import Image
-from test_folder import dicom, flat
+from test_folder import flat
 from test_launchers import complaint
 
 from medjax.data import sources

@@ -11,7 +11,7 @@ from medjax.data.planes import DEPTHS
 
 #: Share of the values that may lie outside the range of a set.
 OUTSIDE = 0.001
-#: Part of its range in which most of a set's values must not lie.
+#: Part of the set's range that an image should use.
 NARROW = 1 / 16
 #: Difference in share between two classes, of at least so many images, that is warned of.
 APART, FEWEST = 0.5, 4
@@ -32,8 +32,7 @@ def to_uint8(
         lines.append(f"{oblong} are not square: they were {how}.")
     ranges = {"": (0.0, 255.0)}
     for deep in sorted({p.deep for p in pictures} - {""}):
-        values = np.sort(np.concatenate([p.ranks for p in pictures if p.deep == deep]))
-        ranges[deep], said = _range(deep, values)
+        ranges[deep], said = _range(deep, [p.ranks for p in pictures if p.deep == deep])
         lines += said
     channels = max(p.values.shape[-1] for p in pictures)
     if channels == 3 and any(p.values.shape[-1] == 1 for p in pictures):
@@ -52,12 +51,13 @@ def _shown(picture: Picture, low: float, high: float) -> UInt8[np.ndarray, "s s 
     return np.rint(grey).astype(np.uint8)
 
 
-def _range(deep: str, values: np.ndarray) -> tuple[tuple[float, float], list[str]]:
-    """The range of a set's raw values, given sorted, and lines about it.
+def _range(deep: str, ranks: list[np.ndarray]) -> tuple[tuple[float, float], list[str]]:
+    """The range of a set's raw values, given sorted for each image, and lines about it.
 
     Of unsigned 16-bit values: 0 to the smallest depth that holds nearly all. Of others: all of them, unless a few are
     far from the rest.
     """
+    values = np.sort(np.concatenate(ranks))
     skip = int(OUTSIDE * len(values))
     low, high = float(values[0]), float(values[-1])
     inner_low, inner_high = float(values[skip]), float(values[-1 - skip])
@@ -73,14 +73,13 @@ def _range(deep: str, values: np.ndarray) -> tuple[tuple[float, float], list[str
         what = "DICOM without a window, modality units" if deep == "DICOM" else f"{deep} images"
         line = f"{what}: {low:g}..{high:g}, the range of the whole set, was scaled to 0..255"
     outside = float(((values < low) | (values > high)).mean())
-    lines = [
-        line + (f"; {outside:.2%} of the values lie outside and were cut off." if outside else ".")
-    ]
-    one, most = (float(values[int(share * (len(values) - 1))]) for share in (0.01, 0.99))
-    if most - one < NARROW * (high - low) and inner_high > inner_low:
+    lines = [f"{line}; {outside:.2%} of the values are cut off." if outside else f"{line}."]
+    # Most of the values of each image, without its few darkest and brightest.
+    spans = [float(r[int(0.99 * (len(r) - 1))] - r[int(0.01 * (len(r) - 1))]) for r in ranks]
+    if 2 * (narrow := sum(0 < span < NARROW * (high - low) for span in spans)) >= len(spans):
         lines.append(
-            f"WARNING: 98 % of these values lie in {one:g}..{most:g} and have few grey levels: look at the contact"
-            " sheet, and at files with other values than the rest."
+            f"WARNING: {narrow} of these {len(spans)} images use less than a sixteenth of that range, because of larger"
+            " values in others or in a few pixels: they have few grey levels."
         )
     return (low, high), lines
 

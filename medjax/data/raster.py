@@ -33,7 +33,7 @@ def read_raster(path: Path, megapixels: float) -> Planes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about unusual metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _limit(megapixels):
+            with _settings(megapixels):
                 return _planes(path)
     except Unreadable:
         raise
@@ -44,18 +44,24 @@ def read_raster(path: Path, megapixels: float) -> Planes:
     except UnidentifiedImageError as error:
         raise Unreadable(_unknown(path)) from error
     except Exception as error:  # Pillow's decoders raise many types
-        known = "raw mode" not in str(error)  # in which Pillow has no decoder
-        raise Unreadable(one_line(error) if known else _unknown(path)) from error
+        if "raw mode" in str(error):  # Pillow has no decoder for it
+            raise Unreadable(_unknown(path)) from error
+        if "decoder error" in str(error):
+            text = f"{one_line(error)}: damaged, or a layout that is not read; save it again as PNG"
+            raise Unreadable(text) from error
+        raise Unreadable(one_line(error)) from error
 
 
 @contextmanager
-def _limit(megapixels: float) -> Iterator[None]:
-    """Pillow warns of larger images."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(megapixels * 1e6)
+def _settings(megapixels: float) -> Iterator[None]:
+    """Pillow warns of larger images, and leaves TIFF to libtiff. (Its own reader of uncompressed TIFF takes "channels
+    apart" of a grey image for another kind of pixels.)"""
+    before = Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF
+    Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF = int(megapixels * 1e6), True
     try:
         yield
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF = before
 
 
 def _planes(path: Path) -> Planes:
@@ -123,7 +129,7 @@ def _deep_grey(image: Any, raw: str, tags: Any, file: str, more: str, path: Path
     values = np.asarray(image)
     if file == "JPEG2000":  # Pillow scales to 16 bits
         values = values >> (16 - _precision(path))
-    if raw.endswith("BS") and image.info["compression"] != "raw":
+    if raw.endswith("BS"):
         # libtiff gives this machine's order, which Pillow 13 takes for that of the file here.
         values = values.astype("i2" if raw == "I;16BS" else "i4").byteswap()
     if raw.startswith("I;16") and raw.endswith("S"):
