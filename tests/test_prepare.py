@@ -72,4 +72,4 @@ def test_window_flags_reach_the_files(tmp_path):
 def test_help_fits_a_screen():
     lines = prepare("--help").stdout.splitlines()
     assert len(lines) < 20 and max(map(len, lines)) <= 120
-    assert sum(line.startswith("  --") for line in lines) == 6
+    assert sum(line.startswith("  --") for line in lines) == 8

@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt8
 
 from medjax import memory
 from medjax.data import levels, patients
-from medjax.data.dicom import Window
+from medjax.data.display import Window
 from medjax.data.pixels import MEGAPIXELS, OWN, SUFFIXES, Picture, is_image, read
 from medjax.data.planes import Unreadable
 from medjax.data.raw import SPLITS

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from medjax.data import dicom, raster
-from medjax.data.dicom import Window
+from medjax.data.display import Window
 from medjax.data.planes import Planes, Unreadable
 
 SUFFIXES = (*raster.SUFFIXES, ".dcm")
