@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medjax.data import display
+from medjax.data import decoder, display
 from medjax.data.display import Window
 from medjax.data.planes import Planes, Unreadable
 from medjax.errors import UserError, one_line
@@ -15,8 +15,6 @@ from medjax.errors import UserError, one_line
 EXTRA = "pip install 'medjax[dicom]'"
 #: The first bytes of a data set without preamble: a short element of group 2 or 8, little endian, with its type.
 GROUPS, TYPES = (b"\x02\x00", b"\x08\x00"), (b"UL", b"OB", b"CS", b"UI", b"DA", b"TM", b"SH", b"LO")
-#: JPEG Extended; pydicom leaves it to no decoder where samples have 12 bits.
-JPEG_12_BIT = "1.2.840.10008.1.2.4.51"
 
 
 def is_dicom(head: bytes) -> bool:
@@ -69,7 +67,10 @@ def _parse(path: Path, pydicom: Any) -> Any:
 
 def _planes(path: Path, data: Any, window: Window, megapixels: float) -> Planes:
     if data.Rows * data.Columns > megapixels * 1e6:
-        raise Unreadable(too_large(data.Columns, data.Rows, megapixels))
+        raise Unreadable(
+            f"image of {data.Columns} x {data.Rows} pixels: raise --max_megapixels={megapixels:g} if the file can be"
+            " trusted"
+        )
     frames = int(data.get("NumberOfFrames") or 1)
     frame = max(frames, 1) // 2
     raw = _decode(path, data, frame)
@@ -100,47 +101,28 @@ def _planes(path: Path, data: Any, window: Window, megapixels: float) -> Planes:
     return Planes(grey, f"DICOM, {kind}", "DICOM", more + odd, black=black)
 
 
-def too_large(width: int, height: int, megapixels: float) -> str:
-    """Why an image is refused before it is decoded."""
-    return (
-        f"{width} x {height} px, more than --max_megapixels={megapixels:g} allows (a small file may fill the memory):"
-        " raise it if the file can be trusted"
-    )
-
-
 def _decode(path: Path, data: Any, frame: int) -> np.ndarray:
     """The stored values of a frame, [h, w] or [h, w, 3]; YBR becomes RGB."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import pixel_array
 
     syntax: Any = data.file_meta.TransferSyntaxUID
-    try:
-        decoder: Any = get_decoder(syntax)
-    except NotImplementedError:
-        raise Unreadable(f"DICOM compressed as {syntax.name}; save it uncompressed") from None
-    name = f"DICOM compressed as {syntax.name}"
-    deep_jpeg = str(syntax) == JPEG_12_BIT and data.BitsStored > 8
-    if decoder.is_available and not deep_jpeg:
+    if not syntax.is_compressed or syntax.is_deflated:
         return pixel_array(data, index=frame)
-    if decoder.is_available or any("gdcm" in needed for needed in decoder.missing_dependencies):
-        try:
-            import gdcm  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise UserError(f"{path} is {name}, which needs gdcm: {EXTRA}") from error
-        if deep_jpeg:
-            return _by_gdcm(gdcm, path, data)[frame]
-    raise Unreadable(f"{name}; save it uncompressed")
-
-
-def _by_gdcm(gdcm: Any, path: Path, data: Any) -> np.ndarray:
-    """All frames, [n, h, w], of a file that pydicom passes to no decoder."""
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    if not reader.Read():
-        raise Unreadable("gdcm cannot decode it")
-    kind = "i2" if data.PixelRepresentation else "u2"
-    content = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(content, kind).reshape(-1, data.Rows, data.Columns)
+    name = f"DICOM compressed as {syntax.name}"
+    try:
+        codec: Any = get_decoder(syntax)
+    except NotImplementedError:
+        raise Unreadable(f"{name}; save it uncompressed") from None
+    deep_jpeg = str(syntax) == decoder.JPEG_EXTENDED and data.BitsStored > 8
+    if deep_jpeg or not codec.is_available:
+        if not any(
+            "gdcm" in plugin for plugin in (*codec.available_plugins, *codec.missing_dependencies)
+        ):
+            raise Unreadable(f"{name}; save it uncompressed")
+        if "gdcm" not in codec.available_plugins:
+            raise UserError(f"{path} is {name}, which needs gdcm: {EXTRA}")
+    return decoder.decode(path, str(syntax), frame)
 
 
 def _colour(raw: np.ndarray, data: Any) -> np.ndarray:

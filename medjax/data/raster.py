@@ -1,6 +1,7 @@
 """One image file of a common format -> its pixels, by Pillow, with 16 bits where the file has them."""
 
 import logging
+import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -54,13 +55,20 @@ def read_raster(path: Path, megapixels: float) -> Planes:
 
 @contextmanager
 def _settings(megapixels: float) -> Iterator[None]:
-    """Pillow warns of larger images, and leaves TIFF to libtiff. (Its own reader of uncompressed TIFF takes "channels
-    apart" of a grey image for another kind of pixels.)"""
+    """Pillow warns of larger images and leaves TIFF to libtiff, which prints nothing.
+
+    Pillow's own reader of uncompressed TIFF takes a grey image whose (one) channel lies apart for other pixels.
+    """
     before = Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF
     Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF = int(megapixels * 1e6), True
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
     try:
         yield
     finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
         Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF = before
 
 
