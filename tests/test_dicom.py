@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pictures import LOSSLESS, RNG, compress, dicom, items, put, table
 
-from medjax.data import pixels
+from medjax.data import decoder, pixels
 from medjax.data.folder import read_folder
 from medjax.data.pixels import Window, read
 from medjax.data.planes import Unreadable
@@ -469,6 +469,35 @@ def test_a_missing_decoder_is_one_line_with_the_command_that_brings_it(tmp_path)
         assert name in line and "which needs gdcm: pip install 'medjax[dicom]'" in line
 
 
+def test_a_decoder_that_breaks_off_leaves_out_one_file(tmp_path):
+    """gdcm ends its process at some damage. The next file is read all the same."""
+    stored = RNG.integers(0, 4096, (16, 16)).astype(np.uint16)
+    sound = compress(dicom(tmp_path / "a.dcm", stored), "JPEGLSLossless")
+    content = sound.read_bytes()
+    begin = content.index(b"\xff\xd8")
+    said = set()
+    for place in range(begin + 2, begin + 40):
+        path = tmp_path / "b.dcm"
+        path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        try:
+            read(path, 16)
+        except Unreadable as error:
+            said.add(str(error))
+        np.testing.assert_array_equal(read(sound, 16).values[..., 0], stored)
+    assert "its decoder broke off: the pixels are damaged" in said
+
+
+def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):
+    stored = RNG.integers(0, 4096, (16, 16)).astype(np.uint16)
+    path = compress(dicom(tmp_path / "a.dcm", stored), "JPEGLSLossless")
+    decoder.close()
+    monkeypatch.setattr(decoder, "PATIENCE", 0.01)  # shorter than its start takes
+    with pytest.raises(Unreadable, match="broke off"):
+        read(path, 16)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read(path, 16).values[..., 0], stored)
+
+
 def test_without_pydicom_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     (tmp_path / "a.dcm").write_bytes(b"")
@@ -526,11 +555,12 @@ def without_pixels(path, **fields):
         (lambda p: dicom(p, RAMP, Rows=60000, Columns=60000), "--max_megapixels=89"),
     ],
 )
-def test_files_that_are_refused(tmp_path, build, words):
+def test_files_that_are_refused(tmp_path, caplog, build, words):
     path = tmp_path / "a.dcm"
     build(path)
-    with pytest.raises(Unreadable) as caught:
+    with caplog.at_level("WARNING"), pytest.raises(Unreadable) as caught:
         read(path, 8)
+    assert not caplog.records, "said once"
     assert "\n" not in str(caught.value) and len(str(caught.value)) > 10
     assert re.search(words, str(caught.value)), caught.value
 

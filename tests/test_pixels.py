@@ -249,6 +249,16 @@ def test_cut_file(tmp_path):
         read(path, 8)
 
 
+def test_a_damaged_tiff_is_reported_once(tmp_path, capfd):
+    """libtiff's own lines on standard error are not shown."""
+    content = tiff(RNG.integers(0, 256, (20, 20)).astype(np.uint8), deflate=True)
+    at = content.index(b"\x78\x9c") + 20
+    path = save(tmp_path, "a.tif", content[:at] + bytes(100) + content[at + 100 :])
+    with pytest.raises(Unreadable, match="damaged"):
+        read(path, 8)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "gif", "webp", "jp2", "bmp", "jpg"])
 def test_very_large_images_are_refused_with_the_option_that_lifts_it(tmp_path, suffix):
     path = put(tmp_path / f"a.{suffix}", (30, 40))

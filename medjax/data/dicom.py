@@ -1,6 +1,7 @@
 """One DICOM file -> its pixels as a display would show them. pydicom (extra ``dicom``) reads the file; gdcm, of the
 same extra, decodes compressed pixels."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ def read_dicom(path: Path, window: Window, megapixels: float) -> Planes:
         import pydicom
     except ImportError as error:
         raise UserError(f"{path} is DICOM, which needs pydicom: {EXTRA}") from error
+    # medjax reports files that cannot be read; pydicom's own log, which its import sets up, would repeat it.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

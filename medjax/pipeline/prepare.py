@@ -37,7 +37,7 @@ class PrepareConfig:
     window_center: float = option(0.0, "DICOM: centre of the window, in Hounsfield for CT")
     window_width: float = option(0.0, "DICOM: its width; 0: the file's own window", low=0)
     max_megapixels: float = option(
-        MEGAPIXELS, "larger images are left out; raise it if you trust them", low=0.01, high=1e5
+        MEGAPIXELS, "larger images are left out; raise it if you trust them", low=0.001, high=1e5
     )
 
 

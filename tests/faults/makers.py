@@ -81,6 +81,8 @@ def dicom(rng: np.random.Generator) -> tuple[str, bytes]:
         data = pydicom.dcmread(path)
         for attribute, value in fields.items():
             setattr(data, attribute, value)
+            if "Padding" in attribute:  # US or SS
+                data[attribute].VR = "SS" if kind == "i2" else "US"
         data.save_as(path)
         return name, path.read_bytes()
 
