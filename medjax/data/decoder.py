@@ -23,7 +23,7 @@ from medjax.errors import one_line
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 #: Seconds that a frame may take.
 PATIENCE = 300.0
-_RUNNING: list[subprocess.Popen] = []
+_RUNNING: list[Any] = []
 
 
 def decode(path: Path, syntax: str, frame: int) -> np.ndarray:
