@@ -1,5 +1,6 @@
 """DICOM -> what a display shows. Expected values are derived here from PS3.3 C.7.5-C.11, by hand."""
 
+import io
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import LOSSLESS, RNG, compress, dicom, items, put, table
+from PIL import Image
 
 from medjax.data import decoder, pixels
 from medjax.data.folder import read_folder
@@ -149,6 +151,13 @@ def test_voi_table_over_rescaled_negative_values_wins_over_a_window(tmp_path):
     )
     close(shown(path), entries[RAMP] * (255 / 65535))
     close(shown(path, Window(0, 10)), linear(RAMP - 1024.0, 0, 10))
+
+
+def test_a_negative_first_value_of_a_table_may_be_written_as_unsigned(tmp_path):
+    stored = RAMP.astype(np.int16) - 1000
+    entries = np.arange(2048) * 32
+    path = dicom(tmp_path / "a.dcm", stored, VOILUTSequence=table(entries, 65536 - 1000, 16))
+    close(shown(path), entries[RAMP] * (255 / 65535))
 
 
 def test_modality_table_comes_before_the_window(tmp_path):
@@ -333,6 +342,22 @@ def test_makers_that_differ_by_class_are_warned_of(tmp_path):
     assert "WARNING" not in text(read_folder(a_set(tmp_path / "c", mixed), 8))
 
 
+def test_windows_that_differ_by_class_are_warned_of(tmp_path):
+    def of_two_makers(path, i):
+        dicom(path, RAMP + i, WindowCenter=(40, 600)[i // 4], WindowWidth=400)
+
+    made = read_folder(a_set(tmp_path, of_two_makers), 8)
+    assert "WARNING: the window in the files differs by class" in text(made)
+    assert '"40, 400" is 100% of a and 0% of b' in text(made)
+    made = read_folder(tmp_path, 8, window=Window(300, 1000))
+    assert "WARNING" not in text(made)
+
+    def of_one(path, i):
+        dicom(path, RAMP + i, WindowCenter=(40, 600)[i % 2], WindowWidth=400)
+
+    assert "WARNING" not in text(read_folder(a_set(tmp_path / "c", of_one), 8))
+
+
 # --- frames
 
 
@@ -393,6 +418,20 @@ def test_colours(tmp_path):
     indices = np.arange(64, dtype=np.uint16).reshape(8, 8) % 4
     path = dicom(tmp_path / "p.dcm", indices, PhotometricInterpretation="PALETTE COLOR", **entries)
     np.testing.assert_array_equal(read(path, 8).values, 255 * np.eye(3, 4, 1).T[indices])
+    grey = np.stack([np.full((8, 8), v, np.uint8) for v in (90, 128, 128)], -1)
+    path = dicom(tmp_path / "y.dcm", grey, PhotometricInterpretation="YBR_FULL")
+    assert read(path, 8).values.tolist() == np.full((8, 8, 1), 90).tolist()
+    out = io.BytesIO()
+    smooth = np.full((16, 16, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(smooth).save(out, "jpeg", quality=95)
+    data = pydicom.dcmread(
+        dicom(tmp_path / "j.dcm", smooth, PhotometricInterpretation="YBR_FULL_422")
+    )
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    data.PixelData = pydicom.encaps.encapsulate([out.getvalue()])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(path)
+    np.testing.assert_allclose(read(path, 16).values, smooth, atol=3)
     path = dicom(tmp_path / "h.dcm", rgb, PhotometricInterpretation="HSV")
     with pytest.raises(Unreadable, match="colours as HSV; save it as RGB"):
         read(path, 8)

@@ -90,18 +90,22 @@ def _planes(path: Path, data: Any, window: Window, megapixels: float) -> Planes:
         more += ", padding shown black"
     values, limits, bits = display.modality(raw, data, frame)
     inverted = photometric == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE"
-    grey, kind, odd = display.shown(
-        values, display.group(data, frame, "FrameVOILUTSequence"), window
-    )
+    view = display.view(display.group(data, frame, "FrameVOILUTSequence"), window)
+    grey, kind, more = None, view.kind, more + view.odd
+    if kind:
+        try:
+            grey = display.shown(values, view)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            more += f", {kind} cannot be used"
     if grey is None and bits <= 8:
         low, high = limits
         grey, kind = (values - low) * (255 / (high - low)), f"{bits} bits as stored"
     if grey is None:
-        kind = "full range of the set"
-        raw = values.astype(np.float32)
-        return Planes(raw, f"DICOM, {kind}", "DICOM", more + odd, "DICOM", inverted, black)
+        kind, raw = "full range of the set", values.astype(np.float32)
+        return Planes(raw, f"DICOM, {kind}", "DICOM", more, "DICOM", inverted, black)
     grey = np.rint(255 - grey if inverted else grey).astype(np.uint8)
-    return Planes(grey, f"DICOM, {kind}", "DICOM", more + odd, black=black)
+    own = "{:g}, {:g}".format(*view.window) if kind == "its own window" else ""
+    return Planes(grey, f"DICOM, {kind}", "DICOM", more, black=black, window=own)
 
 
 def _decode(path: Path, data: Any, frame: int) -> np.ndarray:

@@ -12,6 +12,20 @@ class Window(NamedTuple):
     width: float = 0.0
 
 
+class View(NamedTuple):
+    """How values are shown.
+
+    kind: "given window", "its own window", "its own table", or "" where there is none. odd: what is wrong with the
+    file's own.
+    """
+
+    kind: str = ""
+    window: Window = Window()
+    function: str = "LINEAR"
+    table: Any = None
+    odd: str = ""
+
+
 def group(data: Any, frame: int, name: str) -> Any:
     """Where a frame's attributes are: in its functional group, in the group of all frames, or in the data set."""
     places = (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0))
@@ -49,41 +63,42 @@ def modality(raw: np.ndarray, data: Any, frame: int) -> tuple[np.ndarray, list[f
     return raw * slope + intercept, limits, bits
 
 
-def shown(values: np.ndarray, where: Any, window: Window) -> tuple[np.ndarray | None, str, str]:
-    """Values 0..255 through the given window, else the file's first table or window; (None, ...) without one. Then
-    the kind, and what is wrong with the file's own."""
+def view(where: Any, given: Window) -> View:
+    """The given window, else the first table or window of a data set, else nothing."""
+    if given.width:
+        return View("given window", given)
+    if tables := where.get("VOILUTSequence"):
+        return View("its own table", table=tables[0])
+    found = [where.get(name) for name in ("WindowCenter", "WindowWidth")]
+    if all(value is None or value == "" for value in found):
+        return View()
+    center, width = map(_number, found)
+    function = str(where.get("VOILUTFunction") or "LINEAR").upper()
+    if (
+        center is None
+        or width is None
+        or width < {"LINEAR": 1, "LINEAR_EXACT": 1e-30, "SIGMOID": 1e-30}.get(function, np.inf)
+    ):
+        return View(odd=f", its window cannot be used ({function} {found[0]}, {found[1]})")
+    return View("its own window", Window(center, width), function)
+
+
+def shown(values: np.ndarray, view: View) -> np.ndarray:
+    """Modality units through a window or a table, 0..255. Raises the errors of a table that cannot be used."""
     from pydicom import DataElement, Dataset
     from pydicom.pixels.processing import apply_windowing
 
-    function = "LINEAR"
-    if not window.width:
-        try:
-            if tables := where.get("VOILUTSequence"):
-                shown, top = _table(values, tables[0])
-                return shown * (255 / top), "its own table", ""
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None, "", ", its table cannot be used"
-        given = [where.get(name) for name in ("WindowCenter", "WindowWidth")]
-        if all(value is None or value == "" for value in given):
-            return None, "", ""
-        center, width = map(_number, given)
-        function = str(where.get("VOILUTFunction") or "LINEAR").upper()
-        least = 1 if function == "LINEAR" else 1e-30
-        known = function in ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-        if center is None or width is None or width < least or not known:
-            return None, "", f", its window cannot be used ({function} {given[0]}, {given[1]})"
-        window = Window(center, width)
-        kind = "its own window"
-    else:
-        kind = "given window"
-    # pydicom gives its result in the range of 8 stored bits: 0..255.
-    view: Any = Dataset()
-    view.BitsStored, view.PixelRepresentation = 8, 0
-    view.PhotometricInterpretation, view.VOILUTFunction = "MONOCHROME2", function
-    view.add(DataElement("WindowCenter", "FD", float(window.center)))
-    view.add(DataElement("WindowWidth", "FD", float(window.width)))
+    if view.table is not None:
+        grey, top = _table(values, view.table)
+        return grey * (255 / top)
+    # pydicom gives its result in the range of the stored bits: of 8 bits, 0..255.
+    data: Any = Dataset()
+    data.BitsStored, data.PixelRepresentation = 8, 0
+    data.PhotometricInterpretation, data.VOILUTFunction = "MONOCHROME2", view.function
+    data.add(DataElement("WindowCenter", "FD", float(view.window.center)))
+    data.add(DataElement("WindowWidth", "FD", float(view.window.width)))
     with np.errstate(over="ignore"):
-        return apply_windowing(values, view), kind, ""
+        return apply_windowing(values, data)
 
 
 def _table(values: np.ndarray, item: Any) -> tuple[np.ndarray, int]:
@@ -99,6 +114,8 @@ def _table(values: np.ndarray, item: Any) -> tuple[np.ndarray, int]:
     table = np.atleast_1d(np.asarray(table, np.int64))[: count or 2**16]
     if bits not in range(1, 17) or not table.size or table.min() < 0:
         raise ValueError(f"a lookup table of {table.size} entries of {bits} bits")
+    if first >= 2**15 and values.min() < 0:  # a negative value, written as unsigned
+        first -= 2**16
     index = (np.rint(values) - first).clip(0, len(table) - 1).astype(np.int64)
     return table[index].astype(np.float64), max(2**bits - 1, int(table.max()))
 

@@ -87,10 +87,11 @@ def _range(deep: str, ranks: list[np.ndarray]) -> tuple[tuple[float, float], lis
 def by_class(
     pictures: list[Picture], labels: Int[np.ndarray, " n"], names: Sequence[str]
 ) -> list[str]:
-    """Warnings of kinds of pixels and sizes that are common in one class and rare in another."""
+    """Warnings of kinds of pixels, windows and sizes that are common in one class and rare in another."""
     lines = []
     sizes = [f"{height} x {width}" for height, width in (p.shape for p in pictures)]
-    for what, values in (("kind of pixels", [p.origin for p in pictures]), ("size", sizes)):
+    kinds, windows = ([getattr(p, name) for p in pictures] for name in ("origin", "window"))
+    for what, values in (("kind of pixels", kinds), ("window", windows), ("size", sizes)):
         found, codes = np.unique(values, return_inverse=True)
         counts = np.zeros((len(names), len(found)))
         np.add.at(counts, (labels, codes.reshape(-1)), 1)
@@ -98,7 +99,7 @@ def by_class(
         if len(enough) < 2:
             continue
         shares = counts[enough] / counts[enough].sum(1, keepdims=True)
-        apart = np.ptp(shares, 0)
+        apart = np.ptp(shares, 0) * (found != "")
         if apart.max() >= APART:
             column = int(apart.argmax())
             most, least = int(shares[:, column].argmax()), int(shares[:, column].argmin())

@@ -27,8 +27,9 @@ class Picture(NamedTuple):
     ("16-bit", "signed 16-bit", "DICOM"), else "". inverted: whether high raw values are dark. black: the share of each
     pixel that is black whatever the range [s, s, 1], or None. ranks: sorted raw values of the file, evenly by rank.
     kind: the kind of pixels in the file ("grey", "RGB", "16-bit", "DICOM, its own window", ...) and what else is said
-    of it. origin: its format and kind alone. shape: (height, width) in the file. digest: a hash of the pixels before
-    they were cut; two files with equal pixels have equal digests.
+    of it. origin: its format and kind alone. window: DICOM's own, if it is shown through it, else "". shape: (height,
+    width) in the file. digest: a hash of the pixels before they were cut; two files with equal pixels have equal
+    digests.
     """
 
     values: Float[np.ndarray, "s s c"]
@@ -38,6 +39,7 @@ class Picture(NamedTuple):
     ranks: Float[np.ndarray, " r"]
     kind: str
     origin: str
+    window: str
     shape: tuple[int, int]
     digest: bytes
 
@@ -89,10 +91,17 @@ def read(
         hidden = square(black, side, fit, 1.0).clip(0, 1)[..., None]
     # Resizing overshoots at edges: without the limit, 12-bit images would look like 14-bit ones.
     values = values.clip(low, high)
-    origin = f"{planes.file}, {kind.removeprefix('DICOM, ')}"
-    more = kind + planes.more
     return Picture(
-        values, planes.deep, planes.inverted, hidden, ranks, more, origin, (h, w), digest
+        values=values,
+        deep=planes.deep,
+        inverted=planes.inverted,
+        black=hidden,
+        ranks=ranks,
+        kind=kind + planes.more,
+        origin=f"{planes.file}, {kind.removeprefix('DICOM, ')}",
+        window=planes.window,
+        shape=(h, w),
+        digest=digest,
     )
 
 

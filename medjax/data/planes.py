@@ -18,7 +18,7 @@ class Planes(NamedTuple):
     values: [h, w] or [h, w, c]; uint8, ready to be shown, or raw values. kind: the kind of pixels ("grey", "16-bit",
     "DICOM, its own window"). file: the format ("PNG"). more: what else is to be said of the file. deep: what raw values
     are ("16-bit", "signed 16-bit", "DICOM"); "" where values are ready. inverted: whether high raw values are dark.
-    black: the pixels [h, w] that are no part of the picture (DICOM's padding), shown as black.
+    black: the pixels [h, w] that are no part of the picture (DICOM's padding), shown as black. window: DICOM's own.
     """
 
     values: np.ndarray
@@ -28,3 +28,4 @@ class Planes(NamedTuple):
     deep: str = ""
     inverted: bool = False
     black: np.ndarray | None = None
+    window: str = ""
