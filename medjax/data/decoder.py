@@ -24,11 +24,17 @@ JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 #: Seconds that a frame may take.
 PATIENCE = 300.0
 _RUNNING: list[Any] = []
+_TURN = threading.Lock()
 
 
 def decode(path: Path, syntax: str, frame: int) -> np.ndarray:
     """The stored values of a frame, [h, w] or [h, w, 3]. syntax: what is assumed where the file names none. Raises
     Unreadable."""
+    with _TURN:
+        return _answer(path, syntax, frame)
+
+
+def _answer(path: Path, syntax: str, frame: int) -> np.ndarray:
     process = _process()
     clock = threading.Timer(PATIENCE, process.kill)
     clock.start()

@@ -11,6 +11,8 @@ from medjax.data.planes import DEPTHS
 
 #: Share of the values that may lie outside the range of a set.
 OUTSIDE = 0.001
+#: Kinds of pixels that a report lists.
+KINDS = 20
 #: Part of the set's range that an image should use.
 NARROW = 1 / 16
 #: Difference in share between two classes, of at least so many images, that is warned of.
@@ -22,6 +24,8 @@ def to_uint8(
 ) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
     """All images with the same number of channels, 0..255, and lines about them."""
     kinds = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
+    if len(kinds) > KINDS:
+        kinds = [*kinds[:KINDS], f"{len(kinds) - KINDS} other kinds"]
     heights, widths = zip(*(p.shape for p in pictures), strict=True)
     lines = [
         f"pixels: {'; '.join(kinds)}.",
