@@ -1,6 +1,7 @@
 """DICOM -> what a display shows. Expected values are derived here from PS3.3 C.7.5-C.11, by hand."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -524,6 +525,26 @@ def test_a_decoder_that_breaks_off_leaves_out_one_file(tmp_path):
             said.add(str(error))
         np.testing.assert_array_equal(read(sound, 16).values[..., 0], stored)
     assert "its decoder broke off: the pixels are damaged" in said
+
+
+def test_the_next_file_is_not_given_the_rest_of_an_answer(tmp_path, monkeypatch):
+    """After Ctrl-C; and a name is that of the folder in which it is given."""
+    arrays = [RNG.integers(0, 4096, (16, 16)).astype(np.uint16) for _ in range(2)]
+    for name, stored in zip("ab", arrays, strict=True):
+        compress(dicom(tmp_path / f"{name}.dcm", stored), "JPEGLSLossless")
+    read(tmp_path / "a.dcm", 16)
+    loads, broken = json.loads, [True]
+
+    def interrupted(text):
+        if broken and broken.pop():
+            raise KeyboardInterrupt
+        return loads(text)
+
+    monkeypatch.setattr(decoder.json, "loads", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read(tmp_path / "a.dcm", 16)
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(read(Path("b.dcm"), 16).values[..., 0], arrays[1])
 
 
 def test_a_decoder_that_does_not_end_is_ended(tmp_path, monkeypatch):

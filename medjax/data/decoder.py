@@ -22,14 +22,13 @@ from medjax.errors import one_line
 #: JPEG Extended; pydicom passes it to no decoder where samples have 12 bits.
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 #: Seconds that a frame may take.
-PATIENCE = 300.0
+PATIENCE = 120.0
 _RUNNING: list[Any] = []
 _TURN = threading.Lock()
 
 
 def decode(path: Path, syntax: str, frame: int) -> np.ndarray:
-    """The stored values of a frame, [h, w] or [h, w, 3]. syntax: what is assumed where the file names none. Raises
-    Unreadable."""
+    """The stored values of a frame, [h, w] or [h, w, 3]. syntax: that of the file. Raises Unreadable."""
     with _TURN:
         return _answer(path, syntax, frame)
 
@@ -39,19 +38,25 @@ def _answer(path: Path, syntax: str, frame: int) -> np.ndarray:
     clock = threading.Timer(PATIENCE, process.kill)
     clock.start()
     try:
-        request = json.dumps([os.fsencode(path).hex(), syntax, frame])
+        request = json.dumps([os.fsencode(path.absolute()).hex(), syntax, frame])
         process.stdin.write(request.encode() + b"\n")
         process.stdin.flush()
         answer = json.loads(process.stdout.readline())
-        if "error" in answer:
-            raise Unreadable(answer["error"])
-        content = process.stdout.read(answer["size"])
-        return np.frombuffer(content, answer["kind"]).reshape(answer["shape"])
-    except (OSError, ValueError) as error:  # no answer, or half of one
+        content = process.stdout.read(answer.get("size", 0))
+        if len(content) < answer.get("size", 0):
+            raise ValueError("half an answer")
+    except (
+        BaseException
+    ) as error:  # Ctrl-C too: the rest of an answer must not be taken for the next
         close()
-        raise Unreadable("its decoder broke off: the pixels are damaged") from error
+        if isinstance(error, OSError | ValueError):
+            raise Unreadable("its decoder broke off: the pixels are damaged") from error
+        raise
     finally:
         clock.cancel()
+    if "error" in answer:
+        raise Unreadable(answer["error"])
+    return np.frombuffer(content, answer["kind"]).reshape(answer["shape"])
 
 
 def close() -> None:
