@@ -1,6 +1,7 @@
 """Files of common formats -> pixels: what they hold is read as it is, or refused with words that are true."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -257,6 +258,15 @@ def test_a_damaged_tiff_is_reported_once(tmp_path, capfd):
     with pytest.raises(Unreadable, match="damaged"):
         read(path, 8)
     assert capfd.readouterr() == ("", "")
+    path = put(tmp_path / "b.tif")
+    kept = os.dup(2)
+    os.close(2)
+    try:
+        picture = read(path, 8)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert picture.kind == "RGB"
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "gif", "webp", "jp2", "bmp", "jpg"])

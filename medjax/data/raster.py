@@ -61,15 +61,28 @@ def _settings(megapixels: float) -> Iterator[None]:
     """
     before = Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF
     Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF = int(megapixels * 1e6), True
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
     try:
-        yield
+        with _silence():
+            yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
         Image.MAX_IMAGE_PIXELS, TiffImagePlugin.READ_LIBTIFF = before
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing is written to standard error, if there is one."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _planes(path: Path) -> Planes:
@@ -82,11 +95,7 @@ def _planes(path: Path) -> Planes:
     if channels > 1 and tags.get(PLANAR) == 2 and max(tags.get(BITS, (1,))) > 8 and mode[0] != "I":
         raise Unreadable(_unknown(path))  # Pillow would take their bytes for those of 8 bits
     if channels > (kept := len(image.getbands())):
-        more += (
-            f", first {kept} of {channels} channels"
-            if kept > 1
-            else f", first of {channels} channels"
-        )
+        more += f", first{f' {kept}' if kept > 1 else ''} of {channels} channels"
     if mode == "F":
         raise Unreadable("floating-point pixels; save it with 8 or 16 bits")
     if mode.startswith("I"):
