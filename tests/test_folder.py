@@ -2,22 +2,13 @@
 
 import numpy as np
 import pytest
+from pictures import put
 from PIL import Image
 
-from medjax.data import pixels
 from medjax.data.folder import read_folder
-from medjax.data.pixels import Unreadable, Window, read
 from medjax.errors import UserError
 
 RNG = np.random.default_rng(0)
-
-
-def put(path, shape=(12, 12, 3), value=None, **how):
-    """A random image, or the given pixels, as a file."""
-    array = RNG.integers(0, 256, shape, dtype=np.uint8) if value is None else value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **how)
-    return path
 
 
 def flat(root, counts, **how):
@@ -32,174 +23,6 @@ def said(made, *words):
     text = " ".join(made.lines)
     for word in words:
         assert word in text, text
-
-
-# --- one file
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".JPEG", ".TIFF"])
-def test_formats(tmp_path, suffix):
-    picture = read(put(tmp_path / f"a{suffix}", (20, 12, 3)), 8)
-    assert picture.values.shape == (8, 8, 3) and picture.values.dtype == np.float32
-    assert picture.shape == (20, 12) and picture.kind == "RGB" and not picture.deep
-
-
-def test_centre_square_is_kept_as_it_is(tmp_path):
-    array = RNG.integers(0, 256, (8, 14, 3), dtype=np.uint8)
-    picture = read(put(tmp_path / "a.png", value=array), 8)
-    np.testing.assert_array_equal(picture.values, array[:, 3:11])
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind", "channels"),
-    [
-        ("L", "grey", 1),
-        ("1", "grey", 1),
-        ("P", "palette", 3),
-        ("RGBA", "RGBA, on black", 3),
-        ("LA", "grey with alpha, on black, all channels equal", 1),
-        ("CMYK", "CMYK", 3),
-    ],
-)
-def test_modes(tmp_path, mode, kind, channels):
-    image = Image.fromarray(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)).convert(mode)
-    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
-    image.save(path)
-    picture = read(path, 8)
-    assert (picture.kind, picture.values.shape) == (kind, (8, 8, channels))
-
-
-def test_alpha_shows_black(tmp_path):
-    array = np.full((8, 8, 4), 200, np.uint8)
-    array[:, :4, 3], array[:, 4:, 3], array[0, 0, 0] = 0, 255, 90
-    picture = read(put(tmp_path / "a.png", value=array), 8)
-    assert picture.values[:, :4].max() == 0 and picture.values[:, 4:].min() == 200
-
-
-def test_grey_saved_as_colour_is_grey(tmp_path):
-    array = np.repeat(RNG.integers(0, 256, (8, 8, 1), dtype=np.uint8), 3, -1)
-    assert read(put(tmp_path / "a.png", value=array), 8).values.shape == (8, 8, 1)
-
-
-def test_16_bit_and_rotated(tmp_path):
-    deep = RNG.integers(0, 4000, (8, 8)).astype(np.uint16)
-    for name in ("a.png", "a.tif"):
-        picture = read(put(tmp_path / name, value=deep), 8)
-        assert picture.deep and picture.kind == "16-bit"
-        np.testing.assert_array_equal(picture.values[..., 0], deep)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a camera
-    path = put(tmp_path / "b.jpg", (8, 16, 3), exif=exif)
-    assert read(path, 8).shape == (16, 8)
-
-
-@pytest.mark.parametrize(
-    "junk", [b"", b"hello", b"\x89PNG\r\n\x1a\n and no more", b"BM" + bytes(60)]
-)
-def test_no_image(tmp_path, junk):
-    path = tmp_path / "a.png"
-    path.write_bytes(junk)
-    with pytest.raises(Unreadable) as caught:
-        read(path, 8)
-    assert "\n" not in str(caught.value)
-
-
-def test_cut_float_and_bomb(tmp_path, monkeypatch):
-    path = put(tmp_path / "a.png", (60, 60, 3))
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(Unreadable):
-        read(path, 8)
-    with pytest.raises(Unreadable, match="floating-point"):
-        read(put(tmp_path / "f.tif", value=np.ones((8, 8), np.float32)), 8)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(Unreadable, match="bomb"):
-        read(put(tmp_path / "b.png"), 8)
-
-
-# --- DICOM
-
-COLOURS = ("Red", "Green", "Blue")
-
-
-def dicom(path, array, **fields):
-    """A small DICOM file."""
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
-
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    data = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    data.Rows, data.Columns, data.SamplesPerPixel = *array.shape[:2], 1
-    data.BitsAllocated = data.BitsStored = 16
-    data.HighBit, data.PixelRepresentation = 15, 0
-    data.PhotometricInterpretation = "MONOCHROME2"
-    for name, value in fields.items():
-        setattr(data, name, value)
-    data.PixelData = array.tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(path, enforce_file_format=True)
-    return path
-
-
-def test_dicom_windows(tmp_path):
-    stored = np.linspace(0, 2000, 64).astype(np.uint16).reshape(8, 8)
-    units = {"RescaleSlope": 1, "RescaleIntercept": -1000}
-    path = dicom(tmp_path / "a.dcm", stored, WindowCenter=[0, 7], WindowWidth=[400, 7], **units)
-    hounsfield = stored.astype(float) - 1000
-    expected = ((hounsfield + 0.5) / 399 + 0.5).clip(0, 1) * 255
-    own, given = read(path, 8), read(path, 8, Window(-500, 100))
-    np.testing.assert_allclose(own.values[..., 0], expected, atol=0.51)
-    assert (own.kind, given.kind) == ("DICOM, its own window", "DICOM, given window")
-    expected = ((hounsfield + 500.5) / 99 + 0.5).clip(0, 1) * 255
-    np.testing.assert_allclose(given.values[..., 0], expected, atol=0.51)
-    plain = read(dicom(tmp_path / "b.dcm", stored), 8)
-    assert plain.kind == "DICOM, full range"
-    np.testing.assert_allclose(plain.values[..., 0], stored * (255 / 2000), atol=0.51)
-    many = np.stack([stored, stored[::-1], stored])
-    frames = dicom(tmp_path / "e.dcm", many[0], NumberOfFrames=3, BurnedInAnnotation="YES")
-    data = pytest.importorskip("pydicom").dcmread(frames)
-    data.PixelData = many.tobytes()
-    data.save_as(frames)
-    found = read(frames, 8)
-    assert found.kind.startswith("DICOM, full range, middle of 3 frames, TEXT BURNED IN")
-    np.testing.assert_array_equal(found.values[::-1], plain.values)
-    dark = dicom(tmp_path / "c.dcm", stored, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(read(dark, 8).values, 255 - plain.values)
-    (tmp_path / "d.dcm").write_bytes(b"hello")
-    table = {f"{name}PaletteColorLookupTableDescriptor": [4, 0, 16] for name in COLOURS}
-    table |= {
-        f"{name}PaletteColorLookupTableData": np.array(row, np.uint16).tobytes()
-        for name, row in zip(COLOURS, np.eye(3, 4, 1) * 65535, strict=True)
-    }
-    indices = np.arange(64, dtype=np.uint16).reshape(8, 8) % 4
-    path = dicom(tmp_path / "p.dcm", indices, PhotometricInterpretation="PALETTE COLOR", **table)
-    coloured = read(path, 8)
-    assert coloured.kind == "DICOM, RGB"
-    np.testing.assert_array_equal(coloured.values, 255 * np.eye(3, 4, 1).T[indices])
-    with pytest.raises(Unreadable):
-        read(tmp_path / "d.dcm", 8)
-
-
-def test_dicom_without_an_ending_is_known_by_its_first_bytes(tmp_path):
-    """Exports name files by UID: what looks like an ending is none. What is no image is counted and said."""
-    rng = np.random.default_rng(0)
-    for label in ("a", "b"):
-        for name in ("1.2.840.5", "IM00001"):
-            dicom(tmp_path / label / name, rng.integers(0, 4096, (8, 8)).astype(np.uint16))
-    for name in ("notes.txt", "scan.gif", "more.gif", ".hidden"):
-        (tmp_path / "a" / name).write_bytes(b"x" * 200)
-    made = read_folder(tmp_path, 8)
-    assert len(made.images) == 4
-    assert "files ignored: 2 x .gif, 1 x .txt." in made.lines
-
-
-def test_dicom_without_pydicom_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    (tmp_path / "a.dcm").write_bytes(b"")
-    with pytest.raises(UserError, match=r"medjax\[dicom\]"):
-        read(tmp_path / "a.dcm", 8)
 
 
 # --- a folder
@@ -373,7 +196,3 @@ def test_folders_that_are_refused(tmp_path, build, words):
     with pytest.raises(UserError, match=words) as caught:
         read_folder(tmp_path / "f", 6)
     assert "\n" not in str(caught.value)
-
-
-def test_what_is_read():
-    assert set(pixels.SUFFIXES) == {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 sys.path.insert(0, str(Path(__file__).parents[1]))  # pytest gives the folder of this file alone
 
 from medjax.data import sources
-from tests.faults import fuzz
+from tests.faults import fuzz, makers
 from tests.faults.fuzz import ends_well
 from tests.faults.kinds import dataset_bytes, load_config, npz
 
@@ -29,7 +29,7 @@ def test_damaged(tmp_path, kind):
     tried = fuzz.ALL[kind](CASES, tmp_path)
     assert tried.wrong == []
     assert 0 <= tried.sound <= CASES
-    if kind == "image folder":
+    if kind in ("image folder", *makers.MADE):
         assert tried.sound > CASES / 2  # a broken image is left out, never the end
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import launching
 import numpy as np
 import pytest
+from pictures import dicom, put
 from PIL import Image
-from test_folder import dicom, flat
+from test_folder import flat
 from test_launchers import complaint
 
 from medjax.data import pixels, sources
@@ -185,6 +186,23 @@ def test_the_forecast_of_memory_is_within_a_third(tmp_path):
     measured, said = ran.stdout.split(maxsplit=1)
     forecast = float(re.search(r"need ([\d.]+) MB", said)[1]) * 1e6
     assert 0.75 < forecast / int(measured) < 1.34, ran.stdout
+
+
+def test_flags_of_the_pixels_reach_the_files(tmp_path):
+    for name in ("a", "b"):
+        for i in range(10):
+            put(tmp_path / f"x/{name}/{i}.png", (20, 10))
+        put(tmp_path / f"x/{name}/large.png", (80, 80))
+    words = (f"--folder={tmp_path / 'x'}", f"--out={tmp_path / 'x.npz'}", "--size=20")
+    said = prepare(*words).stdout
+    assert "20 are not square: they were cut to their centre square" in said
+    said = prepare(*words, "--fit=pad", "--max_megapixels=0.005").stdout
+    assert "20 are not square: they were padded with black to a square" in said
+    assert "2 files could not be read: a/large.png" in said and "--max_megapixels=0.005" in said
+    images = sources.load(str(tmp_path / "x.npz")).train.images[..., 0]
+    assert images[:, :, :5].max() == 0 == images[:, :, 15:].max() and images[:, :, 5:15].std() > 50
+    assert "--fit=stretch is not known" in complaint(prepare(*words, "--fit=stretch"))
+    assert "at least 1 wide" in complaint(prepare(*words, "--window_width=0.5"))
 
 
 def test_help_fits_a_screen():

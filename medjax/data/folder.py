@@ -5,7 +5,6 @@ split 70/10/20. A table of labels may stand in for the folders of classes.
 """
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,15 +13,16 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from medjax import memory
+from medjax.data import levels
+from medjax.data.display import Window
 from medjax.data.label_table import LabelTable
-from medjax.data.pixels import OWN, Picture, Unreadable, Window, read
+from medjax.data.pixels import MEGAPIXELS, OWN, Picture, read
+from medjax.data.planes import Unreadable
 from medjax.data.raw import SPLITS
 from medjax.data.scan import Files, Found, scan
 from medjax.data.splits import SHARES, split_groups
 from medjax.errors import UserError, first_few
 
-#: Largest values that 16-bit pixels are assumed to have; the smallest that fits all images is scaled to 255.
-DEPTHS = (255, 1023, 4095, 16383, 65535)
 #: Images that are read to learn how much memory all will need.
 PROBED = 24
 
@@ -48,16 +48,19 @@ def read_folder(
     *,
     exclude: Sequence[str] = (),
     table: LabelTable | None = None,
+    fit: str = "crop",
+    megapixels: float = MEGAPIXELS,
 ) -> Folder:
     """Read the images, resize them to ``side`` pixels, remove duplicates and split.
 
-    tell: receives (files read, number of files). exclude: patterns of files and folders that are left out. table: of
-    labels, where folders are no classes. Raises UserError for a folder without such images of two classes.
+    window, fit, megapixels: see `pixels.read`. tell: receives (files read, number of files). exclude: patterns of files
+    and folders that are left out. table: of labels, where folders are no classes. Raises UserError for a folder without
+    such images of two classes.
     """
     found = scan(folder, exclude, table)
 
     def load(path: Path) -> Picture:
-        return read(path, side, window)
+        return read(path, side, window, fit, megapixels)
 
     _check_memory(found.files, side, load)
     lines, pictures, kept = found.lines, [], []
@@ -89,7 +92,8 @@ def read_folder(
         inside = np.flatnonzero(splits == 0)
         splits[inside] = split_groups(labels[inside], apart[inside], (0.9, 0.1, 0.0), seed)
         lines.append("no val folder: a tenth of train became val, by class.")
-    images, looks = _to_uint8(pictures)
+    images, looks = levels.to_uint8(pictures, fit)
+    looks += levels.by_class(pictures, labels, found.names)
     return Folder(images, labels, splits, found.names, (*looks, *lines), groups)
 
 
@@ -167,24 +171,3 @@ def _distinct(
             f"WARNING: {len(odd)} duplicates have two classes; that of the copy kept is used: {first_few(odd)}."
         )
     return same, lines
-
-
-def _to_uint8(pictures: list[Picture]) -> tuple[UInt8[np.ndarray, "n s s c"], list[str]]:
-    """All images with the same number of channels, 0..255, and lines about them."""
-    kinds = [f"{n} x {kind}" for kind, n in Counter(p.kind for p in pictures).most_common()]
-    heights, widths = zip(*(p.shape for p in pictures), strict=True)
-    lines = [
-        f"pixels: {'; '.join(kinds)}.",
-        f"sizes: {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide.",
-    ]
-    if oblong := sum(height != width for height, width in (p.shape for p in pictures)):
-        lines.append(f"{oblong} are not square: they were cut to their centre square.")
-    deep = max((float(p.values.max()) for p in pictures if p.deep), default=0.0)
-    top = next(depth for depth in DEPTHS if deep <= depth)
-    if deep:
-        lines.append(f"16-bit images: 0..{top} was scaled to 0..255 (largest value {deep:.0f}).")
-    channels = max(p.values.shape[-1] for p in pictures)
-    if channels == 3 and any(p.values.shape[-1] == 1 for p in pictures):
-        lines.append("grey images were converted to RGB, because others are in colour.")
-    images = [np.rint(p.values * (255 / top if p.deep else 1)).astype(np.uint8) for p in pictures]
-    return np.stack([np.broadcast_to(i, (*i.shape[:2], channels)) for i in images]), lines

@@ -1,50 +1,45 @@
-"""One image file -> square grey or RGB intensities of one size. PNG, JPEG, TIFF, BMP by Pillow; DICOM by the extra."""
+"""One image file -> square grey or RGB intensities of one size."""
 
 import hashlib
-import logging
-import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 
-from medjax.errors import UserError, one_line
+from medjax.data import dicom, raster
+from medjax.data.display import Window
+from medjax.data.planes import Planes, Unreadable
 
-# medjax reports files that cannot be read; Pillow's own log would repeat it.
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
-
-PILLOW = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-SUFFIXES = (*PILLOW, ".dcm")
-
-
-class Unreadable(Exception):
-    """The file is not an image, or not one that medjax can use; the message is one line."""
-
-
-class Window(NamedTuple):
-    """DICOM's linear window in modality units (Hounsfield for CT). Width 0 means the window of the file, or the full
-    range where it has none."""
-
-    center: float = 0.0
-    width: float = 0.0
-
-
+SUFFIXES = (*raster.SUFFIXES, ".dcm")
 OWN = Window()  # that of the file
+#: Millions of pixels that an image may have by default; the limit of Pillow.
+MEGAPIXELS = 89.0
+#: Most values kept of a file, by which the range of a set is found.
+RANKS = 1024
 
 
 class Picture(NamedTuple):
-    """An image, cropped and resized.
+    """An image, made square and resized.
 
-    values: float32 [s, s, c]; 0..255, or raw 16-bit values. deep: whether they are 16-bit. kind: the kind of pixels in
-    the file ("grey", "RGB", "RGBA", "palette", "16-bit", "DICOM", ...). shape: (height, width) in the file. digest: a
-    hash of the pixels before cropping; two files with equal pixels have equal digests.
+    values: float32 [s, s, c]; 0..255, or raw values, whose range the whole set decides. deep: what raw values are
+    ("16-bit", "signed 16-bit", "DICOM"), else "". inverted: whether high raw values are dark. black: the share of each
+    pixel that is black whatever the range [s, s, 1], or None. ranks: sorted raw values of the file, evenly by rank.
+    kind: the kind of pixels in the file ("grey", "RGB", "16-bit", "DICOM, its own window", ...) and what else is said
+    of it. origin: its format and kind alone. window: DICOM's own, if it is shown through it, else "". shape: (height,
+    width) in the file. digest: a hash of the pixels before they were cut; two files with equal pixels have equal
+    digests.
     """
 
     values: Float[np.ndarray, "s s c"]
-    deep: bool
+    deep: str
+    inverted: bool
+    black: Float[np.ndarray, "s s 1"] | None
+    ranks: Float[np.ndarray, " r"]
     kind: str
+    origin: str
+    window: str
     shape: tuple[int, int]
     digest: bytes
 
@@ -55,127 +50,86 @@ def is_image(path: Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its suffix, or by its first bytes where its suffix is not that of another format."""
-    if (suffix := path.suffix.lower()) in SUFFIXES:
-        return suffix == ".dcm"
+    """Whether a file is DICOM, by its first bytes or its suffix."""
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return dicom.is_dicom(file.read(132)) or path.suffix.lower() == ".dcm"
     except OSError:
-        return False
+        return path.suffix.lower() == ".dcm"
 
 
-def read(path: Path, side: int, window: Window = OWN) -> Picture:
-    """The centre square of a file's image, resized (bicubic, antialiased).
+def read(
+    path: Path, side: int, window: Window = OWN, fit: str = "crop", megapixels: float = MEGAPIXELS
+) -> Picture:
+    """A file's image as a square, resized (bicubic, antialiased). fit: see `square`.
 
-    Raises Unreadable; UserError for DICOM where pydicom is not installed.
+    Raises Unreadable; UserError for DICOM where a package of the extra is not installed.
     """
     if _is_dicom(path):
-        planes, kind = _dicom(path, window)
+        planes = dicom.read_dicom(path, window, megapixels)
     else:
-        planes, kind = _pillow(path)
-    digest = hashlib.sha256(f"{planes.shape}{planes.dtype.str}".encode() + planes.tobytes())
-    deep = planes.dtype == np.uint16
-    if planes.ndim == 3 and (planes == planes[..., :1]).all():
-        planes, kind = planes[..., 0], f"{kind}, all channels equal"
-    values = np.stack([square(p, side) for p in np.atleast_3d(planes).transpose(2, 0, 1)], -1)
+        planes = raster.read_raster(path, megapixels)
+    raw, kind, black = planes.values, planes.kind, planes.black
+    digest = _digest(planes)
+    inside = raw if black is None else raw[~black]
+    if not inside.size:
+        raise Unreadable("nothing but padding")
+    low, high = (float(inside.min()), float(inside.max())) if planes.deep else (0.0, 255.0)
+    ranks = _ranks(inside) if planes.deep else np.empty(0, np.float32)
+    dark = high if planes.inverted else low
+    if black is not None:
+        raw = np.where(black, raw.dtype.type(dark), raw)
+    if raw.ndim == 3 and (raw == raw[..., :1]).all():
+        raw, kind = raw[..., 0], f"{kind}, all channels equal"
+    h, w = raw.shape[:2]
+    values = np.stack(
+        [square(p, side, fit, dark) for p in np.atleast_3d(raw).transpose(2, 0, 1)], -1
+    )
+    hidden = None
+    if planes.deep and (black is not None or (fit == "pad" and h != w)):
+        black = np.zeros((h, w)) if black is None else black
+        hidden = square(black, side, fit, 1.0).clip(0, 1)[..., None]
     # Resizing overshoots at edges: without the limit, 12-bit images would look like 14-bit ones.
-    top = int(planes.max()) if deep else 255
-    shape = (int(planes.shape[0]), int(planes.shape[1]))
-    return Picture(values.clip(0, top), deep, kind, shape, digest.digest())
+    values = values.clip(low, high)
+    return Picture(
+        values=values,
+        deep=planes.deep,
+        inverted=planes.inverted,
+        black=hidden,
+        ranks=ranks,
+        kind=kind + planes.more,
+        origin=f"{planes.file}, {kind.removeprefix('DICOM, ')}",
+        window=planes.window,
+        shape=(h, w),
+        digest=digest,
+    )
 
 
-def square(plane: np.ndarray, side: int) -> np.ndarray:
-    """The centre square of one channel, resized."""
+def square(plane: np.ndarray, side: int, fit: str = "crop", fill: float = 0.0) -> np.ndarray:
+    """One channel as a square, resized. fit: "crop" takes its centre square, "pad" adds ``fill`` at its short sides."""
     h, w = plane.shape
-    edge = min(h, w)
-    top, left = (h - edge) // 2, (w - edge) // 2
-    cut = Image.fromarray(plane[top : top + edge, left : left + edge].astype(np.float32))
-    return np.asarray(cut.resize((side, side), Image.Resampling.BICUBIC))
+    edge = max(h, w) if fit == "pad" else min(h, w)
+    if fit == "pad":
+        whole = np.full((edge, edge), fill, np.float32)
+        whole[(edge - h) // 2 :, (edge - w) // 2 :][:h, :w] = plane
+    else:
+        top, left = (h - edge) // 2, (w - edge) // 2
+        whole = plane[top : top + edge, left : left + edge].astype(np.float32)
+    return np.asarray(Image.fromarray(whole).resize((side, side), Image.Resampling.BICUBIC))
 
 
-def _pillow(path: Path) -> tuple[np.ndarray, str]:
-    """uint8 [h, w] or [h, w, 3], or uint16 [h, w]; and the kind of pixels."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about unusual metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                frames = getattr(file, "n_frames", 1)
-                image = ImageOps.exif_transpose(file)
-                image.load()
-    except Exception as error:  # Pillow's decoders raise many types
-        raise Unreadable(one_line(error)) from error
-    mode, more = image.mode, f", first of {frames} frames" if frames > 1 else ""
-    if mode.startswith("I"):
-        deep = np.asarray(image)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise Unreadable(f"values {deep.min()}..{deep.max()}, more than 16 bits")
-        return deep.astype(np.uint16), "16-bit" + more
-    if mode == "F":
-        raise Unreadable("floating-point pixels; save it with 8 or 16 bits")
-    if mode in ("1", "L"):
-        return np.asarray(image.convert("L")), "grey" + more
-    if "A" in mode or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-        kind = {"LA": "grey with alpha", "P": "palette with alpha"}.get(mode, "RGBA")
-        shown = Image.alpha_composite(black, rgba).convert("RGB")
-        return np.asarray(shown), kind + ", on black" + more
-    kind = {"P": "palette"}.get(mode, mode)
-    return np.asarray(image.convert("RGB")), kind + more
+def _digest(planes: Planes) -> bytes:
+    raw = planes.values
+    digest = hashlib.sha256(f"{raw.shape}{raw.dtype.str}{'-' * planes.inverted}".encode())
+    digest.update(raw.tobytes())
+    if planes.black is not None:
+        digest.update(planes.black.tobytes())
+    return digest.digest()
 
 
-def _dicom(path: Path, window: Window) -> tuple[np.ndarray, str]:
-    """The same of a DICOM file: its window applied to modality units; of several frames, the middle one."""
-    try:
-        import pydicom
-        from pydicom.pixels.processing import apply_color_lut
-        from pydicom.pixels.utils import pixel_array
-    except ImportError as error:
-        raise UserError(
-            f"{path} is DICOM, which needs pydicom: pip install 'medjax[dicom]'"
-        ) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            data: Any = pydicom.dcmread(path)
-            raw = pixel_array(data)  # converts YBR to RGB
-            if data.get("PhotometricInterpretation") == "PALETTE COLOR":
-                raw = apply_color_lut(raw, data)
-                data.SamplesPerPixel, data.BitsStored = 3, 8 * raw.dtype.itemsize
-    except Exception as error:  # pydicom raises many types
-        raise Unreadable(one_line(error)[:200]) from error
-    colour = int(data.get("SamplesPerPixel", 1)) == 3
-    more = ""
-    if raw.ndim == 4 or (raw.ndim == 3 and not colour):
-        more = f", middle of {len(raw)} frames" if len(raw) > 1 else ""
-        raw = raw[len(raw) // 2]
-    if str(data.get("BurnedInAnnotation", "")).upper() == "YES":
-        more += ", TEXT BURNED IN (check whether it names patients)"
-    if colour:
-        scale = 255.0 / (2 ** int(data.get("BitsStored", 8)) - 1)
-        return np.rint(raw * scale).astype(np.uint8), "DICOM, RGB" + more
-    values = raw.astype(np.float64) * float(data.get("RescaleSlope", 1) or 1)
-    values += float(data.get("RescaleIntercept", 0) or 0)
-    center, width = window
-    kind = "DICOM, given window"
-    if not width:
-        center, width = (_first(data.get(name)) for name in ("WindowCenter", "WindowWidth"))
-        kind = "DICOM, its own window"
-    if width is None or center is None or width <= 1:
-        low, high = values.min(), values.max()
-        grey, kind = (values - low) / max(high - low, 1e-9), "DICOM, full range"
-    else:  # PS3.3 C.11.2.1.2.1
-        grey = ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1)
-    if data.get("PhotometricInterpretation") == "MONOCHROME1":  # high values mean dark
-        grey = 1 - grey
-    return np.rint(grey * 255).astype(np.uint8), kind + more
-
-
-def _first(value: Any) -> float | None:
-    """A DICOM number, or the first of several; None where there is no number."""
-    try:
-        return float(value[0] if hasattr(value, "__len__") else value)
-    except (TypeError, ValueError, IndexError):
-        return None
+def _ranks(values: np.ndarray) -> Float[np.ndarray, " r"]:
+    """The values sorted; of many, some at even distances, the smallest and the largest among them."""
+    ordered = np.sort(values, axis=None)
+    if ordered.size > RANKS:
+        ordered = ordered[np.linspace(0, ordered.size - 1, RANKS).astype(int)]
+    return ordered.astype(np.float32)

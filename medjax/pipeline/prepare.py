@@ -11,7 +11,7 @@ from medjax.config import option
 from medjax.data.folder import SPLITS, Folder, read_folder
 from medjax.data.label_table import LabelTable
 from medjax.data.npz import from_arrays
-from medjax.data.pixels import Window
+from medjax.data.pixels import MEGAPIXELS, Window
 from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.pipeline.progress import Progress, Silent
@@ -36,10 +36,18 @@ class PrepareConfig:
     label_column: str = option("", "its column of class names")
     group_column: str = option("", "its column of patients, in place of groups.csv")
     out: str = option("", "the .npz to write; beside it .report.md and .contact.png")
-    size: int = option(64, "pixels a side: the centre square, resized", low=4)
+    size: int = option(64, "pixels a side of the square images", low=4)
+    fit: str = option(
+        "crop",
+        "crop: the centre square of images that are not square; pad: add black",
+        choices=("crop", "pad"),
+    )
     seed: int = option(0, "seed of the split, where the folder has none", low=0)
     window_center: float = option(0.0, "DICOM: centre of the window, in Hounsfield for CT")
     window_width: float = option(0.0, "DICOM: its width; 0: the file's own window", low=0)
+    max_megapixels: float = option(
+        MEGAPIXELS, "larger images are left out; raise it if you trust them", low=0.001, high=1e5
+    )
 
 
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDataset:
@@ -71,6 +79,8 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
         tell,
         exclude=exclude,
         table=table if config.labels else None,
+        fit=config.fit,
+        megapixels=config.max_megapixels,
     )
     if empty := [name for i, name in enumerate(SPLITS) if i not in made.splits]:
         raise UserError(
@@ -106,6 +116,11 @@ def _check(config: PrepareConfig, out: Path) -> None:
     if config.window_center and not config.window_width:
         raise UserError(
             f"--window_center={config.window_center} is of no use without --window_width"
+        )
+    if 0 < config.window_width < 1:
+        raise UserError(
+            f"--window_width={config.window_width} is too small: DICOM's linear window is at least 1 wide; 0 stands"
+            " for the file's own"
         )
     columns = [n for n in ("image_column", "label_column", "group_column") if getattr(config, n)]
     if columns and not config.labels:

@@ -24,10 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import launching
 import numpy as np
-from PIL import Image
 
 from medjax.errors import UserError
-from tests.faults import kinds, layouts, watch, words
+from tests.faults import kinds, layouts, makers, watch, words
 from tests.faults.kinds import FILES, VALUES
 
 #: Seconds that a case may take, and bytes that this process may have: a machine is not to be filled up.
@@ -164,26 +163,26 @@ def distorted(kind: str, count: int, folder: Path, seed: int = 1) -> Tried:
     return cases(count, folder, call, change)
 
 
-def images(count: int, folder: Path, seed: int = 2) -> Tried:
-    """Folders in which one image, or the table of patients, is damaged."""
+def images(count: int, folder: Path, kind: str = "", seed: int = 2) -> Tried:
+    """Folders in which one image, or the table of patients, is damaged. kind: see `makers.MADE`; every fourth file of
+    these is left whole."""
     rng = np.random.default_rng(seed)
     for label in ("a", "b"):
         (folder / label).mkdir()
         for i in range(4):
-            pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / label / f"{i}.png")
+            (folder / label / f"{i}.png").write_bytes(makers.common("png", rng)[1])
+    kept = set(folder.rglob("*"))
 
     def change(number: int) -> Path:
-        for old in (*folder.glob("a/odd.*"), *folder.glob("groups.csv")):
+        for old in set(folder.rglob("*")) - kept:
             old.unlink()
-        suffix = ("png", "jpg", "tif", "bmp", "csv")[number % 5]
-        if suffix == "csv":
+        if not kind and number % 5 == 4:
             (folder / "groups.csv").write_bytes(mutate(kinds.groups_csv(), rng))
             return folder
-        out = io.BytesIO()
-        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(out, {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix))
-        (folder / "a" / f"odd.{suffix}").write_bytes(mutate(out.getvalue(), rng))
+        made = makers.MADE[kind] if kind else makers.COMMON
+        name, content = made[number % len(made)](rng)
+        whole = kind and rng.random() < 0.25
+        (folder / "a" / name).write_bytes(content if whole else mutate(content, rng))
         return folder
 
     return cases(count, folder, kinds.load_images, change)
@@ -232,6 +231,7 @@ ALL: dict[str, Callable[[int, Path], Tried]] = {
     **{f"{kind}, JSON": lambda n, f, k=kind: distorted(k, n, f) for kind in VALUES},
     "image folder": images,
     "layout of a folder": folders,
+    **{kind: lambda n, f, k=kind: images(n, f, k) for kind in makers.MADE},
     "checkpoint": saves,
     "command line": command_lines,
 }
