@@ -137,6 +137,14 @@ def environment() -> dict[str, str]:
     return os.environ | changed
 
 
+def latest(words: tuple[str, ...]) -> list[str]:
+    """A command line in which a flag takes the place of the same flag before it: a command refuses two values."""
+    named = {
+        word.partition("=")[0] if "=" in word else (i, word): word for i, word in enumerate(words)
+    }
+    return list(named.values())
+
+
 class Server:
     """A process that runs commands; started when it is needed, started again when it was killed."""
 
@@ -160,7 +168,8 @@ class Server:
     def begin(self, module: str, *words: str, kill: str | None = None) -> subprocess.Popen:
         """Start ``python -m module words``; kill: a regular expression, the log row at which the process dies."""
         process = self.start()
-        process.stdin.write(json.dumps({"module": module, "words": words, "kill": kill}) + "\n")
+        order = {"module": module, "words": latest(words), "kill": kill}
+        process.stdin.write(json.dumps(order) + "\n")
         process.stdin.flush()
         return process
 

@@ -191,7 +191,7 @@ def test_the_driver_is_seven_files_from_main(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)
     place = (f"--dataset={launching.tiny('grey')}", f"--out={tmp_path}")
     words = (*launching.NETWORK, *launching.SCORING, "--iterations=1", "--experts=1")
-    words += ("--max_start_epoch=1", "--inner_steps=1", "--networks=1", "--eval_epochs=1")
+    words += ("--max_start_epoch=1", "--inner_steps=1")
     monkeypatch.setattr(sys, "argv", ["mtt", *place, *words])
     with launching.own_flags():
         launch.launch("mtt")

@@ -44,6 +44,7 @@ def find(name: str) -> Command:
 
 def main() -> None:
     """The console command: medjax COMMAND --flags."""
+    prepare_streams()
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "--helpfull"):
         with while_read():
             print("medjax COMMAND --flags; medjax COMMAND --help shows its flags.")
