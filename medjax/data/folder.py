@@ -90,7 +90,9 @@ def read_folder(
         splits[inside] = split_groups(labels[inside], apart[inside], (0.9, 0.1, 0.0), seed)
         lines.append("no val folder: a tenth of train became val, by class.")
     images, looks = _to_uint8(pictures)
-    return Folder(images, labels, splits, found.names, (*looks, *lines), groups)
+    # Names of files need not be text that can be written.
+    said = (line.encode("utf-8", "backslashreplace").decode() for line in (*looks, *lines))
+    return Folder(images, labels, splits, found.names, tuple(said), groups)
 
 
 def _check_memory(files: Files, side: int, load: Callable[[Path], Picture]) -> None:
