@@ -31,9 +31,11 @@ EFFICIENCY = 0.7
 #: image with ConvNet-3-128 on a CPU, of which 3.7 are read).
 META_ALIVE = 3.0
 #: Fitted to the peaks of runs of all networks on two CPU cores (tests/test_memory.py): the share alive of what a
-#: gradient keeps; of the largest operation; copies of the parameters, with Winograd's filters and derivatives; a
-#: process with its compiled programs.
-KEPT_ALIVE, WIDEST_ALIVE, COPIES, BASE_BYTES = 0.65, 1.2, 15, 8e8
+#: gradient keeps; of the largest operation; a process with its compiled programs.
+KEPT_ALIVE, WIDEST_ALIVE, BASE_BYTES = 0.65, 1.2, 8e8
+#: Fitted too: copies of the parameters of a network at work (Winograd's filters and derivatives among them), and of one
+#: that waits for its turn, is saved or scored.
+COPIES, WAITING = 15, 6
 #: float64 matrices d x d that are alive while ZCA is fitted, and a process before it.
 ZCA_MATRICES, STARTED_BYTES = 8, 2.6e8
 

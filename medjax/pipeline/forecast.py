@@ -8,7 +8,14 @@ import jax
 from medjax import cost, devices, memory, train
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
-from medjax.evaluate import TEST_CHUNK, EvalConfig, InterimConfig, SelectConfig, search_epochs
+from medjax.evaluate import (
+    GRID,
+    TEST_CHUNK,
+    EvalConfig,
+    InterimConfig,
+    SelectConfig,
+    search_epochs,
+)
 from medjax.models import Model
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import Settings
@@ -54,6 +61,8 @@ def peak_memory(settings: Settings, setup: Setup, others: dict[str, Model], cost
     image, lanes = setup.shape[1:], devices.device_count()
     config, pre = settings.config(EvalConfig), settings.config(PreprocessConfig)
     together = lanes if jax.default_backend() == "cpu" else config.networks
+    searched = len(GRID) * settings.config(InterimConfig).interim_networks
+    copies = cost.COPIES * together + cost.WAITING * max(config.networks, searched)
     needs = []
     for model in (setup.model, *others.values()):
         network = cost.footprint(model, image)
@@ -61,11 +70,11 @@ def peak_memory(settings: Settings, setup: Setup, others: dict[str, Model], cost
         trained = train.alive(model, batch, config.networks)
         scored = together * TEST_CHUNK * network.forward
         images = max(trained * (network.forward + network.gradient), scored)
-        needs.append(together * cost.COPIES * network.parameters + images)
+        needs.append(copies * network.parameters + images)
     own = cost.footprint(setup.model, image)
     passing = costs.forward * own.forward + costs.real * (own.forward + own.gradient)
     twice = costs.made * cost.META_ALIVE * cost.bytes_read(setup.model, image)
-    method = together * cost.COPIES * own.parameters + costs.kept + max(passing, twice)
+    method = copies * own.parameters + costs.kept + max(passing, twice)
     # float32 images on every device, and once more while they are made.
     data = 4 * (1 + lanes) * math.prod(setup.shape)
     running = cost.BASE_BYTES + data + max(method, *needs)
