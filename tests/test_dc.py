@@ -268,6 +268,26 @@ def test_batch_norm_sees_all_classes_at_once(data):
     np.testing.assert_allclose(slope, np.linalg.norm(step), rtol=1e-3)
 
 
+def test_golden_batch_norm(golden, resnet_params):
+    """PyTorch's distances and gradient of DM on a ResNet-18 with batch norm, all classes in one pass; float64."""
+    g = golden("dm")
+    model = resnet18(ResNetConfig(resnet_width=2), classes=3, size=10, channels=3)
+    fresh = jax.jit(model.init)(jax.random.key(0))[1]
+    with jax.enable_x64(True):
+        state = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), fresh)
+        params = jax.tree.map(jnp.asarray, resnet_params(g))
+        embed = functools.partial(model.features, params, state)
+        match = jax.jit(functools.partial(dm.match_together, embed, None))
+        real, made = (
+            jnp.asarray(g[k].transpose(0, 2, 3, 1).reshape(3, -1, 10, 10, 3), jnp.float64)
+            for k in ("real", "made")
+        )
+        losses, gradient = match(jax.random.split(jax.random.key(0), 3), real, made)
+    np.testing.assert_allclose(losses, g["losses"], rtol=1e-9)
+    expected = g["gradient"].transpose(0, 2, 3, 1).reshape(made.shape)
+    np.testing.assert_allclose(gradient, expected, atol=1e-9 * np.abs(expected).max())
+
+
 def test_dm_moves_by_its_step_size(data, net):
     """lr_img scales the first step, and the start is real unless noise is asked for."""
     parts = {"model": net, "augment": None, "ipc": 1, "classes": 4}
