@@ -23,13 +23,14 @@ def network(params):
     return train.FitState(params, {}, (), jnp.float32(0))
 
 
-def test_golden_gradient(golden, convnet_params):
+@pytest.mark.parametrize("distance,suffix", [("layerwise", ""), ("mse", "_mse"), ("cos", "_cos")])
+def test_golden_gradient(golden, convnet_params, distance, suffix):
     """PyTorch's distance of every class and its gradient to the synthetic images; float64."""
     g = golden("dc")
     model = convnet(ConvNetConfig(width=8, conv="im2col"), classes=3, size=16, channels=3)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), convnet_params(g))
-        match = jax.jit(functools.partial(dc.match_class, model, None, "layerwise"))
+        match = jax.jit(functools.partial(dc.match_class, model, None, distance))
         real, made = (g[k].transpose(0, 2, 3, 1).astype(np.float64) for k in ("real", "made"))
         for c in range(3):
             loss, gradient = match(
@@ -39,8 +40,8 @@ def test_golden_gradient(golden, convnet_params):
                 jnp.asarray(made[2 * c : 2 * c + 2]),
                 jnp.int32(c),
             )
-            np.testing.assert_allclose(loss, g["losses"][c], rtol=1e-9)
-            expected = g["gradients"][c].transpose(0, 2, 3, 1)
+            np.testing.assert_allclose(loss, g[f"losses{suffix}"][c], rtol=1e-9)
+            expected = g[f"gradients{suffix}"][c].transpose(0, 2, 3, 1)
             np.testing.assert_allclose(gradient, expected, atol=1e-8 * np.abs(expected).max())
 
 
