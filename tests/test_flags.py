@@ -822,6 +822,9 @@ def test_the_protocol_of_the_public_codes():
         "interim_networks": paper["networks"],
         "interim_epochs": paper["eval_epochs"],
     }
+    for method in ("mtt", "random", "dc"):
+        large = launching.settings(method, "--preset=public", "--ipc=10").values()
+        assert large["eval_batch"] == 256, method
     for dataset, whiten in (("bloodmnist", "none"), ("integrated", "half")):
         dc = launching.settings("dc", "--preset=public", f"--dataset={dataset}").values()
         assert (dc["whiten"], dc["select"], dc["eval_epochs"]) == (whiten, "last", 300)
