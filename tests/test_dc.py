@@ -269,6 +269,24 @@ def test_batch_norm_sees_all_classes_at_once(data):
     np.testing.assert_allclose(slope, np.linalg.norm(step), rtol=1e-3)
 
 
+def test_all_classes_at_once_are_the_classes_one_by_one(data, jitter):
+    """Where images do not influence each other: the same distances and gradients, each class with its own draw."""
+
+    def embed(images):
+        return jnp.tanh(images.reshape(len(images), -1))
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    order = jnp.argsort(data.labels, stable=True)
+    images = data.images[order].reshape(4, 10, 16, 16, 3)
+    real, made = images[:, 2:], images[:, :2]
+    losses, gradient = dm.match_together(embed, jitter, keys, real, made)
+    for c in range(4):
+        loss, own = dm.match_class(embed, jitter, keys[c], real[c], made[c])
+        np.testing.assert_allclose(losses[c], loss, rtol=1e-5)
+        np.testing.assert_allclose(gradient[c], own, rtol=1e-4, atol=1e-6)
+    assert abs(dm.match_class(embed, jitter, keys[1], real[0], made[0])[0] / losses[0] - 1) > 1e-3
+
+
 def test_golden_batch_norm(golden, resnet_params):
     """PyTorch's distances and gradient of DM on a ResNet-18 with batch norm, all classes in one pass; float64."""
     g = golden("dm")
