@@ -151,3 +151,31 @@ def convnet_params():
         return params
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def resnet_params():
+    """The same for ResNet-18, to float64: arrays -> tree."""
+
+    def convert(g):
+        params = {}
+
+        def layer(name, conv, norm):
+            params[f"{name}_kernel"] = g[f"p_{conv}.weight"].transpose(2, 3, 1, 0)
+            params[f"{name}_norm"] = {
+                "scale": g[f"p_{norm}.weight"],
+                "shift": g[f"p_{norm}.bias"],
+            }
+
+        layer("stem", "stem", "norm")
+        for i in range(8):
+            name = f"stage{i // 2}_block{i % 2}"
+            layer(f"{name}_a", f"blocks.{i}.a", f"blocks.{i}.norm_a")
+            layer(f"{name}_b", f"blocks.{i}.b", f"blocks.{i}.norm_b")
+            if f"p_blocks.{i}.short.0.weight" in g:
+                layer(f"{name}_short", f"blocks.{i}.short.0", f"blocks.{i}.short.1")
+        params["linear_kernel"] = g["p_linear.weight"].T
+        params["linear_bias"] = g["p_linear.bias"]
+        return jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+
+    return convert

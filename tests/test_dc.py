@@ -23,13 +23,14 @@ def network(params):
     return train.FitState(params, {}, (), jnp.float32(0))
 
 
-def test_golden_gradient(golden, convnet_params):
+@pytest.mark.parametrize("distance,suffix", [("layerwise", ""), ("mse", "_mse"), ("cos", "_cos")])
+def test_golden_gradient(golden, convnet_params, distance, suffix):
     """PyTorch's distance of every class and its gradient to the synthetic images; float64."""
     g = golden("dc")
     model = convnet(ConvNetConfig(width=8, conv="im2col"), classes=3, size=16, channels=3)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), convnet_params(g))
-        match = jax.jit(functools.partial(dc.match_class, model, None, "layerwise"))
+        match = jax.jit(functools.partial(dc.match_class, model, None, distance))
         real, made = (g[k].transpose(0, 2, 3, 1).astype(np.float64) for k in ("real", "made"))
         for c in range(3):
             loss, gradient = match(
@@ -39,8 +40,8 @@ def test_golden_gradient(golden, convnet_params):
                 jnp.asarray(made[2 * c : 2 * c + 2]),
                 jnp.int32(c),
             )
-            np.testing.assert_allclose(loss, g["losses"][c], rtol=1e-9)
-            expected = g["gradients"][c].transpose(0, 2, 3, 1)
+            np.testing.assert_allclose(loss, g[f"losses{suffix}"][c], rtol=1e-9)
+            expected = g[f"gradients{suffix}"][c].transpose(0, 2, 3, 1)
             np.testing.assert_allclose(gradient, expected, atol=1e-8 * np.abs(expected).max())
 
 
@@ -266,6 +267,44 @@ def test_batch_norm_sees_all_classes_at_once(data):
     begin = np.asarray(begin, float)
     slope = (loss(begin + eps * way) - loss(begin - eps * way)) / (2 * eps)
     np.testing.assert_allclose(slope, np.linalg.norm(step), rtol=1e-3)
+
+
+def test_all_classes_at_once_are_the_classes_one_by_one(data, jitter):
+    """Where images do not influence each other: the same distances and gradients, each class with its own draw."""
+
+    def embed(images):
+        return jnp.tanh(images.reshape(len(images), -1))
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    order = jnp.argsort(data.labels, stable=True)
+    images = data.images[order].reshape(4, 10, 16, 16, 3)
+    real, made = images[:, 2:], images[:, :2]
+    losses, gradient = dm.match_together(embed, jitter, keys, real, made)
+    for c in range(4):
+        loss, own = dm.match_class(embed, jitter, keys[c], real[c], made[c])
+        np.testing.assert_allclose(losses[c], loss, rtol=1e-5)
+        np.testing.assert_allclose(gradient[c], own, rtol=1e-4, atol=1e-6)
+    assert abs(dm.match_class(embed, jitter, keys[1], real[0], made[0])[0] / losses[0] - 1) > 1e-3
+
+
+def test_golden_batch_norm(golden, resnet_params):
+    """PyTorch's distances and gradient of DM on a ResNet-18 with batch norm, all classes in one pass; float64."""
+    g = golden("dm")
+    model = resnet18(ResNetConfig(resnet_width=2), classes=3, size=10, channels=3)
+    fresh = jax.jit(model.init)(jax.random.key(0))[1]
+    with jax.enable_x64(True):
+        state = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), fresh)
+        params = jax.tree.map(jnp.asarray, resnet_params(g))
+        embed = functools.partial(model.features, params, state)
+        match = jax.jit(functools.partial(dm.match_together, embed, None))
+        real, made = (
+            jnp.asarray(g[k].transpose(0, 2, 3, 1).reshape(3, -1, 10, 10, 3), jnp.float64)
+            for k in ("real", "made")
+        )
+        losses, gradient = match(jax.random.split(jax.random.key(0), 3), real, made)
+    np.testing.assert_allclose(losses, g["losses"], rtol=1e-9)
+    expected = g["gradient"].transpose(0, 2, 3, 1).reshape(made.shape)
+    np.testing.assert_allclose(gradient, expected, atol=1e-9 * np.abs(expected).max())
 
 
 def test_dm_moves_by_its_step_size(data, net):

@@ -2,12 +2,17 @@
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
-from medjax import cost, evaluate
+from medjax import cost, evaluate, settings
+from medjax.data import sources
 from medjax.evaluate import EvalConfig, Population
 from medjax.models import ConvNetConfig, convnet
+from medjax.pipeline import distil
+from medjax.pipeline.progress import Silent
+from medjax.pipeline.session import open_session
 from medjax.types import Dataset, Synthetic
 
 
@@ -175,3 +180,24 @@ def test_scores(linear, tiny):
     for good, untrained in zip(scores[:2], scores[2:], strict=True):
         assert good.balanced_accuracy > 0.9 and good.auc > 0.95
         assert untrained.balanced_accuracy < 0.8
+
+
+@pytest.mark.parametrize("select", ["val", "test"])
+def test_networks_of_interim_evaluations(tmp_path, monkeypatch, select):
+    """Val compares the sets of two iterations on the same networks. Where the test split chooses, each evaluation has
+    networks of its own, as in the public code: its best then is the luckiest draw, too."""
+    small = {"size": 4, "whiten": "half", "width": 2, "depth": 1}
+    asked = settings("dm", "quick", **small, interim_epochs=1, interim_networks=2, select=select)
+    raw = sources.load(str(launching.tiny("rgb")))
+    session = open_session(asked, raw, tmp_path / "run", Silent())
+    made = Synthetic(session.train.images[:3], jnp.arange(3, dtype=jnp.int32), jnp.float32(0.1))
+    drawn, population = [], evaluate.population
+
+    def seen(config, key, *more):
+        drawn.append(jax.random.key_data(key).tolist())
+        return population(config, key, *more)
+
+    monkeypatch.setattr(evaluate, "population", seen)
+    for iteration in (0, 5):
+        distil._interim(session, iteration, made)
+    assert (drawn[0] == drawn[1]) == (select == "val")

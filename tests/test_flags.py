@@ -15,7 +15,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import medjax.pipeline.run as pipeline
-from medjax import evaluate, models, store, train
+from medjax import cost, evaluate, models, store, train
 from medjax.augment import augment, strategy
 from medjax.cli import methods
 from medjax.cli.flags import OutConfig, help_text
@@ -28,9 +28,11 @@ from medjax.evaluate import EvalConfig
 from medjax.models import MODELS, ConvNetConfig, Model, convnet
 from medjax.models.vit import HIDDEN
 from medjax.pipeline import experts, folders, presets
+from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import check_data, load_data, open_session
 from medjax.pipeline.settings import UNNAMED, IpcConfig, RunConfig, groups_of, resolve
+from medjax.recipes.base import Setup
 from medjax.recipes.mtt import RECIPE, expert_epochs, prepare, students_augmentation
 from medjax.result import Result
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -642,6 +644,16 @@ def test_evaluations_are_as_large_as_asked(run_of):
         assert finished.result["selected_iteration"] == asked["iterations"]
 
 
+def test_the_forecast_counts_the_evaluation_of_the_start(linear):
+    """Where the test split chooses, there is one interim evaluation more: of two networks for 300 epochs."""
+    setup = Setup({}, linear(48, 3), 3, 1, (10, 4, 4, 3))
+    val, test = (
+        evaluation_flops(settings(f"--select={select}"), setup, {}, 200)
+        for select in ("val", "test")
+    )
+    assert test - val == cost.GRADIENT * setup.model.flops * 2 * 300 * 3
+
+
 def test_runs_differ_in_the_flags_of_the_evaluation():
     """The check above saw two values of each."""
     one, other = (
@@ -822,6 +834,9 @@ def test_the_protocol_of_the_public_codes():
         "interim_networks": paper["networks"],
         "interim_epochs": paper["eval_epochs"],
     }
+    for method in ("mtt", "random", "dc"):
+        large = launching.settings(method, "--preset=public", "--ipc=10").values()
+        assert large["eval_batch"] == 256, method
     for dataset, whiten in (("bloodmnist", "none"), ("integrated", "half")):
         dc = launching.settings("dc", "--preset=public", f"--dataset={dataset}").values()
         assert (dc["whiten"], dc["select"], dc["eval_epochs"]) == (whiten, "last", 300)

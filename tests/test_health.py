@@ -28,6 +28,14 @@ def test_one_skipped_iteration_changes_nothing(wild, way, collapsed):
     assert found == collapsed and all("nan" not in line for line in warnings)
 
 
+def test_the_start_may_be_what_is_kept():
+    """With --select=test: it says so, and not that the log was lost, which it is where no iteration was logged."""
+    (line,), collapsed = health(course([0.5] * 20), 0, 0.01)
+    assert "start scored best" in line and not collapsed
+    (line,), _ = health([], 20, 0.01)
+    assert "lost" in line
+
+
 def test_most_iterations_skipped_decide_no_more_than_one():
     """The student stands still in those that were made, however far it went in the others."""
     ways, skipped = (

@@ -23,28 +23,8 @@ def test_flops():
     assert abs(forward_flops(ResNetConfig(), 32, 3, 10) / 2 / 0.5554e9 - 1) < 0.01
 
 
-def converted(g):
-    """PyTorch's names and layouts -> ours, float64."""
-    params = {}
-
-    def layer(name, conv, norm):
-        params[f"{name}_kernel"] = g[f"p_{conv}.weight"].transpose(2, 3, 1, 0)
-        params[f"{name}_norm"] = {"scale": g[f"p_{norm}.weight"], "shift": g[f"p_{norm}.bias"]}
-
-    layer("stem", "stem", "norm")
-    for i in range(8):
-        name = f"stage{i // 2}_block{i % 2}"
-        layer(f"{name}_a", f"blocks.{i}.a", f"blocks.{i}.norm_a")
-        layer(f"{name}_b", f"blocks.{i}.b", f"blocks.{i}.norm_b")
-        if f"p_blocks.{i}.short.0.weight" in g:
-            layer(f"{name}_short", f"blocks.{i}.short.0", f"blocks.{i}.short.1")
-    params["linear_kernel"] = g["p_linear.weight"].T
-    params["linear_bias"] = g["p_linear.bias"]
-    return jax.tree.map(lambda a: np.asarray(a, np.float64), params)
-
-
 @pytest.mark.parametrize("norm,conv", [("batch", "im2col"), ("instance", "lax")])
-def test_golden(golden, norm, conv):
+def test_golden(golden, resnet_params, norm, conv):
     """Two training passes, the gradient of the second, then a pass with the running statistics; float64, 1e-9."""
     g = golden(f"resnet_{norm}")
     config = ResNetConfig(resnet_width=2, resnet_norm=norm, resnet_conv=conv)
@@ -66,7 +46,7 @@ def test_golden(golden, norm, conv):
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), fresh)
         x = jnp.asarray(g["x"].transpose(0, 2, 3, 1))
-        first, value, grad, tested, state, same = course(converted(g), wide, x)
+        first, value, grad, tested, state, same = course(resnet_params(g), wide, x)
     np.testing.assert_allclose(first, g["first"], atol=1e-9)
     np.testing.assert_allclose(value, g["loss"], rtol=1e-9)
     np.testing.assert_allclose(grad.transpose(3, 2, 0, 1), g["grad_stem"], atol=1e-9)

@@ -115,7 +115,8 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> str:
     begin = time.monotonic()
     real = session.test() if split == "test" else session.val
     name, rate = f"interim-{iteration:08d}", float(synthetic.step_size)
-    (row,) = interim_scores(session, name, synthetic, real, (rate,))
+    fresh = iteration if split == "test" else None  # as in the public code
+    (row,) = interim_scores(session, name, synthetic, real, (rate,), fresh)
     means = {name: value["mean"] for name, value in metrics.summary(row).items()}
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}

@@ -113,7 +113,9 @@ def evaluation_flops(
     """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
     three final evaluations; for each further network, of three final ones and of two searches."""
     interim, final = settings.config(InterimConfig), settings.config(EvalConfig)
-    rounds = -(-iterations // settings.config(SelectConfig).eval_every) if iterations else 0
+    choice = settings.config(SelectConfig)
+    rounds = -(-iterations // choice.eval_every) if iterations else 0
+    rounds += iterations > 0 and choice.select == "test"  # the start
     once, search = interim.interim_networks * interim.interim_epochs, search_epochs(interim)
     last = 3 * final.networks * final.eval_epochs
     flops = setup.model.flops * (rounds * once + search + last)

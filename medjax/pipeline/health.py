@@ -18,6 +18,8 @@ NEAR_CHANCE = 0.005
 
 def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str], bool]:
     """Warnings, and whether a learned step size has collapsed. rows: of log.jsonl; iteration: the one that is kept."""
+    if iteration == 0:
+        return ["the start scored best: the set is what distillation began with"], False
     steps = {
         r["iteration"]: r for r in rows if r["phase"] == "distill" and r["iteration"] <= iteration
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -17,12 +18,23 @@ from medjax.types import Dataset, Synthetic
 
 
 def interim_scores(
-    session: Session, name: str, made: Synthetic, real: Dataset, step_sizes: Sequence[float]
+    session: Session,
+    name: str,
+    made: Synthetic,
+    real: Dataset,
+    step_sizes: Sequence[float],
+    fresh: int | None = None,
 ) -> list[list[metrics.Metrics]]:
-    """The cheap evaluation: scores [step size][network] on ``real`` of networks trained on ``made``."""
-    config = session.settings.config(evaluate.InterimConfig)
+    """The cheap evaluation: scores [step size][network] on ``real`` of networks trained on ``made``.
+
+    fresh: a number that draws networks of its own; None: the same networks every time, so that sets are compared in
+    pairs.
+    """
+    config, key = session.settings.config(evaluate.InterimConfig), session.key("interim")
+    if fresh is not None:
+        key = jax.random.fold_in(key, fresh)
     counts = config.interim_networks, config.interim_epochs
-    return _evaluate(session, name, made, real, session.key("interim"), *counts, step_sizes)
+    return _evaluate(session, name, made, real, key, *counts, step_sizes)
 
 
 def final_scores(session: Session, name: str, made: Synthetic, test: Dataset, rate: float) -> dict:

@@ -2,8 +2,10 @@
 
 Run: python tests/golden/make_dc.py   (needs torch and numpy only). Writes dc.npz beside this file. Shares no code with
 the project. For every class: the distance between the network's gradient on real images and on that class's synthetic
-images, summed over layers and output rows (1 - cos, with 1e-6 added to the product of norms; vectors left out), and its
-gradient to the synthetic images. The distance is checked against plain NumPy loops, the gradient by differences.
+images, and its gradient to the synthetic images. Of the three distances of the public code: `layerwise` is summed over
+layers and output rows (1 - cos, with 1e-6 added to the product of norms; vectors left out); `mse` (sum of squares) and
+`cos` take all values, vectors included, as one vector. They are checked against plain NumPy, the gradients by
+differences.
 """
 
 import numpy as np
@@ -20,7 +22,7 @@ def gradient(weights, images, label, create):
     return torch.autograd.grad(loss, list(weights.values()), create_graph=create)
 
 
-def distance(real, made):
+def layerwise(real, made):
     total = 0
     for a, b in zip(real, made, strict=True):
         if a.ndim == 1:
@@ -31,11 +33,29 @@ def distance(real, made):
     return total
 
 
-def distance_in_loops(real, made):
-    """Row by row, in NumPy."""
+def mse(real, made):
+    a, b = (torch.cat([value.reshape(-1) for value in values]) for values in (real, made))
+    return ((a - b) ** 2).sum()
+
+
+def cos(real, made):
+    a, b = (torch.cat([value.reshape(-1) for value in values]) for values in (real, made))
+    return 1 - (a * b).sum() / (a.norm() * b.norm() + 1e-6)
+
+
+def in_loops(name, real, made):
+    """Row by row or value by value, in NumPy."""
+    pairs = [(a.detach().numpy(), b.detach().numpy()) for a, b in zip(real, made, strict=True)]
+    if name == "mse":
+        return sum(((a - b) ** 2).sum() for a, b in pairs)
+    if name == "cos":
+        product, one, other = (
+            sum(np.vdot(x, y) for x, y in of)
+            for of in (pairs, [(a, a) for a, _ in pairs], [(b, b) for _, b in pairs])
+        )
+        return 1 - product / (np.sqrt(one) * np.sqrt(other) + 1e-6)
     total = 0.0
-    for a, b in zip(real, made, strict=True):
-        a, b = a.detach().numpy(), b.detach().numpy()
+    for a, b in pairs:
         for row_a, row_b in zip(a, b, strict=True) if a.ndim > 1 else ():
             u, v = row_a.ravel(), row_b.ravel()
             total += 1 - u @ v / (np.sqrt(u @ u) * np.sqrt(v @ v) + 1e-6)
@@ -48,34 +68,35 @@ def main():
     weights = random_weights(channels=3, width=8, classes=CLASSES, side=16)
     weights = {key: value.requires_grad_() for key, value in weights.items()}
     real, made = random_images(CLASSES * REAL, 3, 16), random_images(CLASSES * IPC, 3, 16)
-    losses, gradients = [], []
+    # The names of layerwise have no suffix: it was the first.
+    distances = {"": layerwise, "_mse": mse, "_cos": cos}
+    found = {f"{kind}{name}": [] for name in distances for kind in ("losses", "gradients")}
     for c in range(CLASSES):
         target = gradient(weights, real[c * REAL : (c + 1) * REAL], c, False)
         images = made[c * IPC : (c + 1) * IPC].clone().requires_grad_()
+        for name, distance in distances.items():
 
-        def loss_at(images, target=target, c=c):
-            return distance(target, gradient(weights, images, c, True))
+            def loss_at(images, target=target, c=c, distance=distance):
+                return distance(target, gradient(weights, images, c, True))
 
-        loss = loss_at(images)
-        (g,) = torch.autograd.grad(loss, images)
-        assert (
-            abs(distance_in_loops(target, gradient(weights, images, c, False)) - loss.item()) < 1e-9
-        )
-        way, eps = g / g.norm(), 1e-6
-        difference = loss_at(images + eps * way).item() - loss_at(images - eps * way).item()
-        error = abs(difference / (2 * eps) / (g * way).sum().item() - 1)
-        print(f"class {c}: distance {loss.item():.9f}; finite differences: relative {error:.1e}")
-        assert error < 1e-4
-        losses.append(loss.item())
-        gradients.append(g.numpy())
+            loss = loss_at(images)
+            (g,) = torch.autograd.grad(loss, images)
+            plain = in_loops(distance.__name__, target, gradient(weights, images, c, False))
+            assert abs(plain - loss.item()) < 1e-9 * max(1, abs(plain))
+            way, eps = g / g.norm(), 1e-6
+            difference = loss_at(images + eps * way).item() - loss_at(images - eps * way).item()
+            error = abs(difference / (2 * eps) / (g * way).sum().item() - 1)
+            print(f"class {c}, {distance.__name__} {loss.item():.9f}: differences {error:.1e}")
+            assert error < 1e-4
+            found[f"losses{name}"].append(loss.item())
+            found[f"gradients{name}"].append(g.numpy())
     arrays = {key: value.detach().numpy() for key, value in weights.items()}
-    np.savez(
+    np.savez_compressed(
         HERE / "dc.npz",
         **{k: v.astype(np.float32) for k, v in arrays.items()},
         real=real.numpy().astype(np.float32),
         made=made.numpy().astype(np.float32),
-        losses=losses,
-        gradients=gradients,
+        **found,
     )
 
 
