@@ -223,3 +223,24 @@ def test_a_class_without_images_in_train_after_duplicates(tmp_path):
         copy = (tmp_path / f"test/b/{i:03d}.png").read_bytes()
         (tmp_path / f"train/b/{i:03d}.png").write_bytes(copy)
     refused(tmp_path, "no image of b is left in train", "train/b/000.png of test/b/000.png")
+
+
+# --- names that are not text
+
+
+@pytest.mark.parametrize("name", ["x\udcff", "x/a\udcff.png", "x/notes.\udcff", "x/\udcff/a.png"])
+def test_a_name_that_is_not_text_is_refused_before_reading(tmp_path, monkeypatch, name):
+    flat(tmp_path, {"x": 3, "y": 3})
+    path = tmp_path / name
+    if path.suffix:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((tmp_path / "x/000.png").read_bytes())
+    else:
+        flat(tmp_path, {name: 3})
+    monkeypatch.setattr("medjax.data.folder.read", lambda *_: pytest.fail("an image was read"))
+    refused(tmp_path, "is not text", "rename it")
+
+
+def test_a_name_that_is_not_text_can_be_left_out(tmp_path):
+    flat(tmp_path, {"x": 3, "y": 3, "z\udcff": 3})
+    assert read_folder(tmp_path, 6, exclude=["z*"]).class_names == ("x", "y")
