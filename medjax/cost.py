@@ -6,6 +6,7 @@ two runs of one command are cut alike and agree bit for bit.
 
 import functools
 import time
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,15 @@ GRADIENT, SECOND_GRADIENT, META_STEP = 3, 9, 12
 #: half (2 CPU cores, ConvNet-3-128, results/benchmarks-cpu: 0.7 on 8 images to 1.4). Forecasts take the low end.
 EFFICIENCY = 0.7
 
-#: Bytes alive in one step, as multiples of `bytes_read` of its images: of a gradient, and of one that is differentiated
-#: again (measured with ConvNet-3-128 on a CPU: 3.4 and 10 MB an image, of which 3.7 are read). And of a process without
-#: data.
-GRADIENT_ALIVE, META_ALIVE, BASE_BYTES = 1.0, 3.0, 6e8
+#: Bytes alive in a step whose gradient is differentiated again, as a multiple of `bytes_read` of its images (10 MB an
+#: image with ConvNet-3-128 on a CPU, of which 3.7 are read).
+META_ALIVE = 3.0
+#: Fitted to the peaks of runs of all networks on two CPU cores (tests/test_memory.py): the share alive of what a
+#: gradient keeps; of the largest operation; copies of the parameters, with Winograd's filters and derivatives; a
+#: process with its compiled programs.
+KEPT_ALIVE, WIDEST_ALIVE, COPIES, BASE_BYTES = 0.65, 1.2, 15, 8e8
+#: float64 matrices d x d that are alive while ZCA is fitted, and a process before it.
+ZCA_MATRICES, STARTED_BYTES = 8, 2.6e8
 
 #: What the steps of an unroll may keep together: a share of an accelerator's memory; bytes on a CPU.
 KEPT_SHARE, KEPT = 0.25, 1e9
@@ -53,6 +59,55 @@ def bytes_read(model: Model, image: tuple[int, ...]) -> float:
     images = jax.ShapeDtypeStruct((many, *image), jnp.float32)
     kept = jax.eval_shape(reads, params, model_state, images)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept)) / many
+
+
+class Footprint(NamedTuple):
+    """Bytes of a network: of its parameters; while an ``image`` passes through it; and of what its gradient adds."""
+
+    parameters: float
+    forward: float
+    gradient: float
+
+
+@functools.lru_cache(maxsize=64)
+def footprint(model: Model, image: tuple[int, ...]) -> Footprint:
+    """What a network needs, counted in traced programs; nothing is computed. image: (h, w, c)."""
+    many = 4096
+    params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((many, *image), jnp.float32)
+
+    def forward(params: PyTree, images: Array) -> Array:
+        fresh = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), model_state)
+        return model.apply(params, fresh, images, True)[0]
+
+    def keep(params: PyTree, images: Array) -> PyTree:
+        return jax.vjp(lambda p: jnp.sum(forward(p, images) ** 2), params)[1]
+
+    kept = sum(_bytes(leaf) for leaf in jax.tree.leaves(jax.eval_shape(keep, params, images)))
+    widest = _widest(jax.make_jaxpr(forward)(params, images).jaxpr)
+    size = sum(_bytes(leaf) for leaf in jax.tree.leaves(params))
+    return Footprint(size, WIDEST_ALIVE * widest / many, KEPT_ALIVE * kept / many)
+
+
+def _widest(program: Any) -> int:
+    """Bytes that the largest operation of a traced program reads and writes."""
+    largest = 0
+    for operation in program.eqns:
+        inner = [p for value in operation.params.values() for p in _programs(value)]
+        sides = [_bytes(v.aval) for v in (*operation.invars, *operation.outvars)]
+        largest = max(largest, *map(_widest, inner)) if inner else max(largest, sum(sides))
+    return largest
+
+
+def _programs(value: Any) -> list[Any]:
+    """The programs in a parameter of an operation."""
+    values = value if isinstance(value, list | tuple) else [value]
+    found = [getattr(v, "jaxpr", v) for v in values]
+    return [p for p in found if hasattr(p, "eqns")]
+
+
+def _bytes(array: Any) -> int:
+    return array.size * array.dtype.itemsize
 
 
 def keeps(size: float) -> bool:

@@ -24,11 +24,12 @@ Augment = Callable[[Array, Array], Array]
 CPU_PIECE = 16
 
 
-def alive(batch: int, networks: int) -> int:
+def alive(model: Model, batch: int, networks: int) -> int:
     """Images whose activations are in memory at once while ``networks`` train on batches of ``batch`` images."""
     if jax.default_backend() != "cpu":
         return batch * networks
-    return min(batch, CPU_PIECE) * min(networks, jax.local_device_count())
+    piece = min(batch, CPU_PIECE) if model.separable else batch
+    return piece * min(networks, jax.local_device_count())
 
 
 class FitState(NamedTuple):

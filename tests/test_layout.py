@@ -71,7 +71,7 @@ def test_a_class_may_be_called_test(tmp_path):
     """It holds images, and there are other classes; a split holds folders."""
     made = read_folder(flat(tmp_path, {"control": 10, "test": 10}), 6)
     assert made.class_names == ("control", "test")
-    said(made, "WARNING: test: taken for a class")
+    said(made, "WARNING: test: taken for classes")
     flat(tmp_path / "test", {"patient 1": 1})
     refused(tmp_path, "images in control", "a class that is called test needs another name")
 
@@ -80,6 +80,12 @@ def test_splits_inside_classes_are_refused(tmp_path):
     for name in ("x", "y"):
         flat(tmp_path / name, {"train": 2, "test": 2})
     refused(tmp_path, "holds test and train: splits come before classes, as test/x")
+
+
+def test_splits_one_folder_deeper_are_pointed_at(tmp_path):
+    for split in ("train", "test"):
+        flat(tmp_path / "data" / split, {"x": 2, "y": 2})
+    refused(tmp_path, f"holds test and train: give --folder={tmp_path / 'data'}.")
 
 
 def test_classes_with_the_same_folders_are_warned_of(tmp_path):

@@ -124,6 +124,18 @@ def test_labels_from_a_table_and_files_left_out(tmp_path):
     assert raw.class_names == ("a", "b") and len(set(raw.train.groups.tolist())) == 14
 
 
+def test_names_that_are_no_text_are_shown_by_their_bytes(tmp_path):
+    flat(tmp_path / "x", {"a": 10, "b": 10})
+    try:
+        (tmp_path / "x/a" / os.fsdecode(b"\xf1.png")).write_bytes(b"?")
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    out = tmp_path / "my.npz"
+    ended = prepare(f"--folder={tmp_path / 'x'}", f"--out={out}", "--size=8")
+    assert ended.status == 0, ended.stderr
+    assert "a/\\udcf1.png (" in out.with_suffix(".report.md").read_text()
+
+
 def test_no_file_of_the_user_is_touched(tmp_path):
     """Whether the place can be written to was tried with a file that somebody may have."""
     flat(tmp_path / "x", {"a": 10, "b": 10})

@@ -94,7 +94,9 @@ def read_folder(
         lines.append("no val folder: a tenth of train became val, by class.")
     images, looks = levels.to_uint8(pictures, fit)
     looks += levels.by_class(pictures, labels, found.names)
-    return Folder(images, labels, splits, found.names, (*looks, *lines), groups)
+    # Names of files need not be text that can be written.
+    said = (line.encode("utf-8", "backslashreplace").decode() for line in (*looks, *lines))
+    return Folder(images, labels, splits, found.names, tuple(said), groups)
 
 
 def _check_memory(files: Files, side: int, load: Callable[[Path], Picture]) -> None:

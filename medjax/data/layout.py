@@ -22,8 +22,9 @@ def roots(folder: Path, walk: Walk, classes: bool) -> tuple[dict[str, Path], lis
     nested = {p for p in folders if _inside(p, walk)}
     like = [p.name for p in folders if resembles(p.name)]
     if classes and named and others and not nested & set(named) and set(like) <= _names(named):
-        what = f"{first_few([p.name for p in named])}: taken for a class, for it holds images and no folders."
-        return {"train": folder}, [f"WARNING: {what}"]
+        taken = first_few([p.name for p in named])
+        line = f"WARNING: {taken}: taken for classes, because they hold images and no folders."
+        return {"train": folder}, [line]
     if not named:
         kinds = {resembles(p.name) for p in folders} - {None}
         if len(kinds) > 1 or any(resembles(p.name) == "train" for p in nested):
@@ -73,9 +74,9 @@ def _about_classes(folders: list[Path], walk: Walk) -> list[str]:
     for path, names in inside.items():
         splits = [name for name in names if split_of(name)]
         if len({split_of(name) for name in splits}) > 1:
-            raise UserError(
-                f"{path} holds {' and '.join(splits)}: splits come before classes, as {splits[0]}/{path.name}."
-            )
+            order = f"splits come before classes, as {splits[0]}/{path.name}"
+            advice = order if len(folders) > 1 else f"give --folder={path}"
+            raise UserError(f"{path} holds {' and '.join(splits)}: {advice}.")
     first = next(iter(inside.values()), [])
     alike = len(folders) > 1 and len(first) > 1 and all(names == first for names in inside.values())
     if alike and not any(Walk(walk.base, walk.patterns).entries(p)[1] for p in folders):

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import jax
 
-from medjax import cost, memory
+from medjax import cost, devices, memory, train
+from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig, search_epochs
+from medjax.evaluate import TEST_CHUNK, EvalConfig, InterimConfig, SelectConfig, search_epochs
 from medjax.models import Model
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import Settings
@@ -43,13 +44,34 @@ def estimate(
         distillation = work.get("distillation", 0.0) + costs.iterations * costs.iteration
         evaluation = evaluation_flops(settings, setup, others, costs.iterations)
         work |= {"distillation": distillation, "evaluation": evaluation}
-    step = max(costs.made * cost.META_ALIVE, costs.real * cost.GRADIENT_ALIVE)
-    # float32 images on every device, and once more while they are made.
-    copies = 1 + (jax.local_device_count() if jax.default_backend() == "cpu" else 1)
-    data = 4 * copies * math.prod(setup.shape)
-    step *= cost.bytes_read(setup.model, setup.shape[1:])
     seconds = {name: flops / rate for name, flops in work.items()}
-    return Forecast(seconds, cost.BASE_BYTES + data + costs.kept + step)
+    return Forecast(seconds, peak_memory(settings, setup, others, costs))
+
+
+def peak_memory(settings: Settings, setup: Setup, others: dict[str, Model], costs: Costs) -> float:
+    """Bytes of memory at the peak of a run: while the preprocessing is fitted, in a step of the method, or while
+    networks are evaluated, whichever is most."""
+    image, lanes = setup.shape[1:], devices.device_count()
+    config, pre = settings.config(EvalConfig), settings.config(PreprocessConfig)
+    together = lanes if jax.default_backend() == "cpu" else config.networks
+    needs = []
+    for model in (setup.model, *others.values()):
+        network = cost.footprint(model, image)
+        batch = min(config.eval_batch, setup.ipc * setup.classes)
+        trained = train.alive(model, batch, config.networks)
+        scored = together * TEST_CHUNK * network.forward
+        images = max(trained * (network.forward + network.gradient), scored)
+        needs.append(together * cost.COPIES * network.parameters + images)
+    own = cost.footprint(setup.model, image)
+    passing = costs.forward * own.forward + costs.real * (own.forward + own.gradient)
+    twice = costs.made * cost.META_ALIVE * cost.bytes_read(setup.model, image)
+    method = together * cost.COPIES * own.parameters + costs.kept + max(passing, twice)
+    # float32 images on every device, and once more while they are made.
+    data = 4 * (1 + lanes) * math.prod(setup.shape)
+    running = cost.BASE_BYTES + data + max(method, *needs)
+    if pre.whiten != "zca":
+        return running
+    return max(running, cost.STARTED_BYTES + 8.0 * cost.ZCA_MATRICES * math.prod(image) ** 2)
 
 
 def forecast(

@@ -47,6 +47,7 @@ class Costs(NamedTuple):
     iterations: of a distillation; None where nothing is distilled.
     iteration: floating-point operations of one of them.
     made: images at once in a step whose gradient is differentiated again. real: images at once in one that is not.
+        forward: images at once that pass through the network without a gradient.
     kept: bytes that an unroll keeps for its derivative.
     """
 
@@ -55,6 +56,7 @@ class Costs(NamedTuple):
     iteration: float = 0.0
     made: int = 0
     real: int = 0
+    forward: int = 0
     kept: float = 0.0
 
 

@@ -21,7 +21,7 @@ def costs(setup: Setup) -> Costs:
         config.iterations,
         dc.iteration_flops(config, setup.model, setup.ipc, classes),
         made=setup.ipc * min(classes, at_once),
-        real=train.alive(config.batch_real, classes),
+        real=train.alive(setup.model, config.batch_real, classes),
     )
 
 

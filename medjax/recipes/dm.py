@@ -19,7 +19,8 @@ def costs(setup: Setup) -> Costs:
         {},
         config.iterations,
         dm.iteration_flops(config, setup.model, setup.ipc, classes),
-        real=max(config.batch_real, setup.ipc) * min(classes, at_once),
+        real=setup.ipc * min(classes, at_once),
+        forward=config.batch_real * min(classes, at_once),
     )
 
 

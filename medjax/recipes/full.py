@@ -27,7 +27,8 @@ def costs(setup: Setup) -> Costs:
     config, images = setup.config(FullConfig), setup.shape[0]
     passes = config.full_networks * config.full_epochs * images
     work = {"training": cost.GRADIENT * setup.model.flops * passes}
-    return Costs(work, real=train.alive(min(config.full_batch, images), config.full_networks))
+    batch = min(config.full_batch, images)
+    return Costs(work, real=train.alive(setup.model, batch, config.full_networks))
 
 
 RECIPE = Recipe(

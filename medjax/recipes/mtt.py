@@ -46,7 +46,7 @@ def unchecked_costs(setup: Setup) -> Costs:
         config.iterations,
         mtt.iteration_flops(config, model, shape),
         made=mtt.batch_size(config, shape[0]) * config.meta_batch,
-        real=train.alive(experts.expert_batch, min(experts.experts, group_size())),
+        real=train.alive(model, experts.expert_batch, min(experts.experts, group_size())),
         kept=mtt.kept_bytes(config, model, shape),
     )
 

@@ -1,6 +1,6 @@
 """Random selection: networks trained on random real images, a fresh subset for each network."""
 
-from medjax import cost, train
+from medjax import cost
 from medjax.distill.random import random_images
 from medjax.evaluate import EvalConfig, InterimConfig, search_epochs
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -12,7 +12,7 @@ def costs(setup: Setup) -> Costs:
     images = setup.ipc * setup.classes
     passes = images * (2 * config.networks * config.eval_epochs + search_epochs(interim))
     work = {"evaluation": cost.GRADIENT * setup.model.flops * passes}
-    return Costs(work, real=train.alive(min(config.eval_batch, images), config.networks))
+    return Costs(work)
 
 
 RECIPE = Recipe(

@@ -1,0 +1,116 @@
+"""Counts of programs compiled for a card that is not there: thunks and HLO of known content, and the compiler itself
+where its wheels are (`pip install -e '.[aot]'`)."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from benchmarks.aot import thunks
+from benchmarks.aot.__main__ import in_a_process, line
+from benchmarks.aot.programs import CASES
+
+SEQUENCE = """
+001: kCustomKernel [source | next=002] loop_add_fusion grid: [1, 1, 1]
+002: kWhile        [prev=001 | sink]
+condition:
+    003: kCustomKernel [source | sink] loop_compare_fusion
+  body:
+    004: kConvolution   [source | next=005] kConvolution
+    005: kAsyncStart   [source | next=009] stream=computation_stream[0]
+        006: kDynamicSliceFusion [source | sink]
+            007: kCopy [source | sink]
+    009: kAsyncDone [prev=005 | sink]
+    010: kWhile [prev=009 | sink]
+    condition:
+        011: kCustomKernel [source | sink] loop_compare_fusion
+      body:
+        012: kCustomKernel [source | next=013] gemm_fusion
+        013: kGemm [prev=012 | sink]
+014: kCopy [prev=002 | sink]
+"""
+GRAPHS = """
+000: kCommandBuffer [source | next=002]
+    001: kCustomKernel [source | sink] loop_add_fusion
+    003: kCustomKernel [source | sink] loop_add_fusion.1
+002: kWhile [prev=000 | sink]
+condition:
+    003: kCustomKernel [source | sink] loop_compare_fusion
+  body:
+    000: kCommandBuffer [source | next=005]
+        004: kCustomKernel [source | sink] loop_add_fusion.2
+    005: kConvolution [prev=000 | sink] kConvolution
+"""
+HLO = """HloModule jit_step, is_scheduled=true
+
+%fused (param_0.1: f32[10,100], param_1.1: s32[]) -> f32[1,100] {
+  %param_0.1 = f32[10,100]{1,0} parameter(0)
+  %param_1.1 = s32[] parameter(1)
+  ROOT %slice.1 = f32[1,100]{1,0} dynamic-slice(%param_0.1, %param_1.1), dynamic_slice_sizes={1,100}
+}
+
+%body (arg.1: (f32[10,100], s32[])) -> (f32[10,100], s32[]) {
+  %arg.1 = (f32[10,100]{1,0}, s32[]) parameter(0)
+  %all = f32[10,100]{1,0} get-tuple-element(%arg.1), index=0
+  %i = s32[] get-tuple-element(%arg.1), index=1
+  %loop_slice_fusion = f32[1,100]{1,0} fusion(%all, %i), kind=kLoop, calls=%fused
+  ROOT %out = (f32[10,100]{1,0}, s32[]) tuple(%all, %i)
+}
+
+%cond (arg.2: (f32[10,100], s32[])) -> pred[] {
+  ROOT %c = pred[] constant(true)
+}
+
+ENTRY %main (x: f32[10,100]) -> f32[10,100] {
+  %x = f32[10,100]{1,0} parameter(0)
+  %zero = s32[] constant(0)
+  %start = (f32[10,100]{1,0}, s32[]) tuple(%x, %zero)
+  %loop = (f32[10,100]{1,0}, s32[]) while(%start), condition=%cond, body=%body%TRIPS%
+  %y = f32[10,100]{1,0} get-tuple-element(%loop), index=0
+  ROOT %twice = f32[10,100]{1,0} add(%y, %y)
+}
+"""
+KNOWN = ', backend_config={"known_trip_count":{"n":"7"}}'
+
+
+def test_kernels_are_counted_as_often_as_their_loops_run():
+    """Outer loop 3 times, inner 5 times in each: conditions run once more; containers are no work."""
+    found = thunks.count(thunks.parse(SEQUENCE), iter([3, 5]))
+    inner = 6 * 1 + 5 * 2
+    assert found.kernels == 1 + 4 * 1 + 3 * (1 + 1 + inner) + 1
+    assert found.library == 3 * (1 + 5) and found.copies == 3 + 1
+    assert found.launches == found.kernels and found.graphs == 0
+
+
+def test_a_graph_is_one_launch():
+    found = thunks.count(thunks.parse(GRAPHS), iter([4]))
+    assert found.kernels == 2 + 5 + 4 * 2
+    assert found.graphs == 1 + 4 and found.launches == 1 + 5 + 4 * 2
+
+
+def test_trips_and_bytes():
+    """A loop's trips are read where they are known; a slice of an operand counts as the slice."""
+    known, open_ = (thunks.read_hlo(HLO.replace("%TRIPS%", how)) for how in (KNOWN, ""))
+    assert known.entry == "main" and thunks.loop_trips(known) == [7]
+    assert thunks.loop_trips(open_, [2]) == [2]
+    slices, end = 400 + 4 + 400, 3 * 4000
+    assert thunks.bytes_moved(known) == 7 * slices + end
+    assert thunks.bytes_moved(open_, [2]) == 2 * slices + end
+
+
+def test_every_program_can_be_traced_here():
+    """Shapes alone, so that a change of a signature shows without the wheels."""
+    for make, _ in CASES.values():
+        case = make()
+        assert case.flops > 1e8 and case.unit and callable(case.function)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the wheels ask for Python 3.12")
+@pytest.mark.skipif(not importlib.util.find_spec("jax_cuda13_plugin"), reason="no CUDA wheels")
+def test_a_program_for_the_card():
+    """Scoring has no loop: a few kernels, convolutions of the library, some temporaries."""
+    found = in_a_process("scoring of 5")
+    assert 5 < found["kernels"] < 200 and found["library"] >= 3, found
+    assert found["temporary_bytes"] > 1e7 and found["bytes_moved"] > 1e8
+    assert "| scoring of 5" in line("scoring of 5", found)
