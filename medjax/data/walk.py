@@ -10,7 +10,6 @@ from pathlib import Path
 from medjax.data.pixels import is_image
 from medjax.data.splits import nfc
 from medjax.errors import first_few
-from medjax.paths import check_text
 
 #: Folders that systems and archivers make, in lower case; so do names that begin with a dot or an underscore.
 MADE = ("@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
@@ -38,8 +37,7 @@ class Walk:
         return nfc(path.relative_to(self.base).as_posix())
 
     def entries(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """The folders and the files in a folder, sorted, without those that are passed over. Raises UserError for a name
-        that is not text."""
+        """The folders and the files in a folder, sorted, without those that are passed over."""
         folders: list[Path] = []
         files: list[Path] = []
         try:
@@ -49,12 +47,10 @@ class Walk:
             return [], []
         for path in found:
             is_folder, name = os.path.isdir(path), path.name
-            if pattern := self._pattern(path, is_folder):
-                self.matched[pattern] += 1
-                continue
-            check_text(str(path))  # reports and sets of images could not hold the name
             if not os.path.lexists(path):
                 self.closed.append(self.below(path))
+            elif pattern := self._pattern(path, is_folder):
+                self.matched[pattern] += 1
             elif os.path.islink(path) and not os.path.exists(path):
                 self.broken.append(self.below(path))
             elif is_folder and (name[0] in "._" or name.lower() in MADE):
