@@ -14,18 +14,23 @@ def user_path(text: str | os.PathLike) -> Path:
     """The path that a user gave; ``~`` is a home folder. Raises UserError where there is no such home folder, and for
     bytes that are not text: neither JSON nor checkpoints can hold such a name."""
     name = os.fspath(text)
+    check_text(name)
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{name}: there is no home folder for {name.split(os.sep)[0]}: give the whole path"
+        ) from error
+
+
+def check_text(name: str) -> None:
+    """Raises UserError for the name of a file that is not text."""
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise UserError(
             f"{name!r} is not text in {sys.getfilesystemencoding()}, in which names are read here: rename it, or set"
             " LC_ALL=C.UTF-8 if it is shown well elsewhere"
-        ) from error
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise UserError(
-            f"{name}: there is no home folder for {name.split(os.sep)[0]}: give the whole path"
         ) from error
 
 

@@ -219,7 +219,10 @@ def test_no_image_of_a_class_can_be_read(tmp_path):
     for i in range(3):
         (tmp_path / "b").mkdir(exist_ok=True)
         (tmp_path / f"b/{i}.png").write_bytes(b"GIF89a, but cut")
-    refused(tmp_path, "no image of b could be read: 3 could not be read, the first b/0.png (cannot")
+    refused(
+        tmp_path,
+        "no image of b could be read: 3 could not be read, the first b/0.png (not an image",
+    )
 
 
 def test_a_class_without_images_in_train_after_duplicates(tmp_path):
@@ -229,3 +232,28 @@ def test_a_class_without_images_in_train_after_duplicates(tmp_path):
         copy = (tmp_path / f"test/b/{i:03d}.png").read_bytes()
         (tmp_path / f"train/b/{i:03d}.png").write_bytes(copy)
     refused(tmp_path, "no image of b is left in train", "train/b/000.png of test/b/000.png")
+
+
+def test_blank_images_are_not_called_duplicates(tmp_path):
+    flat(tmp_path, {"a": 4, "b": 0})
+    for i in range(3):
+        put(tmp_path / f"b/{i:03d}.png", value=np.full((6, 6 + i), 255, np.uint8))
+        put(tmp_path / f"b/{i:03d}c.png", value=np.full((6, 6 + i), 255, np.uint8))
+    said(read_folder(tmp_path, 6), "WARNING: 6 images are blank", "b/000.png, b/000c.png")
+    for split in ("train", "test"):
+        flat(tmp_path / "w" / split, {"a": 4})
+        for i in range(2):
+            put(tmp_path / "w" / split / f"b/{i}.png", value=np.full((6, 6), 255, np.uint8))
+    refused(
+        tmp_path / "w", "no image of b is left in train: 2 are blank", "the first train/b/0.png"
+    )
+
+
+# --- names that are not text
+
+
+def test_a_class_whose_name_is_not_text_is_refused_before_reading(tmp_path, monkeypatch):
+    flat(tmp_path, {"x": 3, "y": 3, "z\udcff": 3})
+    assert read_folder(tmp_path, 6, exclude=["z*"]).class_names == ("x", "y")
+    monkeypatch.setattr("medjax.data.folder.read", lambda *_: pytest.fail("an image was read"))
+    refused(tmp_path, "is not text", "rename it")

@@ -34,6 +34,12 @@ def test_the_table_is_read_before_the_images(two, monkeypatch):
     refused(two, "expected two columns")
 
 
+def test_too_few_patients_are_told_before_the_images_are_read(two, monkeypatch):
+    table(two, *(f"{c}/{i:03d}.png,{c}" for c in "xy" for i in range(3)))
+    monkeypatch.setattr("medjax.data.folder.read", lambda *_: pytest.fail("an image was read"))
+    refused(two, "its 2 patients, whose images stay together, leave val and test empty")
+
+
 def test_a_name_that_several_files_have_is_refused(two):
     table(two, "000.png,p")
     refused(two, "000.png may be any of x/000.png, y/000.png", "give paths")

@@ -25,6 +25,8 @@ from medjax.errors import UserError, first_few
 
 #: Images that are read to learn how much memory all will need.
 PROBED = 24
+#: What is said of an image without content.
+BLANK = "blank (one value for all pixels, as with a window that does not fit)"
 
 
 class Folder(NamedTuple):
@@ -55,13 +57,14 @@ def read_folder(
 
     window, fit, megapixels: see `pixels.read`. tell: receives (files read, number of files). exclude: patterns of files
     and folders that are left out. table: of labels, where folders are no classes. Raises UserError for a folder without
-    such images of two classes.
+    such images of two classes, and for one with too few for three splits.
     """
     found = scan(folder, exclude, table)
 
     def load(path: Path) -> Picture:
         return read(path, side, window, fit, megapixels)
 
+    _divided(folder, found, np.arange(len(found.files)), seed)
     _check_memory(found.files, side, load)
     lines, pictures, kept = found.lines, [], []
     unread: dict[int, str] = {}
@@ -74,29 +77,53 @@ def read_folder(
         tell(number + 1, len(found.files))
     if unread:
         lines.append(f"{len(unread)} files could not be read: {first_few([*unread.values()])}.")
+    blank = {i for i, picture in zip(kept, pictures, strict=True) if not np.ptp(picture.values)}
+    if blank:
+        shown = first_few([found.files[i][0].relative_to(folder) for i in sorted(blank)])
+        lines.append(f"WARNING: {len(blank)} images are {BLANK}: {shown}.")
     same, removed = _distinct(pictures, [found.files[i] for i in kept], folder)
     lines += removed
-    _check_classes(folder, found, unread, {kept[i]: kept[j] for i, j in same.items()})
+    _check_classes(folder, found, unread, blank, {kept[i]: kept[j] for i, j in same.items()})
     order = [i for i in range(len(kept)) if i not in same]
     pictures, kept = [pictures[i] for i in order], np.array(kept)[order]
     labels = np.array([label for _, label, _ in found.files], np.int32)[kept]
     groups = found.groups
     if groups is not None:  # numbered without gaps
         groups = np.unique(groups[kept], return_inverse=True)[1].reshape(-1)
-    splits = np.array([SPLITS.index(split) for _, _, split in found.files])[kept]
-    apart = np.arange(len(kept)) if groups is None else groups
-    if found.given == {"train"}:
-        splits = split_groups(labels, apart, SHARES, seed)
-        lines.append("no splits in the folder: 70 % train, 10 % val, 20 % test, by class.")
-    elif "val" not in found.given:
-        inside = np.flatnonzero(splits == 0)
-        splits[inside] = split_groups(labels[inside], apart[inside], (0.9, 0.1, 0.0), seed)
-        lines.append("no val folder: a tenth of train became val, by class.")
+    splits, how = _divided(folder, found, kept, seed)
+    lines += how
     images, looks = levels.to_uint8(pictures, fit)
     looks += levels.by_class(pictures, labels, found.names)
     # Names of files need not be text that can be written.
     said = (line.encode("utf-8", "backslashreplace").decode() for line in (*looks, *lines))
     return Folder(images, labels, splits, found.names, tuple(said), groups)
+
+
+def _divided(
+    folder: Path, found: Found, kept: Int[np.ndarray, " n"], seed: int
+) -> tuple[Int[np.ndarray, " n"], list[str]]:
+    """The split of each image that is kept, and lines about them. Raises UserError where one is empty: before images
+    are read, too, for fewer images fill no more."""
+    files = [found.files[i] for i in kept]
+    labels = np.array([label for _, label, _ in files], np.int32)
+    splits = np.array([SPLITS.index(split) for _, _, split in files])
+    groups = np.arange(len(files)) if found.groups is None else found.groups[kept]
+    whole = "" if found.groups is None else ", as near as whole patients allow"
+    lines = []
+    if found.given == {"train"}:
+        splits = split_groups(labels, groups, SHARES, seed)
+        lines = [f"no splits in the folder: 70 % train, 10 % val, 20 % test, by class{whole}."]
+    elif "val" not in found.given:
+        inside = np.flatnonzero(splits == 0)
+        splits[inside] = split_groups(labels[inside], groups[inside], (0.9, 0.1, 0.0), seed)
+        lines = [f"no val folder: a tenth of train became val, by class{whole}."]
+    if empty := [name for i, name in enumerate(SPLITS) if i not in splits]:
+        what = "images" if found.groups is None else "patients, whose images stay together,"
+        raise UserError(
+            f"{folder}: its {len(np.unique(groups))} {what} leave {' and '.join(empty)} empty: more are needed, or"
+            " folders train, val and test"
+        )
+    return splits, lines
 
 
 def _check_memory(files: Files, side: int, load: Callable[[Path], Picture]) -> None:
@@ -117,10 +144,11 @@ def _check_memory(files: Files, side: int, load: Callable[[Path], Picture]) -> N
 
 
 def _check_classes(
-    folder: Path, found: Found, unread: dict[int, str], same: dict[int, int]
+    folder: Path, found: Found, unread: dict[int, str], blank: set[int], same: dict[int, int]
 ) -> None:
     """UserError where nothing is left of a class in train: its first unreadable file and why, or what its images are
-    duplicates of. unread: index of a file -> name and reason. same: index of a duplicate -> that of the copy kept."""
+    duplicates of. unread: index of a file -> name and reason. blank: indices. same: index of a duplicate -> that of the
+    copy kept."""
     for label, name in enumerate(found.names):
         train = [i for i, f in enumerate(found.files) if f[1:] == (label, "train")]
         if any(i not in unread and i not in same for i in train):
@@ -128,7 +156,10 @@ def _check_classes(
         why = []
         if bad := [unread[i] for i in train if i in unread]:
             why.append(f"{len(bad)} could not be read, the first {bad[0]}")
-        if copies := [i for i in train if i in same]:
+        if empty := [i for i in train if i in blank]:
+            first = found.files[empty[0]][0].relative_to(folder)
+            why.append(f"{len(empty)} are {BLANK}, the first {first}")
+        if copies := [i for i in train if i in same and i not in blank]:
             one, other = (
                 found.files[i][0].relative_to(folder) for i in (copies[0], same[copies[0]])
             )

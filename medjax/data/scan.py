@@ -13,6 +13,7 @@ from medjax.data.pixels import SUFFIXES, is_image
 from medjax.data.splits import nfc
 from medjax.data.walk import Walk
 from medjax.errors import UserError, first_few
+from medjax.paths import check_text
 
 #: Images: (path, label, split).
 Files: TypeAlias = list[tuple[Path, int, str]]
@@ -74,6 +75,7 @@ def _by_folders(walk: Walk, roots: dict[str, Path]) -> tuple[Files, tuple[str, .
         walk.kinds["outside the folders of classes"] += sum(map(is_image, loose))
         found = classes.setdefault(split, {})
         for path in folders:
+            check_text(str(path))  # the set and its runs could not hold the name of the class
             found.setdefault(nfc(path.name), []).append(path)
         joined = [name for name, paths in found.items() if len(paths) > 1]
         if joined:

@@ -82,11 +82,6 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
         fit=config.fit,
         megapixels=config.max_megapixels,
     )
-    if empty := [name for i, name in enumerate(SPLITS) if i not in made.splits]:
-        raise UserError(
-            f"{source}: its {len(made.labels)} images leave {' and '.join(empty)} empty (a patient's stay together):"
-            " more are needed, or folders train, val and test"
-        )
     arrays = {"class_names": np.array(made.class_names)}
     for number, split in enumerate(SPLITS):
         arrays[f"{split}_images"] = made.images[made.splits == number]
