@@ -216,7 +216,7 @@ def test_padding_is_black_and_does_not_count(tmp_path, photometric, window):
 
     def make(path, number):
         own = stored.copy()
-        own[2, 2] += number  # no duplicates
+        own[2, 2] += 20 * number  # no duplicates
         dicom(path, own, **how)
 
     made = read_folder(a_set(tmp_path, make), 8)
@@ -341,6 +341,17 @@ def test_makers_that_differ_by_class_are_warned_of(tmp_path):
         dicom(path, RAMP + i, **(window if i % 2 else {}))
 
     assert "WARNING" not in text(read_folder(a_set(tmp_path / "c", mixed), 8))
+
+
+def test_inversion_that_differs_by_class_is_warned_of(tmp_path):
+    """As of TIFF in which 0 is white: it tells the maker."""
+    for i in range(6):
+        for name, photometric in (("a", "MONOCHROME1"), ("b", "MONOCHROME2")):
+            where, pixels = tmp_path / f"{name}/{i}.dcm", RAMP + np.uint16(i + 9 * (name == "a"))
+            dicom(where, pixels, PhotometricInterpretation=photometric)
+    made = read_folder(tmp_path, 8)
+    assert "6 x DICOM, full range of the set, inverted" in text(made)
+    assert '"DICOM, full range of the set" is 100% of b and 0% of a.' in text(made)
 
 
 def test_windows_that_differ_by_class_are_warned_of(tmp_path):

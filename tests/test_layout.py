@@ -92,6 +92,8 @@ def test_classes_with_the_same_folders_are_warned_of(tmp_path):
     for name in ("fold 1", "fold 2"):
         flat(tmp_path / name, {"x": 4, "y": 4})
     said(read_folder(tmp_path, 6), "WARNING: fold 1, fold 2 are taken for classes")
+    flat(tmp_path / "fold 1", {"a rare class": 4})
+    said(read_folder(tmp_path, 6), "all of them hold the folders x, y; classes come last")
 
 
 def test_a_split_of_images_without_classes_is_refused(tmp_path):

@@ -184,6 +184,14 @@ def test_keys_that_are_not_read_are_said(tmp_path):
     refused(saved(tmp_path, {"images": np.zeros(2), "labels": np.zeros(2)}), "found images, labels")
 
 
+@pytest.mark.filterwarnings("error")
+def test_labels_of_small_floats_are_read_without_a_warning(tmp_path):
+    plain = sources.load(saved(tmp_path, arrays()))
+    names = ("train_labels", "val_labels", "test_labels")
+    small = changed(**dict.fromkeys(names, lambda a: a.astype("f2")))
+    assert sources.load(saved(tmp_path, small)).fingerprint == plain.fingerprint
+
+
 def test_bool_one_hot_labels_are_read_like_ints(tmp_path):
     plain = sources.load(saved(tmp_path, arrays()))
     names = ("train_labels", "val_labels", "test_labels")

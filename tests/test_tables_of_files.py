@@ -146,12 +146,27 @@ def test_splits_and_a_table(ham):
         ({"label": "age"}, "all images have one label, 50"),
         ({"name": "empty.csv"}, "names none of the images: it has no lines"),
         ({"name": "bare.csv"}, "column dx is empty for all images"),
+        ({"name": "semi.csv"}, "its columns are image_id;dx; commas part columns, in a .tsv tabs"),
     ],
 )
 def test_tables_that_are_refused(ham, how, words):
     table(ham, "image_id,dx", name="empty.csv")
     table(ham, "image_id,dx", "ISIC_0000,", "ISIC_0001", name="bare.csv")
+    table(ham, "image_id;dx", "ISIC_0000;mel", name="semi.csv")
     refused(ham, words, table=labels(ham, **how))
+
+
+def test_a_label_of_test_that_train_lacks_is_in_no_folder(tmp_path):
+    for split in ("train", "test"):
+        for i in range(3):
+            put(tmp_path / f"{split}/{split}{i}.png")
+    rows = [f"{split}{i},{'xy'[i % 2]}" for split in ("train", "test") for i in range(2)]
+    table(tmp_path, "image_id,dx", *rows, "test2,z", name="t.csv")
+    refused(
+        tmp_path,
+        "holds no image of z: add some, or remove it from the table",
+        table=labels(tmp_path, "t.csv"),
+    )
 
 
 def test_two_labels_and_two_files_of_one_name(ham):

@@ -59,6 +59,12 @@ def test_what_splits_share_and_lack_is_said(monkeypatch):
     assert [len(s.labels) for s in (raw.train, raw.val, raw.test)] == [30, 6, 8]
 
 
+def test_images_without_a_label_are_refused(monkeypatch):
+    """Sets of competitions keep the labels of test: TFDS has -1 there."""
+    with pytest.raises(UserError, match="made test: 8 of 8 images have no label"):
+        load_made(monkeypatch, train=split(30), test=split(8, np.full(8, -1), seed=1))
+
+
 def test_one_split_by_two_names(monkeypatch):
     raw = load_made(monkeypatch, train=split(30), dev=split(6, seed=1), val=split(4, seed=2))
     assert len(raw.val.labels) == 6 and "not read: val" in raw.notes[0]

@@ -90,6 +90,7 @@ def _planes(path: Path, data: Any, window: Window, megapixels: float) -> Planes:
         more += ", padding shown black"
     values, limits, bits = display.modality(raw, data, frame)
     inverted = photometric == "MONOCHROME1" or data.get("PresentationLUTShape") == "INVERSE"
+    turned = ", inverted" if inverted else ""
     view = display.view(display.group(data, frame, "FrameVOILUTSequence"), window)
     grey, kind, more = None, view.kind, more + view.odd
     if kind:
@@ -101,11 +102,11 @@ def _planes(path: Path, data: Any, window: Window, megapixels: float) -> Planes:
         low, high = limits
         grey, kind = (values - low) * (255 / (high - low)), f"{bits} bits as stored"
     if grey is None:
-        kind, raw = "full range of the set", values.astype(np.float32)
+        kind, raw = f"full range of the set{turned}", values.astype(np.float32)
         return Planes(raw, f"DICOM, {kind}", "DICOM", more, "DICOM", inverted, black)
     grey = np.rint(255 - grey if inverted else grey).astype(np.uint8)
     own = "{:g}, {:g}".format(*view.window) if kind == "its own window" else ""
-    return Planes(grey, f"DICOM, {kind}", "DICOM", more, black=black, window=own)
+    return Planes(grey, f"DICOM, {kind}{turned}", "DICOM", more, black=black, window=own)
 
 
 def _decode(path: Path, data: Any, frame: int) -> np.ndarray:

@@ -93,7 +93,8 @@ def _rows(table: LabelTable) -> tuple[list[list[str]], list[int | None]]:
             columns.append(None)
         elif name not in head:
             given = f"no column {name!r}" if name else f"which column is --{flag}?"
-            raise UserError(f"{table.path}: {given}; its columns are {first_few(head, 20)}.")
+            one = "; commas part columns, in a .tsv tabs" if len(head) == 1 else ""
+            raise UserError(f"{table.path}: {given}; its columns are {first_few(head, 20)}{one}.")
         else:
             columns.append(head.index(name))
     return rows, columns

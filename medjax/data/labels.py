@@ -45,7 +45,7 @@ def as_classes(
         notes.append(f"{name}_labels are one-hot; they were converted to class numbers.")
         labels = labels.argmax(1)
     labels = labels.reshape(-1)
-    for bad in (labels.min(), labels.max()):
+    for bad in (labels.min().item(), labels.max().item()):
         if not 0 <= bad <= np.iinfo(np.int32).max:
             raise UserError(f"{where} holds {bad:.16g}; labels are 0..k-1.")
     return labels.astype(np.int32)

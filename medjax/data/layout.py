@@ -68,7 +68,7 @@ def above(folder: Path, parted: list[Path]) -> set[tuple[int, int]]:
 
 
 def _about_classes(folders: list[Path], walk: Walk) -> list[str]:
-    """A warning where all classes hold the same folders and no images: they may be something else than classes. Raises
+    """A warning where all classes share folders and hold no images: they may be something else than classes. Raises
     UserError where a class holds train and test."""
     inside = {p: [q.name for q in _inside(p, walk)] for p in folders}
     for path, names in inside.items():
@@ -77,12 +77,12 @@ def _about_classes(folders: list[Path], walk: Walk) -> list[str]:
             order = f"splits come before classes, as {splits[0]}/{path.name}"
             advice = order if len(folders) > 1 else f"give --folder={path}"
             raise UserError(f"{path} holds {' and '.join(splits)}: {advice}.")
-    first = next(iter(inside.values()), [])
-    alike = len(folders) > 1 and len(first) > 1 and all(names == first for names in inside.values())
-    if alike and not any(Walk(walk.base, walk.patterns).entries(p)[1] for p in folders):
+    first, *others = inside.values() or ([],)
+    shared = [name for name in first if others and all(name in names for names in others)]
+    if len(shared) > 1 and not any(Walk(walk.base, walk.patterns).entries(p)[1] for p in folders):
         return [
             f"WARNING: {first_few([p.name for p in folders])} are taken for classes, though all of them hold"
-            f" the folders {first_few(first)}; classes come last: train/CLASS/*.png."
+            f" the folders {first_few(shared)}; classes come last: train/CLASS/*.png."
         ]
     return []
 

@@ -56,8 +56,9 @@ def scan(folder: Path, patterns: Sequence[str] = (), table: LabelTable | None = 
         )
     full = {label for _, label, split in files if split == "train"}
     if empty := [name for label, name in enumerate(names) if label not in full]:
+        where = "the folder" if table is None else "it from the table"
         raise UserError(
-            f"{roots['train']} holds no image of {first_few(empty)}: add some, or remove the folder."
+            f"{roots['train']} holds no image of {first_few(empty)}: add some, or remove {where}."
             + _passed(walk)
         )
     if groups is None:

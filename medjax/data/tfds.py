@@ -103,4 +103,9 @@ def _read(builder: Any, split: str, notes: list[str]) -> RawSplit:
             image = np.rint(np.stack(planes, -1).clip(0, 255)).astype(np.uint8)
         images.append(image)
         labels.append(int(item["label"]))
+    if bare := sum(label < 0 for label in labels):
+        raise UserError(
+            f"tfds:{builder.name} {split}: {bare} of {len(labels)} images have no label (a number below 0): choose"
+            " another set"
+        )
     return RawSplit(np.stack(images), np.asarray(labels, np.int32))
