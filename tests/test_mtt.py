@@ -15,6 +15,7 @@ from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt import MTTConfig
 from medjax.distill.random import random_images
 from medjax.distill.segments import Segments
+from medjax.distill.step_size_search import search_step_size
 from medjax.models import ConvNetConfig, Model, conv, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -458,7 +459,7 @@ def test_search(setting, linear, tiny):
     lead = functools.partial(mtt.student, model, None, jax.random.key(0), synthetic, table=table)
     segments = Segments(start, jnp.stack([lead(start=s) for s in start]))
     grid = jnp.float32([jnp.nan, 0.005, 0.01, 0.02, 0.04])
-    search = jax.jit(functools.partial(mtt.search_step_size, config, model=model, augment=None))
+    search = jax.jit(functools.partial(search_step_size, config, model=model, augment=None))
     found, losses = search(jax.random.key(1), state, segments, grid)
     assert found == grid[3] and losses[3] < 1e-8 and jnp.isnan(losses[0])
     assert losses[1] > losses[2] > 0.1 and losses[4] > 0.1

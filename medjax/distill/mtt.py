@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices
@@ -259,34 +258,3 @@ def update_step_size(
     if config.lr_update == "raw":
         return step_size + change, trace
     return step_size * jnp.exp(jnp.clip(change / step_size, -config.lr_clip, config.lr_clip)), trace
-
-
-def search_step_size(
-    config: MTTConfig,
-    key: Array,
-    state: MTTState,
-    segments: Segments,
-    grid: Float[Array, " g"],
-    *,
-    model: Model,
-    augment: Augment | None,
-) -> tuple[Float[Array, ""], Float[Array, " g"]]:
-    """The step size of ``grid`` with the lowest mean loss over ``segments`` [s, p], and all these losses.
-
-    Every step size sees the same segments and the same augmentations.
-    """
-    keys = jax.random.split(key, segments.start.shape[0])
-
-    def mean_loss(step_size: Array) -> Array:
-        def one(xs: tuple[Array, Array, Array]) -> Array:
-            key, start, target = xs
-            segment = Segments(start, target)
-            return match(
-                config, model, augment, key, state.images, state.labels, step_size, segment
-            )[0]
-
-        return lax.map(one, (keys, segments.start, segments.target)).mean()
-
-    losses = lax.map(mean_loss, grid)
-    # Of losses that are all NaN the first, which is the smallest step size.
-    return grid[jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin()], losses

@@ -12,6 +12,7 @@ from medjax.distill import mtt
 from medjax.distill.base import Distiller
 from medjax.distill.mtt import MTTConfig
 from medjax.distill.segments import Segments
+from medjax.distill.step_size_search import search_step_size
 from medjax.experts import ExpertsConfig, group_size
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -82,7 +83,7 @@ def prepare(setup: Setup, distiller: Distiller, key: Array, state: Any) -> tuple
     @jax.jit
     def search(key: Array, state: Any, segments: Segments, grid: Array) -> Any:
         parts = {"model": setup.model, "augment": students_augmentation(setup)}
-        return mtt.search_step_size(config, key, state, segments, grid, **parts)
+        return search_step_size(config, key, state, segments, grid, **parts)
 
     best, losses = search(search_key, state, segments, jnp.asarray(GRID))
     found = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
