@@ -79,9 +79,9 @@ def tfds():
         return pytest.importorskip("tensorflow_datasets")
 
 
-def pictures(count, shape):
-    """Images whose first pixel is their label."""
-    rng = np.random.default_rng(0)
+def pictures(count, shape, seed):
+    """Images whose brightness is their label."""
+    rng = np.random.default_rng(seed)
     for i in range(count):
         image = rng.integers(0, 256, shape, dtype=np.uint8)
         image[...] = image // 2 + 60 * (i % 3)
@@ -98,7 +98,8 @@ def make(tfds, name, splits, shape=(10, 10, 3), labels=True):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def generators(self, manager):
-        return {split: pictures(count, [s or 12 for s in shape]) for split, count in splits.items()}
+        sides = [s or 12 for s in shape]
+        return {split: pictures(n, sides, i) for i, (split, n) in enumerate(splits.items())}
 
     parts = {
         "VERSION": tfds.core.Version("1.0.0"),
