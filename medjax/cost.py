@@ -39,8 +39,12 @@ COPIES, WAITING = 15, 6
 #: float64 matrices d x d that are alive while ZCA is fitted, and a process before it.
 ZCA_MATRICES, STARTED_BYTES = 8, 2.6e8
 
-#: What the steps of an unroll may keep together: a share of an accelerator's memory; bytes on a CPU.
-KEPT_SHARE, KEPT = 0.25, 1e9
+#: What an unroll may keep of its steps for the derivative: all that it reads; the outputs of convolutions; nothing, so
+#: that it computes each step again. And about which share of the bytes that is.
+KEPT_OF = {"kept": 1.0, "convolutions": 0.3, "recomputed": 0.0}
+RESIDUALS = tuple(KEPT_OF)
+#: Bytes that a CPU keeps together.
+KEPT = 1e9
 
 
 @functools.lru_cache(maxsize=64)
@@ -112,12 +116,17 @@ def _bytes(array: Any) -> int:
     return array.size * array.dtype.itemsize
 
 
-def keeps(size: float) -> bool:
-    """Whether an unroll may keep ``size`` bytes for its derivative to read, instead of computing every step again.
-    Follows from configuration and device alone."""
-    stats = None if jax.default_backend() == "cpu" else jax.local_devices()[0].memory_stats()
-    room = (stats or {}).get("bytes_limit")
-    return size <= (KEPT_SHARE * room if room else KEPT)
+def residuals(size: float) -> str:
+    """What an unroll keeps whose derivative reads ``size`` bytes, of `RESIDUALS`. Follows from configuration and
+    device alone."""
+    if jax.default_backend() == "cpu":
+        return "kept" if size <= KEPT else "recomputed"
+    return "recomputed"
+
+
+def unroll() -> int:
+    """Inner steps in one turn of an unroll's loop."""
+    return 1 if jax.default_backend() == "cpu" else 4
 
 
 def work_per_call() -> float:

@@ -10,7 +10,6 @@ small. So `use_cores` makes a CPU as many JAX devices as it has cores, and these
 """
 
 import contextlib
-import contextvars
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,9 +27,6 @@ CORES = 8
 
 #: Name of the mesh axis of the devices.
 AXIS = "devices"
-
-#: Whether `map` is tracing several gradients to a network's weights under `jax.vmap`; see `side_by_side`.
-_BESIDE: contextvars.ContextVar[bool] = contextvars.ContextVar("beside", default=False)
 
 
 def device_count() -> int:
@@ -71,36 +67,20 @@ def own_settings() -> Iterator[None]:
         yield
 
 
-def side_by_side() -> bool:
-    """Whether the program that is being traced holds several gradients to weights under one `jax.vmap`. On a GPU the
-    weight gradient of a `lax` convolution then becomes a grouped convolution with a window as large as the image, for
-    which cuDNN has no good kernel; a matrix product stays a matrix product (`models.conv.lowering`)."""
-    return _BESIDE.get()
-
-
-def map(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
+def map(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` over a leading axis, inside a step: `jax.vmap` on an accelerator, one entry after the other on a
     CPU, where a single network keeps the cores busy and its activations in cache (five at once took 1.4 times as
-    long). weights: whether the function takes gradients to a network's weights."""
+    long)."""
     if jax.default_backend() == "cpu":
         return lambda *args: lax.map(lambda xs: function(*xs), args)
-
-    def vmapped(*args: Any) -> Any:
-        several = jax.tree.leaves(args)[0].shape[0] > 1
-        token = _BESIDE.set(weights and several)
-        try:
-            return jax.vmap(function)(*args)
-        finally:
-            _BESIDE.reset(token)
-
-    return vmapped
+    return jax.vmap(function)
 
 
-def map_sharded(function: Callable[..., Any], weights: bool = True) -> Callable[..., Any]:
+def map_sharded(function: Callable[..., Any]) -> Callable[..., Any]:
     """`map` for entries that are independent: on a CPU the entries are dealt out to the devices, each of which works
-    through its share. weights: as in `map`."""
+    through its share."""
     if device_count() == 1:
-        return map(function, weights)
+        return map(function)
 
     def own(*args: Any) -> Any:
         mine, _ = shard(jax.tree.leaves(args)[0].shape[0])

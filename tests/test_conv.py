@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
-from medjax import devices
-from medjax.models import ConvNetConfig, convnet
 from medjax.models.conv import LOWERINGS, conv2d, lowering
+from medjax.models.grouped_conv import conv_grouped
 
 
 def by_hand(x, kernel, padding):
@@ -141,28 +141,43 @@ def test_other_kernels_and_strides(taps, padding, stride):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "count,weights,convolutions", [(1, True, True), (3, True, False), (3, False, True)]
-)
-def test_on_a_gpu_gradients_side_by_side_are_matrix_products(
-    monkeypatch, count, weights, convolutions
-):
-    """One network is cuDNN's; several at once would be grouped convolutions with windows as large as the image. Both
-    are the same gradient (traced as on a GPU, computed here)."""
-    model = convnet(ConvNetConfig(width=4, depth=2), classes=3, size=8, channels=3)
-    keys = jax.random.split(jax.random.key(0), count)
-    params = jax.vmap(lambda key: model.init(key)[0])(keys)
-    images = jax.random.normal(jax.random.key(1), (count, 5, 8, 8, 3))
+def library(x, kernel, padding, stride):
+    """JAX's own convolution with its own derivatives."""
+    pads = ((padding, padding),) * 2
+    order = ("HWNC", "HWIO", "HWNC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=order)
 
-    def gradient(params, images):
-        return jax.grad(lambda p: (model.apply(p, {}, images, True)[0] ** 2).sum())(params)
 
-    expected = devices.map(gradient)(params, images)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    beside = devices.map(gradient, weights)
-    assert ("conv_general_dilated" in str(jax.make_jaxpr(beside)(params, images))) == convolutions
-    assert not devices.side_by_side()
-    for a, b in zip(
-        jax.tree.leaves(beside(params, images)), jax.tree.leaves(expected), strict=True
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize("side,taps,padding,stride", [(8, 3, 1, 1), (9, 3, 1, 2), (8, 1, 0, 2)])
+@pytest.mark.parametrize("shared", ["nothing", "images", "kernel"])
+def test_derivatives_of_derivatives_side_by_side(side, taps, padding, stride, shared):
+    """Of the three convolutions that are written as each other's derivatives, under two `vmap`s, against JAX's."""
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (2, 2, side, side, 3, 4))
+    kernel = 0.3 * jax.random.normal(keys[1], (2, 2, taps, taps, 4, 5))
+    axes = {"nothing": (0, 0), "images": (None, 0), "kernel": (0, None)}[shared]
+    x, kernel = (a if axis == 0 else a[0, 0] for a, axis in zip((x, kernel), axes, strict=True))
+
+    def second(conv):
+        def loss(x, kernel):
+            return jnp.tanh(conv(x, kernel, padding, stride)).sum()
+
+        def total(x, kernel):
+            return sum(jnp.sin(g).sum() for g in jax.grad(loss, (0, 1))(x, kernel))
+
+        inner = jax.vmap(jax.grad(total, (0, 1)), axes)
+        return jax.jit(jax.vmap(inner, axes))(x, kernel)
+
+    for a, b in zip(second(conv_grouped), second(library), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max())
+
+
+def test_weight_gradients_side_by_side_are_grouped():
+    """JAX's own rule under `vmap` has windows as large as the image, for which cuDNN has no good kernel."""
+    x, kernel = jnp.ones((3, 8, 8, 5, 4)), jnp.ones((3, 3, 3, 4, 6))
+
+    def windows(conv):
+        gradient = jax.vmap(jax.grad(lambda k, x: (conv(x, k, 1, 1) ** 2).sum()))
+        return str(jax.make_jaxpr(gradient)(kernel, x)).count("batch_group_count=3")
+
+    assert windows(conv_grouped) == 1 and windows(library) == 0

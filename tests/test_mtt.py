@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from medjax import devices, train
+from medjax import cost, devices, train
 from medjax.augment import augment
 from medjax.distill import mtt, segments
 from medjax.distill.matching import parameter_distance
@@ -50,22 +50,22 @@ def test_the_same_however_it_is_worked_out(monkeypatch, images):
         labels = jnp.arange(images, dtype=jnp.int32) % 3
         table = jnp.tile(jnp.arange(images, dtype=jnp.int32), (3, 1))
 
-        def end(x, rate, keep):
+        def end(x, rate, how):
             synthetic = Synthetic(x, labels, rate)
-            return mtt.student(model, None, jax.random.key(1), synthetic, start, table, keep)
+            return mtt.student(model, None, jax.random.key(1), synthetic, start, table, how)
 
-        def worked_out(keep):
+        def worked_out(how):
             def loss(x, rate):
-                theta = end(x, rate, keep)
+                theta = end(x, rate, how)
                 return (jnp.sin(theta) * jnp.arange(theta.size)).sum(), theta
 
             # Made anew, for jax.jit knows a function by its identity and would not see the devices change.
             (_, theta), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, 0.1)
             return theta, *gradients
 
-        found = [worked_out(True), worked_out(False)]
+        found = [worked_out(how) for how in cost.RESIDUALS]
         monkeypatch.setattr(devices, "device_count", lambda: 1)
-        found += [worked_out(True), worked_out(False)]
+        found += [worked_out(how) for how in cost.RESIDUALS]
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())

@@ -9,7 +9,6 @@ rates in `ASSUMED`.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import platform
@@ -17,36 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 HERE = Path(__file__).parent
 CARD = HERE / "h100_sxm.txtpb"
-#: Seconds a kernel takes at least, bytes and operations (of convolutions, in TF32) a second: guesses for an H100.
-ASSUMED = {"kernel_s": 2e-6, "bytes_s": 2.4e12, "flops_s": 1.2e14}
-#: Share of its memory that a card gives to JAX.
-SHARE = 0.75
+#: Seconds a kernel takes at least, bytes and operations (of convolutions, in TF32 and in bf16) a second: guesses for an H100.
+ASSUMED = {"kernel_s": 2e-6, "bytes_s": 2.4e12, "flops_s": 1.2e14, "bf16_s": 2.4e14}
 HEAD = ("program", "kernels", "library", "copies", "graphs", "launches", "GB moved", "GB temporary")
-
-
-@contextlib.contextmanager
-def on_the_card(keep: bool | None) -> Iterator[None]:
-    """Code that asks where it runs is told: on a GPU with this card's memory."""
-    import jax
-
-    from medjax import cost
-
-    lines = CARD.read_text().splitlines()
-    memory = next(int(s.split(":")[1]) for s in lines if "device_memory_size" in s)
-    room = cost.KEPT_SHARE * SHARE * memory
-    decide = (lambda size: size <= room) if keep is None else (lambda size: keep)
-    with (
-        mock.patch.object(jax, "default_backend", lambda: "gpu"),
-        mock.patch.object(cost, "keeps", decide),
-    ):
-        yield
 
 
 def measured(name: str, cards: int = 1) -> dict[str, Any]:
@@ -55,28 +33,24 @@ def measured(name: str, cards: int = 1) -> dict[str, Any]:
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
 
+    from benchmarks import programs
     from benchmarks.aot import thunks
-    from benchmarks.aot.programs import CASES
 
     topology = topologies.get_topology_desc(
         platform="cuda", target_config=CARD.read_text(), topology=f"1x1x{cards}"
     )
     place = SingleDeviceSharding(topology.devices[0])
-    make, keep = CASES[name]
-    with on_the_card(keep):
-        case = make()
-        fixed = [i for i in range(len(case.arguments)) if i in case.static]
-        arguments = [
-            value
-            if i in fixed
-            else jax.tree.map(
-                lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), value
-            )
-            for i, value in enumerate(case.arguments)
-        ]
-        inner = getattr(case.function, "__wrapped__", case.function)
+    _, make, policy = next(found for found in programs.every() if found[0] == name)
+    # Code that asks where it runs is told: on a GPU.
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"), programs.under(policy):
+        case = make(policy)
+        arguments = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place),
+            jax.eval_shape(case.arguments),
+        )
         begin = time.monotonic()
-        traced = jax.jit(inner, static_argnums=fixed).trace(*arguments)
+        options = programs.compiler_options(policy)
+        traced = jax.jit(case.function, compiler_options=options).trace(*arguments)
         compiled = traced.lower(lowering_platforms=("cuda",)).compile()
     seconds = time.monotonic() - begin
     folder = Path(os.environ["MEDJAX_DUMP"])
@@ -102,7 +76,7 @@ def measured(name: str, cards: int = 1) -> dict[str, Any]:
         "estimated_ms": {
             "kernels": 1e3 * counts.kernels * ASSUMED["kernel_s"],
             "bytes": 1e3 * moved / ASSUMED["bytes_s"],
-            "operations": 1e3 * case.flops / ASSUMED["flops_s"],
+            "operations": 1e3 * case.flops / ASSUMED["bf16_s" if policy.bf16 else "flops_s"],
         },
     }
 
@@ -141,12 +115,12 @@ def main() -> None:
         return
     import jax
 
-    from benchmarks.aot.programs import CASES
+    from benchmarks import programs
     from medjax import provenance, store
 
     print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD))
     made = {}
-    for name in CASES:
+    for name, _, _ in programs.every():
         if asked.only in name:
             made[name] = in_a_process(name)
             print(line(name, made[name]), flush=True)

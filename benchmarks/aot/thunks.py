@@ -59,7 +59,8 @@ def _block(lines: Sequence[str], at: int) -> tuple[tuple[Thunk, ...], int]:
     while at < len(lines):
         word = lines[at].strip()
         if word in ("condition:", "body:"):
-            if depth is not None and len(lines[at]) - len(lines[at].lstrip()) < depth:
+            # These lines are not indented as their loop is: they belong to the loop just before them.
+            if not thunks or thunks[-1].kind != "While":
                 break
             inner, at = _block(lines, at + 1)
             last = thunks.pop()

@@ -58,7 +58,7 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
         args = (*args, state.images.reshape(by_class))
         if model.separable:
             match = functools.partial(match_class, embed, augment)
-            losses, gradients = devices.map_sharded(match, weights=False)(*args)
+            losses, gradients = devices.map_sharded(match)(*args)
         else:
             losses, gradients = match_together(embed, augment, *args)
         return update(tx, state, losses, gradients)

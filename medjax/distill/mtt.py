@@ -7,7 +7,7 @@ expert's later snapshot theta*_{t+M}:
     L = |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2                                    (eq. 5)
 
 The gradient of L goes through all N steps to the images S and the step size alpha, and it is exact. The values that it
-reads of each step are kept where memory allows (`cost.keeps`); otherwise `jax.checkpoint` computes each step again on
+reads of each step are kept where that is faster and memory allows (`cost.residuals`); otherwise `jax.checkpoint` computes each step again on
 the way back, and memory holds one step and N parameter vectors.
 
 Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (the public
@@ -186,14 +186,20 @@ def mtt(
 
 def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
     """Floating-point operations of one iteration on synthetic images of a shape (m, h, w, c)."""
-    a_pass = cost.SECOND_GRADIENT if kept_bytes(config, model, shape) else cost.META_STEP
+    again = cost.residuals(needed_bytes(config, model, shape)) == "recomputed"
+    a_pass = cost.META_STEP if again else cost.SECOND_GRADIENT
     return a_pass * model.flops * passes(config, shape[0])
 
 
+def needed_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
+    """Bytes of all that the derivative reads of an iteration's inner steps."""
+    return cost.bytes_read(model, shape[1:]) * passes(config, shape[0])
+
+
 def kept_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
-    """Bytes that the inner steps of an iteration keep for the derivative; 0 where it computes them again."""
-    size = cost.bytes_read(model, shape[1:]) * passes(config, shape[0])
-    return size if cost.keeps(size) else 0.0
+    """Bytes of it that an iteration keeps, instead of computing them again."""
+    size = needed_bytes(config, model, shape)
+    return size * cost.KEPT_OF[cost.residuals(size)]
 
 
 def passes(config: MTTConfig, images: int) -> int:
@@ -243,8 +249,8 @@ def match(
     count = images.shape[0]
     table = minibatches(table_key, count, batch_size(config, count), config.inner_steps)
     synthetic = Synthetic(images, labels, step_size)
-    keep = kept_bytes(config, model, images.shape) > 0
-    end = student(model, augment, student_key, synthetic, segment.start, table, keep)
+    residuals = cost.residuals(needed_bytes(config, model, images.shape))
+    end = student(model, augment, student_key, synthetic, segment.start, table, residuals)
     return parameter_distance(end, segment.start, segment.target)
 
 

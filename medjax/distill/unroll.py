@@ -8,8 +8,9 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from medjax import devices, train
+from medjax import cost, devices, train
 from medjax.models.base import Model, flattening
+from medjax.models.conv import CONVOLUTION
 from medjax.train import Augment
 from medjax.types import PyTree, Synthetic
 
@@ -34,10 +35,10 @@ def student(
     synthetic: Synthetic,
     start: Float[Array, " p"],
     table: Int[Array, "N batch"],
-    keep: bool = False,
+    residuals: str = "recomputed",
 ) -> Float[Array, " p"]:
-    """The parameters after eq. 4 from ``start``, one step on each row of ``table``; differentiable to any order. keep:
-    hold the values that the derivative reads of every step in memory; otherwise each step is computed again."""
+    """The parameters after eq. 4 from ``start``, one step on each row of ``table``; differentiable to any order.
+    residuals: what of each step is kept for the derivative, one of `cost.RESIDUALS`."""
     unravel = flattening(model)
     steps, batch = table.shape
     whole = batch == synthetic.labels.shape[0]
@@ -63,8 +64,12 @@ def student(
 
     def walk(synthetic: Synthetic, start: Array, keys: Array, table: Array) -> Array:
         step = functools.partial(inner, synthetic)
-        step = step if keep else jax.checkpoint(step)
-        return ravel_pytree(lax.scan(step, unravel(start), (keys, table))[0])[0]
+        if residuals != "kept":
+            saved = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
+            policy = saved if residuals == "convolutions" else None
+            step = jax.checkpoint(step, policy=policy)
+        unroll = cost.unroll()
+        return ravel_pytree(lax.scan(step, unravel(start), (keys, table), unroll=unroll)[0])[0]
 
     keys = jax.random.split(key, steps)
     return devices.replicate(walk)(synthetic, start, keys, table)

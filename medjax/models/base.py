@@ -69,6 +69,23 @@ def pure(net: nn.Module, flops: float, size: int, channels: int, batch_norm: boo
     return Model(init, apply, flops, not batch_norm, features)
 
 
+def in_bf16(model: Model) -> Model:
+    """The network with activations of 16 bits (bfloat16); its parameters, statistics, sums and logits stay float32."""
+
+    def narrow(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda params, state, images, *rest: function(
+            params, state, images.astype(jnp.bfloat16), *rest
+        )
+
+    features = model.features
+
+    def wide(params: PyTree, state: PyTree, images: Array) -> Array:
+        assert features
+        return narrow(features)(params, state, images).astype(jnp.float32)
+
+    return model._replace(apply=narrow(model.apply), features=features and wide)
+
+
 def flattening(model: Model) -> Callable[[Float[Array, " p"]], PyTree]:
     """The map from a flat vector to the network's parameters, the inverse of `ravel_pytree`."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))[0]

@@ -1,6 +1,6 @@
 """The convolution of all networks, zero padded, in three lowerings that agree.
 
-``lax``       `jax.lax.conv_general_dilated`: cuDNN's kernels on a GPU.
+``lax``       the library's convolution, cuDNN's kernels on a GPU (medjax/models/grouped_conv.py).
 ``im2col``    shifted slices side by side and ONE matrix product. Its derivatives of any order are matrix products too.
               On the CPU `lax` is slow inside `lax.scan` (XLA runs it on a single thread there), and distillation
               consists of scans.
@@ -15,12 +15,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
-from medjax import devices
 from medjax.config import option
+from medjax.models.grouped_conv import CONVOLUTION, conv_grouped
 from medjax.models.winograd import TILE, conv_winograd
+
+__all__ = ["CONVOLUTION", "LOWERINGS", "conv2d", "conv_option", "lowering", "patches_of"]
 
 LOWERINGS = ("winograd", "im2col", "lax")
 
@@ -36,15 +37,13 @@ def conv_option(network: str) -> Any:
 
 def lowering(name: str, kernel: tuple[int, ...], side: int, stride: int = 1) -> str:
     """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend, the
-    layer's shape and whether networks are trained side by side (`devices.side_by_side`), never from timing at run time.
-    Another name is returned as it is, except that ``winograd`` becomes im2col for layers that it cannot compute, and
+    layer's shape, never from timing at run time. Another name is returned as it is, except that ``winograd`` becomes im2col for layers that it cannot compute, and
     for images smaller than a tile. There a weight often meets no pixel that is not zero. Winograd rounds the gradient
     of such a weight to 1e-6 instead of zero, of which Adam makes a whole step."""
     fits = kernel[:2] == (3, 3) and stride == 1 and kernel[2] >= MANY_CHANNELS and side >= TILE
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"
-        alone = "im2col" if devices.side_by_side() else "lax"
-        name = fast if jax.default_backend() == "cpu" else alone
+        name = fast if jax.default_backend() == "cpu" else "lax"
     return "im2col" if name == "winograd" and not fits else name
 
 
@@ -57,11 +56,11 @@ def conv2d(
 ) -> Float[Array, "h2 w2 n d"]:
     """Cross-correlation with ``padding`` zeros on every side: h2 = (h + 2 * padding - a) // stride + 1, w2 likewise.
 
-    Raises ValueError for an unknown lowering.
+    The kernel takes the type of the images. Raises ValueError for an unknown lowering.
     """
+    kernel = kernel.astype(x.dtype)
     if lowering == "lax":
-        pads, order = ((padding, padding), (padding, padding)), ("HWNC", "HWIO", "HWNC")
-        return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=order)
+        return conv_grouped(x, kernel, padding, stride)
     if lowering == "winograd":
         return conv_winograd(x, kernel, padding)
     if lowering != "im2col":

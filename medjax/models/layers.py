@@ -46,10 +46,10 @@ def dense(x: Float[Array, "*m f"], width: int, name: str) -> Float[Array, "*m d"
 
 def classifier(module: nn.Module, x: Float[Array, "n f"], classes: int) -> Float[Array, "n k"]:
     """The last linear layer, with parameters linear_kernel and linear_bias of the module; inside a compact method.
-    (`dense` would draw other initial parameters.)"""
+    (`dense` would draw other initial parameters.) Logits are float32 whatever x is."""
     init = uniform_fan_in(x.shape[-1])
     kernel = module.param("linear_kernel", init, (x.shape[-1], classes))
-    return x @ kernel + module.param("linear_bias", init, (classes,)).reshape(1, -1)
+    return x.astype(kernel.dtype) @ kernel + module.param("linear_bias", init, (classes,)).reshape(1, -1)
 
 
 def flatten(x: Float[Array, "h w n c"]) -> Float[Array, "n f"]:
@@ -91,14 +91,17 @@ def instance_norm(
 ) -> Float[Array, "h w n c"]:
     """Instance norm (Ulyanov et al. 2016): per image and channel over h w, biased variance, affine.
 
+    Statistics and sums are float32, also of bfloat16 images.
     A constant added to a channel does not change its norm. The bias of a convolution before it is therefore a parameter
     with gradient zero, which networks leave out of their sums; that saves a pass over memory in every derivative.
     """
-    mean = x.mean((0, 1), keepdims=True)
+    wide = x.astype(scale.dtype)
+    mean = wide.mean((0, 1), keepdims=True)
     # One pass over memory instead of two. Rounding can make the difference slightly negative.
-    variance = jnp.maximum((x * x).mean((0, 1), keepdims=True) - mean * mean, 0.0)
+    variance = jnp.maximum((wide * wide).mean((0, 1), keepdims=True) - mean * mean, 0.0)
     gain = lax.rsqrt(variance + EPS) * scale.reshape(1, 1, 1, -1)
-    return x * gain + (shift.reshape(1, 1, 1, -1) - mean * gain)
+    out = wide * gain + (shift.reshape(1, 1, 1, -1) - mean * gain)
+    return out.astype(x.dtype)
 
 
 def norm_of_product(
@@ -113,6 +116,7 @@ def norm_of_product(
     the kernel, one for each image.
     """
     h, w, n, q = patches.shape
+    dtype, patches = patches.dtype, patches.astype(kernel.dtype)
     rows = patches.transpose(2, 0, 1, 3).reshape(n, h * w, q)
     rows = rows - rows.mean(1, keepdims=True)  # now the product has mean zero
     covariance = jnp.einsum("npq,npr->nqr", rows, rows) / (h * w)
@@ -120,7 +124,7 @@ def norm_of_product(
     gain = lax.rsqrt(jnp.maximum(variance, 0.0) + EPS) * scale.reshape(1, -1)
     kernels = kernel[None] * gain.reshape(n, 1, -1)
     product = jnp.einsum("npq,nqd->npd", rows, kernels) + shift.reshape(1, 1, -1)
-    return product.reshape(n, h, w, -1).transpose(1, 2, 0, 3)
+    return product.reshape(n, h, w, -1).transpose(1, 2, 0, 3).astype(dtype)
 
 
 class BatchNorm(nn.Module):
@@ -128,11 +132,12 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "h w n c"], train: bool) -> Float[Array, "h w n c"]:
-        c = x.shape[-1]
+        dtype, c = x.dtype, x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (c,))
         shift = self.param("shift", nn.initializers.zeros, (c,))
         running_mean: Any = self.variable("batch_stats", "mean", jnp.zeros, (c,))
         running_variance: Any = self.variable("batch_stats", "variance", jnp.ones, (c,))
+        x = x.astype(scale.dtype)
         if train:
             mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
             count = x.size // c
@@ -143,4 +148,5 @@ class BatchNorm(nn.Module):
         else:
             mean, variance = running_mean.value, running_variance.value
         gain = lax.rsqrt(variance + EPS) * scale
-        return x * gain.reshape(1, 1, 1, -1) + (shift - mean * gain).reshape(1, 1, 1, -1)
+        out = x * gain.reshape(1, 1, 1, -1) + (shift - mean * gain).reshape(1, 1, 1, -1)
+        return out.astype(dtype)

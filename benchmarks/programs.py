@@ -1,0 +1,266 @@
+"""The hot programs at the study's values, each under the policies that could be chosen for it on a GPU.
+
+ConvNet-3-128, 32 px, 3 channels, 8 classes, 12,000 training images; MTT with 20 inner steps. `benchmarks.aot` compiles
+them for a card that is not there; `benchmarks.card` runs them on one.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+from medjax import cost, devices, evaluate, experts, train
+from medjax.augment import augment
+from medjax.distill import dc as gradients
+from medjax.distill import mtt as trajectory
+from medjax.distill.dc import DCConfig
+from medjax.distill.mtt import MTTConfig
+from medjax.distill.segments import Segments
+from medjax.models import ConvNetConfig, Model, convnet
+from medjax.models.base import in_bf16
+from medjax.types import Dataset, Trajectories
+
+CLASSES, SIZE, IMAGES, STEPS = 8, 32, 12_000, 20
+
+
+class Policy(NamedTuple):
+    """How a program is computed; None, or "": as medjax decides.
+
+    residuals: of `cost.RESIDUALS`. unroll: inner steps in a turn of the loop. graphs: whole loops as CUDA graphs.
+    bf16: activations. conv: lowering. one_by_one: networks one after the other instead of side by side. chunk: test
+    images of a call.
+    """
+
+    residuals: str = ""
+    unroll: int | None = None
+    graphs: bool = False
+    bf16: bool = False
+    conv: str = "auto"
+    one_by_one: bool = False
+    chunk: int = 0
+
+    @property
+    def words(self) -> str:
+        """The policy in a few words."""
+        parts = [self.residuals, self.unroll and f"unroll {self.unroll}", self.graphs and "graphs"]
+        parts += [self.bf16 and "bf16", self.conv != "auto" and self.conv]
+        parts += [self.one_by_one and "one by one", self.chunk and f"chunks of {self.chunk}"]
+        return ", ".join(part for part in parts if part)
+
+
+class Case(NamedTuple):
+    """A program. function: to be jitted; arguments: makes them, by JAX alone. unit: what one run of it is. trips: of
+    its loops with bounds that are arguments, how often they run. flops: counted work."""
+
+    function: Callable[..., Any]
+    arguments: Callable[[], tuple[Any, ...]]
+    unit: str
+    flops: float
+    trips: tuple[int, ...] = ()
+
+
+@contextlib.contextmanager
+def under(policy: Policy) -> Iterator[None]:
+    """medjax's own choices replaced by the policy's, while a program is traced."""
+    with contextlib.ExitStack() as stack:
+
+        def replace(where: Any, name: str, value: Any) -> None:
+            stack.enter_context(mock.patch.object(where, name, value))
+
+        if policy.residuals:
+            replace(cost, "residuals", lambda size: policy.residuals)
+        if policy.unroll:
+            replace(cost, "unroll", lambda: policy.unroll)
+        if policy.one_by_one:
+            replace(devices, "map_per_device", one_by_one)
+        yield
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: lax.map(lambda xs: function(*xs), args)
+
+
+def network(policy: Policy) -> Model:
+    model = convnet(ConvNetConfig(conv=policy.conv), classes=CLASSES, size=SIZE, channels=3)
+    return in_bf16(model) if policy.bf16 else model
+
+
+def labelled(images: int) -> Dataset:
+    labels = jnp.arange(images, dtype=jnp.int32) % CLASSES
+    return Dataset(jax.random.normal(jax.random.key(1), (images, SIZE, SIZE, 3)), labels)
+
+
+def mtt(ipc: int, policy: Policy, seeds: int = 1) -> Case:
+    """One MTT iteration of one seed, or of several side by side."""
+    model, config = network(policy), MTTConfig(inner_steps=STEPS)
+    experts_there = Trajectories(lambda expert, epochs: None, 1, 50)
+    parts: dict[str, Any] = {"model": model, "augment": augment, "trajectories": experts_there}
+    method = trajectory.mtt(config, **parts, ipc=ipc, classes=CLASSES)
+
+    def one(key: Any, data: Dataset) -> tuple[Any, ...]:
+        start = ravel_pytree(model.init(key)[0])[0]
+        target = start + 0.01 * jax.random.normal(key, start.shape)
+        return key, method.init(key, data), Segments(start[None], target[None])
+
+    def arguments() -> tuple[Any, ...]:
+        data, key = labelled(IMAGES), jax.random.key(0)
+        if seeds == 1:
+            key, state, item = one(key, data)
+        else:
+            key, state, item = jax.vmap(lambda k: one(k, data))(jax.random.split(key, seeds))
+        return key, state, data, item
+
+    step = method.step if seeds == 1 else jax.vmap(method.step, (0, 0, None, 0))
+    flops = seeds * trajectory.iteration_flops(config, model, (ipc * CLASSES, SIZE, SIZE, 3))
+    return Case(step, arguments, "iteration" if seeds == 1 else f"iteration of {seeds}", flops)
+
+
+def dc(ipc: int, policy: Policy) -> Case:
+    """One DC iteration, all its loops."""
+    model, config = network(policy), DCConfig()
+    method = gradients.dc(config, model=model, augment=None, ipc=ipc, classes=CLASSES)
+
+    def arguments() -> tuple[Any, ...]:
+        data, key = labelled(IMAGES), jax.random.key(0)
+        return key, method.init(key, data), data, None
+
+    flops = gradients.iteration_flops(config, model, ipc, CLASSES)
+    inner = gradients.loops(config, ipc)[1]
+    return Case(method.step, arguments, "iteration", flops, (inner,) if ipc > 1 else ())
+
+
+def expert_steps(count: int, policy: Policy, steps: int = 1) -> Case:
+    """Steps of ``count`` experts side by side."""
+    model, config = network(policy), experts.ExpertsConfig()
+    trainer = experts.trainer(config, model, CLASSES)
+
+    def arguments() -> tuple[Any, ...]:
+        keys, data = jax.random.split(jax.random.key(0), count), labelled(IMAGES)
+        orders = jax.vmap(lambda key: jax.random.permutation(key, IMAGES).astype(jnp.int32))(keys)
+        state = jax.vmap(lambda key: train.start(trainer, key))(keys)
+        return keys, state, data, orders, jnp.float32(0.01), jnp.int32(0), jnp.int32(steps)
+
+    whole = functools.partial(experts.full_batches.__wrapped__, trainer)
+    flops = steps * cost.GRADIENT * model.flops * config.expert_batch * count
+    unit = f"{steps} steps of {count}" if steps > 1 else f"step of {count}"
+    return Case(whole, arguments, unit, flops, (steps,))
+
+
+def evaluation(networks: int, ipc: int, policy: Policy, epochs: int = 1) -> Case:
+    """Epochs of the networks of an evaluation."""
+    model, config, images = network(policy), evaluate.EvalConfig(), ipc * CLASSES
+    trainer = evaluate.trainer(config, model, CLASSES, augment)
+
+    def arguments() -> tuple[Any, ...]:
+        key = jax.random.key(0)
+        people = evaluate.population(config, key, networks, evaluate.SCHEDULE, jnp.full(1, 0.01))
+        state = jax.vmap(lambda key: train.start(trainer, key))(people.keys)
+        last = jnp.full(networks, epochs, jnp.int32)
+        return people, labelled(images), state, jnp.int32(0), last
+
+    whole = functools.partial(evaluate.advance.__wrapped__, trainer)
+    flops, full = epochs * cost.GRADIENT * model.flops * images * networks, images // 256
+    unit = f"{epochs} epochs" if epochs > 1 else "epoch"
+    return Case(whole, arguments, unit, flops, (epochs, full) if full else (epochs,))
+
+
+def scoring(networks: int, policy: Policy) -> Case:
+    """The logits of one chunk of test images."""
+    model, chunk = network(policy), policy.chunk or evaluate.TEST_CHUNK
+
+    def arguments() -> tuple[Any, ...]:
+        keys = jax.random.split(jax.random.key(0), networks)
+        return *jax.vmap(model.init)(keys), labelled(chunk).images
+
+    whole = functools.partial(evaluate.logits.__wrapped__, model)
+    return Case(whole, arguments, f"{chunk} images", model.flops * chunk * networks)
+
+
+#: name -> (makes the case for a policy, the policies to compare).
+PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
+    "mtt ipc 1": (
+        functools.partial(mtt, 1),
+        (
+            Policy("kept", 1),
+            Policy("recomputed", 1),
+            Policy("recomputed", 4),
+            Policy("convolutions", 4),
+            Policy("recomputed", 4, graphs=True),
+            Policy("recomputed", 4, bf16=True),
+        ),
+    ),
+    "mtt ipc 10": (
+        functools.partial(mtt, 10),
+        (
+            Policy("kept", 1),
+            Policy("recomputed", 1),
+            Policy("recomputed", 4),
+            Policy("convolutions", 4),
+            Policy("convolutions", 4, bf16=True),
+        ),
+    ),
+    "mtt ipc 50": (
+        functools.partial(mtt, 50),
+        (
+            Policy("recomputed", 1),
+            Policy("convolutions", 1),
+            Policy("recomputed", 1, bf16=True),
+            Policy("convolutions", 1, bf16=True),
+        ),
+    ),
+    "mtt ipc 1, 5 seeds": (
+        functools.partial(mtt, 1, seeds=5),
+        (Policy("recomputed", 4), Policy("recomputed", 4, graphs=True)),
+    ),
+    "10 experts": (
+        functools.partial(expert_steps, 10),
+        (
+            Policy(conv="im2col"),
+            Policy(),
+            Policy(one_by_one=True),
+            Policy(bf16=True),
+            Policy(bf16=True, one_by_one=True),
+        ),
+    ),
+    "evaluation of 5, ipc 1": (
+        functools.partial(evaluation, 5, 1),
+        (Policy(conv="im2col"), Policy(), Policy(graphs=True)),
+    ),
+    "evaluation of 5, ipc 50": (
+        functools.partial(evaluation, 5, 50),
+        (
+            Policy(conv="im2col"),
+            Policy(),
+            Policy(one_by_one=True),
+            Policy(bf16=True),
+            Policy(bf16=True, one_by_one=True),
+        ),
+    ),
+    "dc ipc 1": (functools.partial(dc, 1), (Policy(conv="im2col"), Policy())),
+    "dc ipc 10": (functools.partial(dc, 10), (Policy(),)),
+    "scoring of 5": (functools.partial(scoring, 5), (Policy(), Policy(chunk=1024))),
+}
+
+#: Every command that a whole loop can hold as one CUDA graph. XLA's default leaves out loops and convolutions.
+GRAPHS = {
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,CONDITIONAL,CONVOLUTION,DYNAMIC_SLICE_FUSION",
+    "xla_gpu_graph_min_graph_size": 1,
+}
+
+
+def compiler_options(policy: Policy) -> dict[str, Any] | None:
+    """For `jax.jit`."""
+    return GRAPHS if policy.graphs else None
+
+
+def every() -> Iterator[tuple[str, Callable[[Policy], Case], Policy]]:
+    """(name with the policy's words, maker, policy) of all of them."""
+    for name, (make, policies) in PROGRAMS.items():
+        for policy in policies:
+            yield f"{name}: {policy.words}" if policy.words else name, make, policy

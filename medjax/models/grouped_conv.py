@@ -1,0 +1,188 @@
+"""The library's convolution, for networks one by one and side by side.
+
+A convolution is linear in its images and in its kernel, and so are its two gradients. Each derivative of one of the
+three is another of them:
+
+    forward    y  = conv(x, kernel)
+    to_images  dx = the gradient of <dy, conv(x, kernel)> to x
+    to_kernel  dk = the same to the kernel
+
+so that they are written here as three functions, each differentiable by the others to any order. Under `jax.vmap` each
+becomes ONE grouped convolution of its own kind. JAX's own rule for a weight gradient under `vmap` gives a forward
+convolution with a window as large as the image instead, for which cuDNN has no good kernel.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
+
+#: The name of every result here, for `jax.checkpoint` policies.
+CONVOLUTION = "convolution"
+
+
+class Window(NamedTuple):
+    """The fixed part: sides of the images and of the kernel, zeros on every side, and the stride."""
+
+    image: tuple[int, int]
+    kernel: tuple[int, int]
+    padding: int
+    stride: int
+
+
+def conv_grouped(
+    x: Float[Array, "h w n c"], kernel: Float[Array, "a b c d"], padding: int, stride: int = 1
+) -> Float[Array, "h2 w2 n d"]:
+    """3x3 or any cross-correlation, zero padded. Reverse-mode derivatives only."""
+    window = Window(x.shape[:2], kernel.shape[:2], padding, stride)
+    return _named(_forward(window, *_alike(x, kernel)))
+
+
+def _alike(*arrays: Array) -> list[Array]:
+    """Inside `jax.shard_map`: an array that is the same on all devices is marked as one of each device's own where
+    another is, so that JAX sums its gradient over the devices."""
+    own = [jax.typeof(a).mat.varying for a in arrays]
+    axes = frozenset().union(*own)
+    return [
+        lax.pcast(a, tuple(axes - has), to="varying") if axes - has else a
+        for a, has in zip(arrays, own, strict=True)
+    ]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _forward(window: Window, x: Array, kernel: Array) -> Array:
+    return _beside(_convolve, window)(x[None], kernel[None])[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _to_images(window: Window, dy: Array, kernel: Array) -> Array:
+    return _beside(_images_of, window)(dy[None], kernel[None])[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _to_kernel(window: Window, x: Array, dy: Array) -> Array:
+    return _beside(_kernel_of, window)(x[None], dy[None])[0]
+
+
+def _keep(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda window, a, b: (function(window, a, b), (a, b))
+
+
+def _named(a: Array) -> Array:
+    return checkpoint_name(a, CONVOLUTION)
+
+
+_forward.defvjp(
+    _keep(_forward),
+    lambda window, ab, dy: (
+        _named(_to_images(window, dy, ab[1])),
+        _named(_to_kernel(window, ab[0], dy)),
+    ),
+)
+_to_images.defvjp(
+    _keep(_to_images),
+    lambda window, ab, dx: (
+        _named(_forward(window, dx, ab[1])),
+        _named(_to_kernel(window, dx, ab[0])),
+    ),
+)
+_to_kernel.defvjp(
+    _keep(_to_kernel),
+    lambda window, ab, dk: (
+        _named(_to_images(window, ab[1], dk)),
+        _named(_forward(window, ab[0], dk)),
+    ),
+)
+
+
+@functools.cache
+def _beside(function: Callable[..., Array], window: Window) -> Callable[..., Array]:
+    """``function`` of two arrays with a leading axis of networks, which `jax.vmap` makes longer."""
+
+    @jax.custom_batching.custom_vmap
+    def grouped(a: Array, b: Array) -> Array:
+        return function(window, a, b)
+
+    @grouped.def_vmap
+    def rule(size: int, batched: list[bool], a: Array, b: Array) -> tuple[Array, bool]:
+        if not batched[1] and function is not _kernel_of:
+            # One kernel for all: their images are one batch.
+            out = grouped(jnp.moveaxis(a, 0, 3).reshape(*a.shape[1:4], -1, a.shape[5]), b)
+            out = out.reshape(*out.shape[:3], size, -1, out.shape[4])
+            return jnp.moveaxis(out, 3, 0), True
+        a, b = (
+            v if there else jnp.broadcast_to(v[None], (size, *v.shape))
+            for v, there in zip((a, b), batched, strict=True)
+        )
+        out = grouped(*(v.reshape(-1, *v.shape[2:]) for v in (a, b)))
+        return out.reshape(size, -1, *out.shape[1:]), True
+
+    return grouped
+
+
+def _convolve(window: Window, x: Array, kernel: Array) -> Array:
+    """[g h w n c], [g a b c d] -> [g h2 w2 n d]."""
+    out = lax.conv_general_dilated(
+        _channels(x),
+        _channels(kernel),
+        (window.stride, window.stride),
+        ((window.padding, window.padding),) * 2,
+        dimension_numbers=("HWNC", "HWIO", "HWNC"),
+        feature_group_count=len(x),
+    )
+    return _networks(out, len(x))
+
+
+def _images_of(window: Window, dy: Array, kernel: Array) -> Array:
+    """[g h2 w2 n d], [g a b c d] -> [g h w n c]: dy, with zeros between its values, by the kernel turned round."""
+    before = [taps - 1 - window.padding for taps in window.kernel]
+    after = [
+        side - (window.stride * (made - 1) + 1) - pad + taps - 1
+        for side, made, pad, taps in zip(window.image, dy.shape[1:3], before, window.kernel, strict=True)
+    ]
+    out = lax.conv_general_dilated(
+        _channels(dy),
+        _channels(kernel[:, ::-1, ::-1].swapaxes(3, 4)),
+        (1, 1),
+        list(zip(before, after, strict=True)),
+        lhs_dilation=(window.stride, window.stride),
+        dimension_numbers=("HWNC", "HWIO", "HWNC"),
+        feature_group_count=len(dy),
+    )
+    return _networks(out, len(dy))
+
+
+def _kernel_of(window: Window, x: Array, dy: Array) -> Array:
+    """[g h w n c], [g h2 w2 n d] -> [g a b c d]: x by dy, summed over the images."""
+    after = [
+        taps - 1 + window.stride * (made - 1) + 1 - side - window.padding
+        for side, made, taps in zip(window.image, dy.shape[1:3], window.kernel, strict=True)
+    ]
+    out = lax.conv_general_dilated(
+        _channels(x),
+        _channels(dy),
+        (1, 1),
+        [(window.padding, pad) for pad in after],
+        rhs_dilation=(window.stride, window.stride),
+        dimension_numbers=("HWCN", "HWIO", "HWNC"),
+        batch_group_count=len(x),
+    )
+    return _networks(out, len(x))
+
+
+def _channels(a: Array) -> Array:
+    """[g p q r s] -> [p q r g*s]: the networks' channels side by side."""
+    groups, p, q, r, s = a.shape
+    return a[0] if groups == 1 else a.transpose(1, 2, 3, 0, 4).reshape(p, q, r, groups * s)
+
+
+def _networks(a: Array, groups: int) -> Array:
+    """[p q r g*s] -> [g p q r s]."""
+    p, q, r, s = a.shape
+    parts = a.reshape(p, q, r, groups, s // groups)
+    return a[None] if groups == 1 else parts.transpose(3, 0, 1, 2, 4)
