@@ -27,6 +27,8 @@ from medjax.models.base import in_bf16
 from medjax.types import Dataset, Trajectories
 
 CLASSES, SIZE, IMAGES, STEPS = 8, 32, 12_000, 20
+#: Expert steps and epochs of an evaluation in one run.
+REPEAT = 1
 
 
 class Policy(NamedTuple):
@@ -63,6 +65,7 @@ class Case(NamedTuple):
     unit: str
     flops: float
     trips: tuple[int, ...] = ()
+    units: int = 1
 
 
 @contextlib.contextmanager
@@ -135,9 +138,9 @@ def dc(ipc: int, policy: Policy) -> Case:
     return Case(method.step, arguments, "iteration", flops, (inner,) if ipc > 1 else ())
 
 
-def expert_steps(count: int, policy: Policy, steps: int = 1) -> Case:
+def expert_steps(count: int, policy: Policy) -> Case:
     """Steps of ``count`` experts side by side."""
-    model, config = network(policy), experts.ExpertsConfig()
+    steps, model, config = REPEAT, network(policy), experts.ExpertsConfig()
     trainer = experts.trainer(config, model, CLASSES)
 
     def arguments() -> tuple[Any, ...]:
@@ -147,14 +150,13 @@ def expert_steps(count: int, policy: Policy, steps: int = 1) -> Case:
         return keys, state, data, orders, jnp.float32(0.01), jnp.int32(0), jnp.int32(steps)
 
     whole = functools.partial(experts.full_batches.__wrapped__, trainer)
-    flops = steps * cost.GRADIENT * model.flops * config.expert_batch * count
-    unit = f"{steps} steps of {count}" if steps > 1 else f"step of {count}"
-    return Case(whole, arguments, unit, flops, (steps,))
+    flops = cost.GRADIENT * model.flops * config.expert_batch * count
+    return Case(whole, arguments, f"step of {count}", flops, (steps,), steps)
 
 
-def evaluation(networks: int, ipc: int, policy: Policy, epochs: int = 1) -> Case:
+def evaluation(networks: int, ipc: int, policy: Policy) -> Case:
     """Epochs of the networks of an evaluation."""
-    model, config, images = network(policy), evaluate.EvalConfig(), ipc * CLASSES
+    epochs, model, config, images = REPEAT, network(policy), evaluate.EvalConfig(), ipc * CLASSES
     trainer = evaluate.trainer(config, model, CLASSES, augment)
 
     def arguments() -> tuple[Any, ...]:
@@ -165,9 +167,8 @@ def evaluation(networks: int, ipc: int, policy: Policy, epochs: int = 1) -> Case
         return people, labelled(images), state, jnp.int32(0), last
 
     whole = functools.partial(evaluate.advance.__wrapped__, trainer)
-    flops, full = epochs * cost.GRADIENT * model.flops * images * networks, images // 256
-    unit = f"{epochs} epochs" if epochs > 1 else "epoch"
-    return Case(whole, arguments, unit, flops, (epochs, full) if full else (epochs,))
+    flops, full = cost.GRADIENT * model.flops * images * networks, images // 256
+    return Case(whole, arguments, "epoch", flops, (epochs, full) if full else (epochs,), epochs)
 
 
 def scoring(networks: int, policy: Policy) -> Case:
