@@ -248,16 +248,9 @@ PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
     "scoring of 5": (functools.partial(scoring, 5), (Policy(), Policy(chunk=1024))),
 }
 
-#: Every command that a whole loop can hold as one CUDA graph. XLA's default leaves out loops and convolutions.
-GRAPHS = {
-    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,CONDITIONAL,CONVOLUTION,DYNAMIC_SLICE_FUSION",
-    "xla_gpu_graph_min_graph_size": 1,
-}
-
-
 def compiler_options(policy: Policy) -> dict[str, Any] | None:
     """For `jax.jit`."""
-    return GRAPHS if policy.graphs else None
+    return devices.GRAPHS if policy.graphs else None
 
 
 def every() -> Iterator[tuple[str, Callable[[Policy], Case], Policy]]:

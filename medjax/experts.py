@@ -60,8 +60,8 @@ class ExpertProgress(NamedTuple):
 
 
 def group_size() -> int:
-    """Experts trained side by side: on a CPU one for each of its devices."""
-    return jax.local_device_count() if jax.default_backend() == "cpu" else 10
+    """Experts trained side by side: one for each of a CPU's devices, ten for each accelerator."""
+    return jax.local_device_count() * (1 if devices.on_cpu() else 10)
 
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
@@ -81,13 +81,13 @@ def row_length(trainer: train.Trainer) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves((params, opt_state)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@devices.jit(static_argnums=0)
 def begin_experts(trainer: train.Trainer, keys: Array) -> train.FitState:
     """Freshly initialised experts, leading axis g."""
     return jax.vmap(lambda k: train.start(trainer, jax.random.split(k)[0]))(keys)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@devices.jit(static_argnums=0)
 def continue_experts(trainer: train.Trainer, flat: Float[Array, "g q"]) -> train.FitState:
     """Experts from what `flatten` made of them."""
     unravel, count = flattening(trainer.model), parameter_count(trainer.model)
@@ -99,7 +99,7 @@ def continue_experts(trainer: train.Trainer, flat: Float[Array, "g q"]) -> train
     return jax.vmap(one)(flat)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@devices.jit(static_argnums=0)
 def begin_epoch(
     trainer: train.Trainer, keys: Array, epoch: Int[Array, ""], labels: Int[Array, " n"]
 ) -> tuple[Int[Array, "g n"], Array]:
@@ -113,7 +113,7 @@ def begin_epoch(
     return jax.vmap(one)(keys)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+@devices.jit(static_argnums=0, donate_argnums=2)
 def full_batches(
     trainer: train.Trainer,
     keys: Array,
@@ -132,7 +132,7 @@ def full_batches(
     return devices.map_per_device(one)(keys, state, orders)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+@devices.jit(static_argnums=0, donate_argnums=2)
 def last_batch(
     trainer: train.Trainer,
     keys: Array,

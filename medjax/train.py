@@ -26,7 +26,7 @@ CPU_PIECE = 16
 
 def alive(model: Model, batch: int, networks: int) -> int:
     """Images whose activations are in memory at once while ``networks`` train on batches of ``batch`` images."""
-    if jax.default_backend() != "cpu":
+    if not devices.on_cpu():
         return batch * networks
     piece = min(batch, CPU_PIECE) if model.separable else batch
     return piece * min(networks, jax.local_device_count())
@@ -52,7 +52,7 @@ class Trainer(NamedTuple):
     classes: k.
     balanced: draw every image of an epoch by class first (each class equally often in expectation), with
         replacement, instead of going through a permutation.
-    dealt: deal the images of a batch out to a CPU's devices; for a network that trains alone in a program.
+    dealt: deal the images of a batch out to the devices; for a network that trains alone in a program.
     """
 
     model: Model
@@ -119,7 +119,7 @@ def batch_gradient(
 
     gradient = jax.value_and_grad(loss, has_aux=True)
     n = batch.labels.shape[0]
-    if jax.default_backend() != "cpu" or not model.separable or n <= CPU_PIECE:
+    if not devices.on_cpu() or not model.separable or n <= CPU_PIECE:
         (value, model_state), grads = gradient(params, batch)
         return value, model_state, grads
     whole = n // CPU_PIECE * CPU_PIECE
@@ -140,7 +140,8 @@ def batch_gradient(
 def dealt_gradient(model: Model, params: PyTree, batch: Dataset) -> tuple[Float[Array, ""], PyTree]:
     """Mean loss of a batch and its gradient, as `batch_gradient` gives them, its images dealt out to the lanes."""
     n = batch.labels.shape[0]
-    piece = min(CPU_PIECE, -(-n // devices.device_count()))
+    share = -(-n // devices.device_count())
+    piece = min(CPU_PIECE, share) if devices.on_cpu() else share
 
     def loss(params: PyTree, part: Dataset, counts: Array) -> Array:
         logits, _ = model.apply(params, {}, part.images, True)
@@ -174,7 +175,7 @@ def train_batch(
     if trainer.augment is not None:
         batch = batch._replace(images=trainer.augment(key, batch.images))
     params, model_state = state.params, state.model_state
-    if trainer.dealt and trainer.model.separable and devices.device_count() > 1:
+    if trainer.dealt and trainer.model.separable and devices.splits(len(chosen)):
         loss, grads = dealt_gradient(trainer.model, params, batch)
     else:
         loss, model_state, grads = batch_gradient(trainer.model, params, model_state, batch)

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from medjax import devices
 from medjax.types import Dataset, PyTree, Synthetic
 
 
@@ -34,7 +35,7 @@ class Chunk(NamedTuple):
     """The result of one device call of `run`.
 
     done: iterations finished since the very first.
-    state: the method's state now. `run` hands its buffers to the next call: copy what must outlive the loop's body.
+    state: the method's state now. `run` may hand its buffers to the next call: copy what must outlive the loop's body.
     infos: each iteration's info, leading axis K, on the host.
     """
 
@@ -55,31 +56,47 @@ def run(
 ) -> Iterator[Chunk]:
     """Iterations ``first`` .. ``iterations`` - 1, ``chunk`` of them a device call (the last call may be shorter).
 
-    Yields after every call, so that the caller can log, draw and save; a caller that stops iterating stops the run. The
-    next feed is read while the device works. The same key gives the same result, however the run is cut into calls.
+    Yields after every call, so that the caller can log, draw and save; a caller that stops iterating stops the run. An
+    accelerator is not kept waiting: the next call is handed to it before the results of the last one are. The next feed
+    is read while the device works. The same key gives the same result, however the run is cut into calls. key: one, or
+    the keys [s] of `together`.
     """
-    feed_key, step_key = jax.random.split(key)
+    each = jax.vmap if key.ndim else lambda function, *_: function
+    feed_key, step_key = jnp.moveaxis(each(jax.random.split)(key), -1, 0)
 
     # The key is an argument: a key that is closed over would be a constant, and every seed would compile anew.
     def call(state: Any, key: Array, data: Dataset, numbers: Any, items: PyTree) -> tuple[Any, Any]:
         def one(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
             number, item = xs
-            return distiller.step(jax.random.fold_in(key, number), state, data, item)
+            numbered = each(jax.random.fold_in, (0, None))(key, number)
+            return distiller.step(numbered, state, data, item)
 
         return lax.scan(one, state, (numbers, items))
 
-    call = jax.jit(call, donate_argnums=0)
+    call = devices.jit(call, donate_argnums=0)
 
     def read(begin: int) -> tuple[np.ndarray, PyTree]:
         numbers = np.arange(begin, min(begin + chunk, iterations), dtype=np.int32)
         return numbers, distiller.feed(feed_key, numbers) if distiller.feed else None
 
-    state = jax.tree.map(jnp.array, state)  # a copy: the first call donates it
-    following = read(first) if first < iterations else None
-    while following is not None:
+    def begin(state: Any, first: int) -> tuple[int, Any, Any]:
+        nonlocal following
+        assert following is not None
         numbers, items = following
         state, infos = call(state, step_key, data, numbers, items)
         done = first + len(numbers)
         following = read(done) if done < iterations else None
-        yield Chunk(done, state, jax.device_get(infos))
-        first = done
+        return done, state, infos
+
+    following = read(first) if first < iterations else None
+    state = jax.tree.map(jnp.array, state)  # a copy: the first call donates it
+    working = begin(state, first) if following is not None else None
+    while working is not None:
+        done, state, infos = working
+        ahead = following is not None and not devices.on_cpu()
+        # The next call takes the state's buffers. On a CPU it would take cores from what the caller does.
+        shown = jax.tree.map(jnp.array, state) if ahead else state
+        working = begin(state, done) if ahead else None
+        yield Chunk(done, shown, jax.device_get(infos))
+        if working is None and following is not None:
+            working = begin(state, done)

@@ -16,6 +16,7 @@ code: ``raw``), an iteration that fails is skipped, the first step size can be s
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -145,17 +146,21 @@ def mtt(
     ) -> tuple[MTTState, MTTInfo]:
         keys = jax.random.split(key, config.meta_batch)
 
-        def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
-            def one(key: Array, start: Array, target: Array) -> tuple[Array, Array]:
+        def one(made: Synthetic, key: Array, start: Array, target: Array) -> Any:
+            def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
                 segment = Segments(start, target)
-                return match(config, model, augment, key, images, state.labels, step_size, segment)
+                return match(config, model, augment, key, images, made.labels, step_size, segment)
 
-            losses, displacements = devices.map(one)(keys, item.start, item.target)
-            return losses.mean(), displacements.mean()
+            gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+            return gradient(made.images, made.step_size)
 
-        (value, displacement), (g_images, g_step) = jax.value_and_grad(
-            loss, argnums=(0, 1), has_aux=True
-        )(state.images, state.step_size)
+        # Segments or the images of each are dealt out to the devices, not both. On a CPU images: that is faster.
+        made, segments = extract(state), (keys, item.start, item.target)
+        if devices.on_cpu() or config.meta_batch == 1:
+            found = devices.map(functools.partial(one, made))(*segments)
+        else:
+            found = devices.map_sharded(one, made)(*segments)
+        (value, displacement), (g_images, g_step) = jax.tree.map(lambda a: a.mean(0), found)
         updates, opt_state = tx.update(g_images, state.opt_state, state.images)
         step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
         proposed = state._replace(
@@ -192,14 +197,15 @@ def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> 
 
 
 def needed_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
-    """Bytes of all that the derivative reads of an iteration's inner steps."""
-    return cost.bytes_read(model, shape[1:]) * passes(config, shape[0])
+    """Bytes of all that the derivative reads of one student's inner steps."""
+    return cost.bytes_read(model, shape[1:]) * batch_size(config, shape[0]) * config.inner_steps
 
 
 def kept_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
-    """Bytes of it that an iteration keeps, instead of computing them again."""
+    """Bytes of it that an iteration keeps, instead of computing them again: of one student at a time on a CPU."""
     size = needed_bytes(config, model, shape)
-    return size * cost.KEPT_OF[cost.residuals(size)]
+    students = 1 if devices.on_cpu() else config.meta_batch
+    return students * size * cost.KEPT_OF[cost.residuals(size * students)]
 
 
 def passes(config: MTTConfig, images: int) -> int:

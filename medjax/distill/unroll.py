@@ -41,6 +41,7 @@ def student(
     residuals: what of each step is kept for the derivative, one of `cost.RESIDUALS`."""
     unravel = flattening(model)
     steps, batch = table.shape
+    dealt = devices.splits(batch)
     whole = batch == synthetic.labels.shape[0]
 
     def loss(params: PyTree, images: Array, labels: Array, weights: Array) -> Array:
@@ -55,7 +56,7 @@ def student(
         if augment is not None:
             images = augment(key, images)
         weights = jnp.full(batch, 1 / batch)
-        if devices.device_count() > 1:
+        if dealt:
             mine, counts = devices.shard(batch)
             images, labels, weights = images[mine], labels[mine], counts / batch
         # Under `spread` the sum over the lanes is part of a gradient to what all lanes share.
@@ -72,4 +73,4 @@ def student(
         return ravel_pytree(lax.scan(step, unravel(start), (keys, table), unroll=unroll)[0])[0]
 
     keys = jax.random.split(key, steps)
-    return devices.replicate(walk)(synthetic, start, keys, table)
+    return (devices.replicate(walk) if dealt else walk)(synthetic, start, keys, table)
