@@ -248,6 +248,7 @@ PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
     "scoring of 5": (functools.partial(scoring, 5), (Policy(), Policy(chunk=1024))),
 }
 
+
 def compiler_options(policy: Policy) -> dict[str, Any] | None:
     """For `jax.jit`."""
     return devices.GRAPHS if policy.graphs else None

@@ -26,7 +26,18 @@ WANTED = {
 }
 ILLEGAL = re.compile(rf"flag (--\w+=.*?): ({'|'.join(map(re.escape, WANTED))})", re.DOTALL)
 #: The flags that `--help` shows of every command that has them; `--helpfull` shows all.
-SHOWN = {"dataset", "ipc", "preset", "model", "seed", "size", "whiten", "select", "eval_models"}
+SHOWN = {
+    "dataset",
+    "ipc",
+    "preset",
+    "model",
+    "seed",
+    "seeds",
+    "size",
+    "whiten",
+    "select",
+    "eval_models",
+}
 SHOWN |= {"out", "fresh", "synthetic", "step_size"}
 
 

@@ -1,17 +1,27 @@
 """The command of a method: run it, print its table."""
 
+import dataclasses
 from pathlib import Path
 
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
+from medjax.config import option
 from medjax.pipeline import presets
-from medjax.pipeline.run import run
+from medjax.pipeline.run import MOST, run_seeds
 from medjax.pipeline.settings import groups_of
 from medjax.recipes import Recipe
 from medjax.report.run_tables import print_result
 from medjax.result import Result
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedsConfig:
+    """Several runs at once."""
+
+    seeds: int = option(1, "runs of as many seeds from --seed on, side by side", low=1, high=MOST)
+
 
 #: What a run leaves for its user: what it is -> its file.
 FILES = {
@@ -29,12 +39,14 @@ def command(recipe: Recipe) -> Command:
     groups = groups_of(recipe)
 
     def main(words: list[str]) -> None:
-        settings, place = flags.read_run(groups, presets.read(recipe))
+        settings, place = flags.read_run((*groups, SeedsConfig), presets.read(recipe))
+        seeds = settings.groups.pop(SeedsConfig).seeds
         with Console() as console:
-            result = run(recipe, settings, place.out, progress=console, fresh=place.fresh)
-            show(result, console)
+            how = {"progress": console, "fresh": place.fresh}
+            for result in run_seeds(recipe, settings, place.out, seeds, **how):
+                show(result, console)
 
-    return Command(recipe.summary, (*groups, OutConfig), main, recipe.shown)
+    return Command(recipe.summary, (*groups, SeedsConfig, OutConfig), main, recipe.shown)
 
 
 def show(result: Result, console: Console) -> None:

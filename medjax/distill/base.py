@@ -76,7 +76,8 @@ def run(
     call = devices.jit(call, donate_argnums=0)
 
     def read(begin: int) -> tuple[np.ndarray, PyTree]:
-        numbers = np.arange(begin, min(begin + chunk, iterations), dtype=np.int32)
+        end = (begin // chunk + 1) * chunk  # the same ends wherever a run is taken up again
+        numbers = np.arange(begin, min(end, iterations), dtype=np.int32)
         return numbers, distiller.feed(feed_key, numbers) if distiller.feed else None
 
     def begin(state: Any, first: int) -> tuple[int, Any, Any]:

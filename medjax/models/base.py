@@ -1,5 +1,6 @@
 """What a network is to the rest of medjax: two pure functions. Linen is used inside `medjax.models` only."""
 
+import functools
 from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
@@ -69,6 +70,7 @@ def pure(net: nn.Module, flops: float, size: int, channels: int, batch_norm: boo
     return Model(init, apply, flops, not batch_norm, features)
 
 
+@functools.cache  # one object for equal arguments, so that programs that hold it compile once
 def in_bf16(model: Model) -> Model:
     """The network with activations of 16 bits (bfloat16); its parameters, statistics, sums and logits stay float32."""
 

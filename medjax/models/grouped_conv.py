@@ -143,7 +143,9 @@ def _images_of(window: Window, dy: Array, kernel: Array) -> Array:
     before = [taps - 1 - window.padding for taps in window.kernel]
     after = [
         side - (window.stride * (made - 1) + 1) - pad + taps - 1
-        for side, made, pad, taps in zip(window.image, dy.shape[1:3], before, window.kernel, strict=True)
+        for side, made, pad, taps in zip(
+            window.image, dy.shape[1:3], before, window.kernel, strict=True
+        )
     ]
     out = lax.conv_general_dilated(
         _channels(dy),

@@ -49,7 +49,9 @@ def classifier(module: nn.Module, x: Float[Array, "n f"], classes: int) -> Float
     (`dense` would draw other initial parameters.) Logits are float32 whatever x is."""
     init = uniform_fan_in(x.shape[-1])
     kernel = module.param("linear_kernel", init, (x.shape[-1], classes))
-    return x.astype(kernel.dtype) @ kernel + module.param("linear_bias", init, (classes,)).reshape(1, -1)
+    return x.astype(kernel.dtype) @ kernel + module.param("linear_bias", init, (classes,)).reshape(
+        1, -1
+    )
 
 
 def flatten(x: Float[Array, "h w n c"]) -> Float[Array, "n f"]:

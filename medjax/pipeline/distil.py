@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medjax import cost, evaluate, metrics, store
+from medjax import cost, devices, evaluate, metrics, store
 from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.distill import Distiller, run
 from medjax.distill.average import AverageConfig, averaged, prepared
+from medjax.distill.seeds import nth, stacked, together
 from medjax.errors import UserError
+from medjax.pipeline.progress import Update
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import Session
 from medjax.recipes import Costs, Recipe, Setup
@@ -24,18 +26,49 @@ from medjax.types import Synthetic
 CRITERION = {"val": "balanced_accuracy", "last": "balanced_accuracy", "test": "accuracy"}
 
 
-def distil(session: Session, recipe: Recipe, setup: Setup, costs: Costs) -> None:
-    """Run a distillation to its end, or go on with it, with interim evaluations every ``eval_every`` iterations; where
-    the test split chooses, of the start too, as in the public code.
+class Running(NamedTuple):
+    """A distillation on its way: iterations done, its state, and how many iterations were skipped."""
 
-    Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/.
+    session: Session
+    distiller: Distiller
+    done: int
+    state: Any
+    skipped: int
+
+
+def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: Costs) -> None:
+    """Run the distillations of several seeds to their end, or go on with them, with interim evaluations every
+    ``eval_every`` iterations; where the test split chooses, of the start too, as in the public code. Seeds that have come
+    equally far are distilled in one program.
+
+    Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/ of each session's folder.
     """
-    assert recipe.build and costs.iterations is not None
+    assert costs.iterations is not None
+    iterations, every = (
+        costs.iterations,
+        sessions[0].settings.config(evaluate.SelectConfig).eval_every,
+    )
+    runs = [_begun(*pair, recipe, iterations) for pair in zip(sessions, setups, strict=True)]
+    name = "distil" if len(runs) == 1 else f"distil {len(runs)} seeds"
+    update = sessions[0].progress.bar(name, iterations, min(one.done for one in runs))
+    while (first := min(one.done for one in runs)) < iterations:
+        behind = [i for i, one in enumerate(runs) if one.done == first]
+        end = min([one.done for one in runs if one.done > first], default=iterations)
+        # Fewer seeds than a CPU has cores keep them busier in turn, with the images of each dealt out.
+        in_turn = devices.on_cpu() and len(behind) < devices.device_count()
+        for group in [[i] for i in behind] if in_turn else [behind]:
+            chunk = cost.divisor(every, cost.work_per_call() / costs.iteration / len(group))
+            advanced = _advance([runs[i] for i in group], end, iterations, chunk, update)
+            for i, one in zip(group, advanced, strict=True):
+                runs[i] = one
+
+
+def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> Running:
+    """A distillation at its start, or where an earlier run left it."""
+    assert recipe.build
     average, inner = session.settings.config(AverageConfig), recipe.build(setup)
-    distiller, iterations = averaged(average, inner), costs.iterations
+    distiller = averaged(average, inner)
     config = session.settings.config(evaluate.SelectConfig)
-    every = config.eval_every
-    chunk = cost.divisor(every, cost.work_per_call() / costs.iteration)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
     checkpoints = session.folder / "checkpoints"
     found = store.load_latest(checkpoints, fresh, session.note)
@@ -48,7 +81,7 @@ def distil(session: Session, recipe: Recipe, setup: Setup, costs: Costs) -> None
         _snapshot(session, 0, distiller.extract(found[1]))
         store.save_step(checkpoints, *found)
     # Put the state where a step leaves it, or the second device call is compiled again.
-    first, held = (
+    first, state = (
         found[0],
         jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), found[1], fresh),
     )
@@ -56,34 +89,53 @@ def distil(session: Session, recipe: Recipe, setup: Setup, costs: Costs) -> None
     skipped = max((r.get("skipped") or 0 for r in rows if r["iteration"] <= first), default=0)
     if rows and first < iterations:
         session.resumed("distillation", first, iterations, max(r["iteration"] for r in rows))
-    accuracy = ""
     if first in _evaluated(config, first + 1) or (first and first == iterations):
-        accuracy = _interim(session, first, distiller.extract(held))
-    update = session.progress.bar("distil", iterations, first)
+        _interim(session, first, distiller.extract(state))
+    return Running(session, distiller, first, state, skipped)
+
+
+def _advance(
+    runs: list[Running], end: int, iterations: int, chunk: int, update: Update
+) -> list[Running]:
+    """Distillations that have come equally far, brought to iteration ``end``; saved after every device call.
+    iterations: of a whole distillation."""
+    first, several, session = runs[0].done, len(runs) > 1, runs[0].session
+    distiller, key, state = runs[0].distiller, session.key("distil"), runs[0].state
+    if several:
+        distiller = together([one.distiller for one in runs])
+        key = jnp.stack([one.session.key("distil") for one in runs])
+        state = stacked([one.state for one in runs])
+    config, accuracy = session.settings.config(evaluate.SelectConfig), ""
+    every, split = config.eval_every, "test" if config.select == "test" else "val"
     begin = time.monotonic()
-    for done, state, infos in run(
-        distiller,
-        session.key("distil"),
-        session.train,
-        held,
-        first=first,
-        iterations=iterations,
-        chunk=chunk,
-    ):
+    calls = run(distiller, key, session.train, state, first=first, iterations=end, chunk=chunk)
+    for done, state, infos in calls:
         seconds = (time.monotonic() - begin) / (done - first)
-        for i, number in enumerate(range(first + 1, done + 1)):
-            row = {name: value[i].item() for name, value in infos._asdict().items()}
-            skipped += row.pop("skipped")
-            row |= {"skipped": skipped, "seconds": seconds}
-            store.append_log(session.log, phase="distill", iteration=number, **row)
-        store.save_step(checkpoints, done, state)
+        if several:
+            infos = jax.tree.map(lambda a: np.moveaxis(a, 1, 0), infos)
+        own = [nth((state, infos), i) if several else (state, infos) for i in range(len(runs))]
+        runs = [_kept(one, done, *mine, seconds) for one, mine in zip(runs, own, strict=True)]
         if done % every == 0 or done == iterations:
-            accuracy = _interim(session, done, distiller.extract(state))
-        text = f"loss {float(np.mean(infos.loss)):.4f} "
+            found = [_interim(r.session, done, r.distiller.extract(r.state)) for r in runs]
+            accuracy = f"{split} accuracy {' '.join(f'{100 * a:.1f}' for a in found)} %"
+        text = f"loss {float(np.mean(own[0][1].loss)):.4f} "
         if "step_size" in infos._fields:
-            text += f"step size {float(infos.step_size[-1]):.2e} "
+            text += f"step size {float(own[0][1].step_size[-1]):.2e} "
         update(done, text + accuracy)
         first, begin = done, time.monotonic()
+    return runs
+
+
+def _kept(before: Running, done: int, state: Any, infos: Any, seconds: float) -> Running:
+    """A distillation after a device call, which is logged and saved. seconds: of one iteration."""
+    session, skipped = before.session, before.skipped
+    for i, number in enumerate(range(before.done + 1, done + 1)):
+        row = {name: value[i].item() for name, value in infos._asdict().items()}
+        skipped += row.pop("skipped")
+        row |= {"skipped": skipped, "seconds": seconds}
+        store.append_log(session.log, phase="distill", iteration=number, **row)
+    store.save_step(session.folder / "checkpoints", done, state)
+    return before._replace(done=done, state=state, skipped=skipped)
 
 
 def _preparation(
@@ -105,8 +157,8 @@ def _preparation(
     return prepare
 
 
-def _interim(session: Session, iteration: int, synthetic: Synthetic) -> str:
-    """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns words for the bar."""
+def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
+    """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns its accuracy."""
     folder, select = session.folder, session.settings.config(evaluate.SelectConfig).select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     store.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
@@ -127,7 +179,7 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> str:
     for old in (folder / "candidates").glob("*.npz"):
         if int(old.stem) not in (best, iteration):
             old.unlink()
-    return f"{split} accuracy {100 * means['accuracy']:.1f} %"
+    return means["accuracy"]
 
 
 def _snapshot(session: Session, iteration: int, synthetic: Synthetic) -> None:

@@ -16,6 +16,7 @@ from medjax.pipeline import trajectory_files as files
 from medjax.pipeline.folders import changed, hold
 from medjax.pipeline.progress import Update
 from medjax.pipeline.session import Session
+from medjax.pipeline.settings import RunConfig
 from medjax.types import Trajectories
 
 
@@ -26,6 +27,7 @@ def experts_folder(session: Session) -> Path:
     values = {k: v for k, v in values.items() if k not in ("experts", "expert_epochs")}
     values |= changed(session.settings.config(MODELS[run.model].config))
     values |= {"preprocess": session.pre.kind, "size": session.pre.size}
+    values |= {"precision": run.precision} if run.precision != RunConfig.precision else {}
     return session.home / f"experts-{run.model}-seed{run.seed}-{store.config_hash(values)}"
 
 

@@ -13,6 +13,7 @@ from medjax.pipeline.distil import selected, selected_scores
 from medjax.pipeline.health import health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
+from medjax.pipeline.settings import RunConfig
 from medjax.report.curves import curves
 from medjax.report.gallery import gallery, strip
 from medjax.result import Result
@@ -86,6 +87,7 @@ def write_result(
     """result.json: what was evaluated and how, and what was ``found``. ipc: of the set, if not the settings'."""
     run, labels = session.settings.run, session.raw.test.labels
     config = session.settings.config(evaluate.EvalConfig)
+    precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
         "model": run.model,
@@ -102,6 +104,7 @@ def write_result(
             "batch": config.eval_batch,
             "augment": config.eval_augment,
             "decay_parity": config.decay_parity,
+            **precision,
         },
         "warnings": [],
     }

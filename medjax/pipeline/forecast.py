@@ -10,10 +10,10 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.evaluate import (
     GRID,
-    TEST_CHUNK,
     EvalConfig,
     InterimConfig,
     SelectConfig,
+    chunk_size,
     search_epochs,
 )
 from medjax.models import Model
@@ -43,21 +43,28 @@ class Forecast(NamedTuple):
 
 
 def estimate(
-    settings: Settings, setup: Setup, others: dict[str, Model], costs: Costs, rate: float
+    settings: Settings,
+    setup: Setup,
+    others: dict[str, Model],
+    costs: Costs,
+    rate: float,
+    seeds: int = 1,
 ) -> Forecast:
-    """The forecast at ``rate`` floating-point operations a second."""
+    """The forecast at ``rate`` floating-point operations a second of a seed."""
     work = dict(costs.work)
     if costs.iterations is not None:
         distillation = work.get("distillation", 0.0) + costs.iterations * costs.iteration
         evaluation = evaluation_flops(settings, setup, others, costs.iterations)
         work |= {"distillation": distillation, "evaluation": evaluation}
     seconds = {name: flops / rate for name, flops in work.items()}
-    return Forecast(seconds, peak_memory(settings, setup, others, costs))
+    return Forecast(seconds, peak_memory(settings, setup, others, costs, seeds))
 
 
-def peak_memory(settings: Settings, setup: Setup, others: dict[str, Model], costs: Costs) -> float:
+def peak_memory(
+    settings: Settings, setup: Setup, others: dict[str, Model], costs: Costs, seeds: int = 1
+) -> float:
     """Bytes of memory at the peak of a run: while the preprocessing is fitted, in a step of the method, or while
-    networks are evaluated, whichever is most."""
+    networks are evaluated, whichever is most. seeds: distilled side by side."""
     image, lanes = setup.shape[1:], devices.device_count()
     config, pre = settings.config(EvalConfig), settings.config(PreprocessConfig)
     together = lanes if jax.default_backend() == "cpu" else config.networks
@@ -68,15 +75,16 @@ def peak_memory(settings: Settings, setup: Setup, others: dict[str, Model], cost
         network = cost.footprint(model, image)
         batch = min(config.eval_batch, setup.ipc * setup.classes)
         trained = train.alive(model, batch, config.networks)
-        scored = together * TEST_CHUNK * network.forward
+        scored = together * chunk_size(model, image, config.networks) * network.forward
         images = max(trained * (network.forward + network.gradient), scored)
         needs.append(copies * network.parameters + images)
     own = cost.footprint(setup.model, image)
     passing = costs.forward * own.forward + costs.real * (own.forward + own.gradient)
     twice = costs.made * cost.META_ALIVE * cost.bytes_read(setup.model, image)
-    method = copies * own.parameters + costs.kept + max(passing, twice)
-    # float32 images on every device, and once more while they are made.
-    data = 4 * (1 + lanes) * math.prod(setup.shape)
+    side_by_side = seeds if seeds == 1 or not devices.on_cpu() else min(seeds, lanes)
+    method = copies * own.parameters + side_by_side * (costs.kept + max(passing, twice))
+    # float32 images on every device (of a CPU all are in its memory), and once more while they are made.
+    data = 4 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(setup.shape)
     running = cost.BASE_BYTES + data + max(method, *needs)
     if pre.whiten != "zca":
         return running
@@ -89,10 +97,12 @@ def forecast(
     others: dict[str, Model],
     costs: Costs,
     progress: Progress,
+    seeds: int = 1,
 ) -> None:
-    """Say the forecast of a whole run from nothing (what an earlier run left is not subtracted). Raises UserError for
-    a run that the device's memory cannot hold."""
-    found = estimate(settings, setup, others, costs, cost.matrix_rate() * cost.EFFICIENCY)
+    """Say the forecast of a whole run from nothing (what an earlier run left is not subtracted), or of as many as there
+    are ``seeds``. Raises UserError for a run that the device's memory cannot hold."""
+    rate = cost.matrix_rate() * cost.EFFICIENCY / seeds
+    found = estimate(settings, setup, others, costs, rate, seeds)
     parts = ", ".join(f"{name} {in_words(value)}" for name, value in found.seconds.items())
     progress.say(
         f"forecast from nothing: {at_best()}{in_words(found.total)} of computing ({parts}), "

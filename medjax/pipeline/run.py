@@ -1,5 +1,6 @@
 """One run from beginning to end: data, experts, distillation, evaluation, result; or what is still missing of it."""
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -22,6 +23,8 @@ from medjax.types import RawDataset
 
 #: What config.json calls the data set of a run whose images were given: their fingerprint says which they are.
 IN_MEMORY = "(given in memory)"
+#: Seeds of one call: all their locks are held, and all their states are in memory.
+MOST = 64
 
 
 @devices.own_settings()
@@ -42,44 +45,80 @@ def run(
     The result's ``folder`` says where its files lie. A run that is stopped at any moment goes on when it is called
     again. Raises UserError for whatever a user can put right.
     """
+    return run_seeds(recipe, settings, folder, 1, data, progress, fresh)[0]
+
+
+@devices.own_settings()
+def run_seeds(
+    recipe: Recipe | str,
+    settings: Settings,
+    folder: str | os.PathLike,
+    seeds: int,
+    data: RawDataset | None = None,
+    progress: Progress | None = None,
+    fresh: bool = False,
+) -> list[Result]:
+    """`run` for ``seeds`` seeds from the settings' on: as many ordinary runs, each with its folder and its result. They
+    are distilled side by side, in one program. A seed's numbers are those of its own run, to rounding."""
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     if set(settings.groups) != set(groups_of(recipe)):
         raise UserError(
             f"these are not settings of {recipe.name}: make them with medjax.settings({recipe.name!r}, ...)"
         )
+    if not 1 <= seeds <= MOST:
+        raise UserError(f"--seeds={seeds} is not possible: give 1 to {MOST}")
     progress, out = progress or Silent(), results_path(folder)
     raw = load_data(settings, progress) if data is None else data
-    if data is not None:
-        asked = dataclasses.replace(settings.run, dataset=IN_MEMORY)
-        settings = Settings(
-            settings.groups | {RunConfig: asked}, settings.origin | {"dataset": "data"}
+    asked = settings.run if data is None else dataclasses.replace(settings.run, dataset=IN_MEMORY)
+    origin = settings.origin | ({} if data is None else {"dataset": "data"})
+    each = [
+        Settings(
+            settings.groups | {RunConfig: dataclasses.replace(asked, seed=asked.seed + i)}, origin
         )
+        for i in range(seeds)
+    ]
     check_data(settings, raw, progress)
-    place = folders.run_folder(out, raw, recipe.name, settings)
-    if fresh:
-        folders.clear(place)
-    folders.check(place, raw, settings)
-    if (finished := read_finished(place, progress)) is not None:
-        return finished
-    with folders.hold(place, progress):
-        session = open_session(settings, raw, place, progress)
-        folders.write_config(place, raw, settings)
-        return work(session, recipe)
+    places = [folders.run_folder(out, raw, recipe.name, own) for own in each]
+    for place, own in zip(places, each, strict=True):
+        if fresh:
+            folders.clear(place)
+        folders.check(place, raw, own)
+    results = [read_finished(place, progress) for place in places]
+    missing = [i for i in range(seeds) if results[i] is None]
+    if not missing:
+        return [result for result in results if result is not None]
+    with contextlib.ExitStack() as held:
+        for i in missing:
+            held.enter_context(folders.hold(places[i], progress))
+        opened = open_session(each[missing[0]], raw, places[missing[0]], progress)
+        sessions = [opened._replace(settings=each[i], folder=places[i]) for i in missing]
+        for session in sessions:
+            folders.write_config(session.folder, raw, session.settings)
+        made = dict(zip(missing, work(sessions, recipe), strict=True))
+    return [result or made[i] for i, result in enumerate(results)]
 
 
-def work(session: Session, recipe: Recipe) -> Result:
-    """The run of an open session."""
-    settings, setup = session.settings, session.setup()
+def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
+    """The runs of open sessions that differ in their seeds alone."""
+    first = sessions[0]
+    setup = first.setup()
     costs = recipe.costs(setup)
-    forecast(settings, setup, session.others, costs, session.progress)
+    forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
     if recipe.build is None:
-        return (score_subsets if recipe.select else score_all)(session, recipe)
-    spent = {"data": session.seconds}
-    if recipe.expert_epochs:
-        setup = session.setup(trajectories=train_experts(session, recipe.expert_epochs(setup)))
-        spent["experts"] = experts_seconds(session)
-    distil(session, recipe, setup, costs)
-    return finish(session, recipe.name, random_start(session), spent)
+        score = score_subsets if recipe.select else score_all
+        return [score(session, recipe) for session in sessions]
+    setups, spent = [session.setup() for session in sessions], []
+    for i, session in enumerate(sessions):
+        spent.append({"data": session.seconds})
+        if recipe.expert_epochs:
+            read = train_experts(session, recipe.expert_epochs(setup))
+            setups[i] = session.setup(trajectories=read)
+            spent[i]["experts"] = experts_seconds(session)
+    distil(sessions, recipe, setups, costs)
+    return [
+        finish(session, recipe.name, random_start(session), seconds)
+        for session, seconds in zip(sessions, spent, strict=True)
+    ]
 
 
 def read_finished(folder: Path, progress: Progress) -> Result | None:

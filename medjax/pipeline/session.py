@@ -18,6 +18,7 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
+from medjax.models.base import in_bf16
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
 from medjax.recipes import Setup
@@ -138,7 +139,8 @@ def build_models(settings: Settings, classes: int, channels: int) -> tuple[Model
 
     def build(name: str) -> Model:
         config = settings.config(MODELS[name].config)
-        return models.build(name, config, classes=classes, size=size, channels=channels)
+        model = models.build(name, config, classes=classes, size=size, channels=channels)
+        return in_bf16(model) if settings.run.precision == "bf16" else model
 
     others = {name: build(name) for name in settings.config(EvalModelsConfig).names}
     return build(settings.run.model), others

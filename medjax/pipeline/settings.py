@@ -39,6 +39,11 @@ class RunConfig:
     preset: str = option("paper", "table of values: paper, public, cpu or quick")
     model: str = option("convnet", f"network: {', '.join(MODELS)}")
     seed: int = option(0, "seed of every random number", low=0)
+    precision: str = option(
+        "float32",
+        "activations of networks: float32, or bf16 (half the memory traffic of a GPU); the rest is float32",
+        choices=("float32", "bf16"),
+    )
 
     def __post_init__(self) -> None:
         """Raises UserError for an unknown network."""
