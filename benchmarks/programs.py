@@ -79,7 +79,7 @@ def under(policy: Policy) -> Iterator[None]:
         if policy.residuals:
             replace(cost, "residuals", lambda size: policy.residuals)
         if policy.unroll:
-            replace(cost, "unroll", lambda: policy.unroll)
+            replace(cost, "unroll", lambda images: policy.unroll)
         if policy.one_by_one:
             replace(devices, "map_per_device", one_by_one)
         yield

@@ -7,8 +7,8 @@ expert's later snapshot theta*_{t+M}:
     L = |theta_N - theta*_{t+M}|^2 / |theta*_t - theta*_{t+M}|^2                                    (eq. 5)
 
 The gradient of L goes through all N steps to the images S and the step size alpha, and it is exact. The values that it
-reads of each step are kept where that is faster and memory allows (`cost.residuals`); otherwise `jax.checkpoint` computes each step again on
-the way back, and memory holds one step and N parameter vectors.
+reads of each step are kept where that is faster and memory allows (`cost.residuals`); `jax.checkpoint` computes the
+others again on the way back, so that memory holds at least one step and N parameter vectors.
 
 Departures from the public code, each with its reason beside it: the step size is updated multiplicatively (the public
 code: ``raw``), an iteration that fails is skipped, the first step size can be searched, and expert segments are drawn

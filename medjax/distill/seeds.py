@@ -1,4 +1,4 @@
-"""Several seeds of a method side by side, as a wrapper of any method: one program, one feed, one call for all of them."""
+"""Several seeds of a method side by side, as a wrapper of any method: one feed and one program for all of them."""
 
 from collections.abc import Sequence
 

@@ -69,7 +69,7 @@ def student(
             saved = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
             policy = saved if residuals == "convolutions" else None
             step = jax.checkpoint(step, policy=policy)
-        unroll = cost.unroll()
+        unroll = cost.unroll(batch)
         return ravel_pytree(lax.scan(step, unravel(start), (keys, table), unroll=unroll)[0])[0]
 
     keys = jax.random.split(key, steps)

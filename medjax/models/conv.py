@@ -36,10 +36,11 @@ def conv_option(network: str) -> Any:
 
 
 def lowering(name: str, kernel: tuple[int, ...], side: int, stride: int = 1) -> str:
-    """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend, the
-    layer's shape, never from timing at run time. Another name is returned as it is, except that ``winograd`` becomes im2col for layers that it cannot compute, and
-    for images smaller than a tile. There a weight often meets no pixel that is not zero. Winograd rounds the gradient
-    of such a weight to 1e-6 instead of zero, of which Adam makes a whole step."""
+    """The lowering of one layer, kernel [a, b, c, d], images of ``side`` px. ``auto`` follows from the backend and the
+    layer's shape, never from timing at run time. Another name is returned as it is, except that ``winograd`` becomes
+    im2col for layers that it cannot compute, and for images smaller than a tile. There a weight often meets no pixel
+    that is not zero. Winograd rounds the gradient of such a weight to 1e-6 instead of zero, of which Adam makes a whole
+    step."""
     fits = kernel[:2] == (3, 3) and stride == 1 and kernel[2] >= MANY_CHANNELS and side >= TILE
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"

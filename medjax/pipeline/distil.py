@@ -38,8 +38,8 @@ class Running(NamedTuple):
 
 def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: Costs) -> None:
     """Run the distillations of several seeds to their end, or go on with them, with interim evaluations every
-    ``eval_every`` iterations; where the test split chooses, of the start too, as in the public code. Seeds that have come
-    equally far are distilled in one program.
+    ``eval_every`` iterations; where the test split chooses, of the start too, as in the public code. Seeds that have
+    come equally far are distilled in one program.
 
     Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/ of each session's folder.
     """
