@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medjax.pipeline.prepare import prepare as prepare
     from medjax.pipeline.progress import Progress as Progress
     from medjax.pipeline.run import run as run
+    from medjax.pipeline.run import run_seeds as run_seeds
     from medjax.pipeline.settings import Settings as Settings
     from medjax.pipeline.settings import settings as settings
     from medjax.recipes import Costs as Costs
@@ -46,7 +47,7 @@ _PUBLIC = {
     "pipeline.evaluate_saved": ("evaluate_saved", "evaluation_settings"),
     "pipeline.prepare": ("PrepareConfig", "prepare"),
     "pipeline.progress": ("Progress",),
-    "pipeline.run": ("run",),
+    "pipeline.run": ("run", "run_seeds"),
     "pipeline.settings": ("Settings", "settings"),
     "recipes": ("Costs", "Recipe", "Setup", "register"),
     "result": ("Result",),

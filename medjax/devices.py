@@ -37,9 +37,9 @@ AXIS = "devices"
 #: Images of a batch that an accelerator must have for itself; fewer do not keep it busy, and would only wait for sums.
 SHARE = 32
 
-#: XLA's default leaves loops and convolutions out of CUDA graphs. With these a whole loop is one launch of the host. On
-#: an H200 single programs gained 5 to 40 % (results/gpu), but a whole run with them did not end in its time, for reasons
-#: not known yet. So they are used only where the environment variable SWITCH is 1.
+#: XLA's default leaves loops and convolutions out of CUDA graphs. With these a whole loop is one launch of the host.
+#: On an H200 single programs gained 5 to 40 % (results/gpu), but a whole run with them did not end in its time, for
+#: reasons not known yet. So they are used only where the environment variable SWITCH is 1.
 GRAPHS = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,CONDITIONAL,CONVOLUTION,"
     "DYNAMIC_SLICE_FUSION",
@@ -82,10 +82,14 @@ def jit(function: Callable[..., Any] | None = None, **more: Any) -> Callable[...
     def made(graphs: bool) -> Callable[..., Any]:
         return jax.jit(function, compiler_options=GRAPHS if graphs else None, **more)
 
+    def now() -> Any:
+        return made(jax.default_backend() == "gpu" and os.environ.get(SWITCH) == "1")
+
     @functools.wraps(function)
     def call(*args: Any) -> Any:
-        return made(jax.default_backend() == "gpu" and os.environ.get(SWITCH) == "1")(*args)
+        return now()(*args)
 
+    vars(call)["lower"] = lambda *args: now().lower(*args)
     return call
 
 
@@ -161,8 +165,8 @@ def map_sharded(function: Callable[..., Any], *shared: Any) -> Callable[..., Any
 
 
 def map_per_device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` over a leading axis of networks that a whole program trains: an equal share for each device; on a
-    CPU one network. A network with a core of its own waits for no other: 5 networks of 8 images took 1.25 times as long
+    """``function`` over a leading axis of networks that a whole program trains: an equal share for as many devices as
+    their number can be divided by; on a CPU one network each. A network with a core of its own waits for no other: 5 networks of 8 images took 1.25 times as long
     one after the other on two cores.
 
     The result lies on several devices: `gather` it before it goes into such a program again.
@@ -171,11 +175,11 @@ def map_per_device(function: Callable[..., Any]) -> Callable[..., Any]:
         return map(function)
 
     def dealt(*args: Any) -> Any:
-        networks, at_work = jax.tree.leaves(args)[0].shape[0], device_count()
-        at_work = min(networks, at_work)
+        networks, lanes = jax.tree.leaves(args)[0].shape[0], device_count()
+        if networks > lanes and on_cpu():
+            raise ValueError(f"{networks} networks for {lanes} devices: use map_in_groups")
+        at_work = max(d for d in range(1, lanes + 1) if networks % d == 0)
         share = networks // at_work
-        if networks % at_work or (share > 1 and on_cpu()):
-            raise ValueError(f"{networks} networks for {at_work} devices: use map_in_groups")
 
         def own(*mine: Any) -> Any:
             if share > 1:

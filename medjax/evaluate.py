@@ -149,8 +149,8 @@ def advance(
     if devices.on_cpu():
         return devices.map_per_device(one)(*networks, last)
     # Side by side all go equally far: with a bound of its own each would be selected from old and new in every epoch.
-    furthest = last.max()
-    return devices.map_per_device(lambda *own: one(*own, furthest))(*networks)
+    furthest = functools.partial(one, last=last.max())
+    return devices.map_per_device(furthest)(*networks)
 
 
 def train_networks(

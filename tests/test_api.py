@@ -103,6 +103,38 @@ def test_run_is_silent_and_equals_the_launcher(launched, out, capfd):
     assert values == launched.config["values"]
 
 
+def test_seeds(launched, tmp_path):
+    """Three seeds of which one stopped half way, one is finished and one is new: ordinary folders and the results of
+    three runs; the finished one is read back, and those that have come equally far are distilled together."""
+    alone = [medjax.run("dm", settings(seed=seed), tmp_path / "alone") for seed in range(3)]
+    there = tmp_path / "there"
+    with pytest.raises(InterruptedError):
+        medjax.run("dm", settings(seed=1), there, progress=Recorder(stop=("distil", 2)))
+    assert medjax.run("dm", settings(seed=2), there).test == alone[2].test
+    heard = Recorder()
+    found = medjax.run_seeds("dm", settings(), there, 3, progress=heard)
+    assert ("distil 2 seeds", 0, 4) in heard.bars
+    assert [result.seed for result in found] == [0, 1, 2]
+    for one, other in zip(found, alone, strict=True):
+        assert one.folder.name == other.folder.name
+        assert layout(one.folder) == layout(other.folder)
+        np.testing.assert_allclose(one.test["accuracy"]["mean"], other.test["accuracy"]["mean"])
+        mine, theirs = (medjax.load_set(r.folder / "synthetic.npz").synthetic for r in (one, other))
+        np.testing.assert_allclose(mine.images, theirs.images, atol=1e-4)
+    with pytest.raises(medjax.UserError, match="--seeds=0"):
+        medjax.run_seeds("dm", settings(), there, 0)
+
+
+def test_bf16(launched, out):
+    """A run of its own, that says so and ends with numbers close to float32's."""
+    full, half = (medjax.run("dm", settings(precision=p), out) for p in ("float32", "bf16"))
+    assert half.evaluation["precision"] == "bf16" and "precision" not in full.evaluation
+    assert half.folder != full.folder
+    wide, narrow = (medjax.load_set(r.folder / "synthetic.npz").synthetic for r in (full, half))
+    assert narrow.images.dtype == wide.images.dtype
+    assert 0 < np.abs(narrow.images - wide.images).max() < 0.3 * np.abs(wide.images).max()
+
+
 def test_a_finished_run_is_read_back(launched, out):
     """Nothing is computed and no file touched; another number of images is another run."""
     first = medjax.run("dm", settings(), out)

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from medjax import devices
 from medjax.distill import Distiller, dc, dm, mtt, run
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
 from medjax.distill.mtt import MTTConfig
+from medjax.distill.seeds import nth, stacked, together
 from medjax.recipes import RECIPES
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -113,6 +115,34 @@ def test_walk(make, name, case):
     np.testing.assert_array_equal(end.labels, np.repeat(np.arange(classes), ipc))
     assert np.isfinite(end.images).all() and end.step_size > 0
     assert not np.array_equal(start.images, end.images)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_seeds_side_by_side(make, name, monkeypatch):
+    """Three seeds in one program (a call of the device serves them all) end where each ends alone."""
+    made, called = make(name), []
+    keys, starts = jax.random.split(jax.random.key(4), 3), jax.random.split(jax.random.key(5), 3)
+    begun = [made.init(key, made.data) for key in starts]
+
+    def end(method, key, state):
+        def counted(function, **more):
+            compiled = jax.jit(function, **more)
+            return lambda *args: (called.append(1), compiled(*args))[1]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "jit", counted)
+            *_, last = run(method, key, made.data, state, first=0, iterations=4, chunk=2)
+        return last
+
+    alone = [end(made.method, key, state) for key, state in zip(keys, begun, strict=True)]
+    assert len(called) == 3 * 2
+    called.clear()
+    last = end(together([made.method] * 3), keys, stacked(begun))
+    assert len(called) == 2
+    for i, one in enumerate(alone):
+        close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-4)
+        jax.tree.map(close, nth(last.state, i), one.state)
+        jax.tree.map(close, jax.tree.map(lambda a, i=i: a[:, i], last.infos), one.infos)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

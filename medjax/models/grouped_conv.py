@@ -29,8 +29,8 @@ CONVOLUTION = "convolution"
 class Window(NamedTuple):
     """The fixed part: sides of the images and of the kernel, zeros on every side, and the stride."""
 
-    image: tuple[int, int]
-    kernel: tuple[int, int]
+    image: tuple[int, ...]
+    kernel: tuple[int, ...]
     padding: int
     stride: int
 

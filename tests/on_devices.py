@@ -1,0 +1,103 @@
+"""Run by test_devices.py in a process with so many devices: populations, classes, segments, seeds and one student.
+
+    python tests/on_devices.py FILE.npz [gpu]
+
+With "gpu" the devices are treated as those of a machine with several cards.
+"""
+
+import sys
+
+import jax
+
+if sys.argv[2:] == ["gpu"]:
+    jax.default_backend = lambda: "gpu"
+
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from medjax import devices, evaluate, experts
+from medjax.augment import augment
+from medjax.distill import Distiller, dc, mtt, run
+from medjax.distill.dc import DCConfig
+from medjax.distill.mtt import MTTConfig
+from medjax.distill.seeds import stacked, together
+from medjax.models import ConvNetConfig, convnet
+from medjax.types import Dataset, Synthetic, Trajectories
+
+devices.SHARE = 2  # images of a student that are worth a device of their own, in so small a case
+MODEL = convnet(ConvNetConfig(width=4, depth=2, conv="im2col"), classes=3, size=8, channels=3)
+DATA = Dataset(jax.random.normal(jax.random.key(1), (24, 8, 8, 3)), jnp.arange(24) % 3)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(a) for a in jax.tree.leaves(jax.device_get(tree))])
+
+
+def expert_group():
+    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=8), MODEL, 3)
+    read = experts.train_in_memory(trainer, jax.random.key(2), DATA, 0.01, experts=5, epochs=2).read
+    return np.stack([read(i, np.arange(3)) for i in range(5)])
+
+
+def evaluation():
+    trainer = evaluate.trainer(evaluate.EvalConfig(), MODEL, 3, augment)
+    people = evaluate.population(evaluate.EvalConfig(), jax.random.key(3), 6, 3, jnp.array([0.01]))
+    fresh = evaluate.start_networks(trainer, people)
+    *_, (_, state) = evaluate.train_networks(trainer, people, DATA, fresh)
+    return np.append(flat(state.params), evaluate.predict(MODEL, state, DATA.images))
+
+
+def distilled(method: Distiller, key, state, chunk=2):
+    *_, last = run(method, key, DATA, state, first=0, iterations=4, chunk=chunk)
+    return last.state
+
+
+def classes():
+    method = dc.dc(DCConfig(batch_real=4), model=MODEL, augment=augment, ipc=1, classes=3)
+    return flat(distilled(method, jax.random.key(4), method.init(jax.random.key(5), DATA)))
+
+
+def trajectories(seed):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    rows = np.stack([np.asarray(ravel_pytree(MODEL.init(key)[0])[0]) for key in keys])
+    return Trajectories(lambda expert, epochs: rows[epochs], 1, 3)
+
+
+def students(meta_batch, seed=6):
+    config = MTTConfig(inner_steps=3, max_start_epoch=2, expert_span=2, meta_batch=meta_batch)
+    parts = {"model": MODEL, "augment": augment, "trajectories": trajectories(seed)}
+    return mtt.mtt(config, **parts, ipc=4, classes=3)
+
+
+def segments():
+    method = students(4)
+    return flat(distilled(method, jax.random.key(7), method.init(jax.random.key(5), DATA)).images)
+
+
+def seeds():
+    methods = [students(1, seed) for seed in range(5)]
+    keys = jax.random.split(jax.random.key(8), 5)
+    state = stacked([m.init(key, DATA) for m, key in zip(methods, keys, strict=True)])
+    return flat(distilled(together(methods), keys, state).images)
+
+
+def one_student():
+    """A gradient through three steps whose images are dealt out."""
+    start = jnp.asarray(trajectories(9).read(0, np.arange(1))[0])
+    table = jnp.tile(jnp.arange(12, dtype=jnp.int32), (3, 1))
+    labels = jnp.arange(12, dtype=jnp.int32) % 3
+
+    def loss(images, rate):
+        made = Synthetic(images, labels, rate)
+        end = mtt.student(MODEL, augment, jax.random.key(10), made, start, table)
+        return (jnp.sin(end) * jnp.arange(end.size)).sum()
+
+    return flat(jax.jit(jax.grad(loss, (0, 1)))(DATA.images[:12], jnp.float32(0.1)))
+
+
+if __name__ == "__main__":
+    found = {"devices": np.array(jax.device_count())}
+    for part in (expert_group, evaluation, classes, segments, seeds, one_student):
+        found[part.__name__] = part()
+    np.savez(sys.argv[1], allow_pickle=False, **found)

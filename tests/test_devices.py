@@ -1,0 +1,62 @@
+"""Work dealt out to four devices is the work of one; the devices are a CPU's cores, or treated as a machine's GPUs."""
+
+import os
+import subprocess
+import sys
+
+import launching
+import numpy as np
+import pytest
+
+#: What is dealt out whole to devices, each entry worked on by itself; and what is summed over them.
+WHOLE = ("expert_group", "evaluation", "classes")
+SUMMED = ("segments", "seeds", "one_student")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """{(devices, kind): arrays}, each from a process of its own."""
+    folder, started = tmp_path_factory.mktemp("devices"), {}
+    for count, kind in ((1, "cpu"), (4, "cpu"), (1, "gpu"), (4, "gpu")):
+        path = folder / f"{count}-{kind}.npz"
+        environment = launching.environment() | {"JAX_NUM_CPU_DEVICES": str(count)}
+        environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(launching.ROOT)}
+        words = [sys.executable, str(launching.ROOT / "tests" / "on_devices.py"), str(path)]
+        words += ["gpu"] if kind == "gpu" else []
+        started[count, kind] = (
+            path,
+            subprocess.Popen(
+                words, env=os.environ | environment, stderr=subprocess.PIPE, text=True
+            ),
+        )
+    arrays = {}
+    for name, (path, process) in started.items():
+        errors = process.communicate(timeout=500)[1]
+        assert process.returncode == 0, errors[-2000:]
+        with np.load(path) as file:
+            arrays[name] = dict(file)
+        assert arrays[name]["devices"] == name[0]
+    return arrays
+
+
+@pytest.mark.parametrize("part", WHOLE)
+def test_populations_on_four_cores_are_bit_equal_to_one(found, part):
+    """Experts, evaluated networks (six on four devices: padded), the classes of DC."""
+    np.testing.assert_array_equal(found[4, "cpu"][part], found[1, "cpu"][part])
+
+
+@pytest.mark.parametrize("part", SUMMED)
+def test_one_student_on_four_cores(found, part):
+    """Gradients that are sums over the devices, and what follows from them in four iterations."""
+    one, four = found[1, "cpu"][part], found[4, "cpu"][part]
+    np.testing.assert_allclose(four, one, atol=2e-5 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("part", WHOLE + SUMMED)
+def test_four_cards_are_one(found, part):
+    """Side by side on each of four; against one device of a CPU, and against one card."""
+    for other in (found[1, "cpu"][part], found[1, "gpu"][part]):
+        four = found[4, "gpu"][part]
+        if part == "expert_group":
+            assert four.shape == other.shape
+        np.testing.assert_allclose(four, other, atol=1e-4 * np.abs(other).max())
