@@ -17,7 +17,7 @@ SUMMED = ("segments", "seeds", "one_student")
 def found(tmp_path_factory):
     """{(devices, kind): arrays}, each from a process of its own."""
     folder, started = tmp_path_factory.mktemp("devices"), {}
-    for count, kind in ((1, "cpu"), (4, "cpu"), (1, "gpu"), (4, "gpu")):
+    for count, kind in ((1, "cpu"), (4, "cpu"), (4, "gpu")):
         path = folder / f"{count}-{kind}.npz"
         environment = launching.environment() | {"JAX_NUM_CPU_DEVICES": str(count)}
         environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(launching.ROOT)}
@@ -54,9 +54,6 @@ def test_one_student_on_four_cores(found, part):
 
 @pytest.mark.parametrize("part", WHOLE + SUMMED)
 def test_four_cards_are_one(found, part):
-    """Side by side on each of four; against one device of a CPU, and against one card."""
-    for other in (found[1, "cpu"][part], found[1, "gpu"][part]):
-        four = found[4, "gpu"][part]
-        if part == "expert_group":
-            assert four.shape == other.shape
-        np.testing.assert_allclose(four, other, atol=1e-4 * np.abs(other).max())
+    """Side by side on each of four, against one device of a CPU."""
+    one, four = found[1, "cpu"][part], found[4, "gpu"][part]
+    np.testing.assert_allclose(four, one, atol=1e-4 * np.abs(one).max())

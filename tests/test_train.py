@@ -30,7 +30,8 @@ def assert_same_bits(a, b):
 def test_gradient_in_pieces(net, tiny, n, dealt):
     """A batch in pieces of 16, with a rest or without, has the gradient of the batch; so has one whose images are dealt
     out to two devices, be they odd in number; 1e-5 of the largest."""
-    assert devices.device_count() == 2
+    if devices.device_count() < 2:
+        pytest.skip("one device")
     batch = Dataset(tiny.images[:n], tiny.labels[:n])
     params, _ = jax.jit(net.init)(jax.random.key(0))
 
