@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from medjax import cost, devices, evaluate, experts, train
+from medjax import cost, devices, evaluate, experts, graphs, train
 from medjax.augment import augment
 from medjax.distill import dc as gradients
 from medjax.distill import mtt as trajectory
@@ -173,7 +173,7 @@ def evaluation(networks: int, ipc: int, policy: Policy) -> Case:
 
 def scoring(networks: int, policy: Policy) -> Case:
     """The logits of one chunk of test images."""
-    model, chunk = network(policy), policy.chunk or evaluate.TEST_CHUNK
+    model, chunk = network(policy), policy.chunk or cost.TEST_CHUNK
 
     def arguments() -> tuple[Any, ...]:
         keys = jax.random.split(jax.random.key(0), networks)
@@ -251,7 +251,7 @@ PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
 
 def compiler_options(policy: Policy) -> dict[str, Any] | None:
     """For `jax.jit`."""
-    return devices.GRAPHS if policy.graphs else None
+    return graphs.GRAPHS if policy.graphs else None
 
 
 def every() -> Iterator[tuple[str, Callable[[Policy], Case], Policy]]:

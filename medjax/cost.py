@@ -20,6 +20,9 @@ from medjax.types import PyTree
 #: checkpoints are written often.
 WORK_PER_CALL = {"cpu": 5e11, "gpu": 2e14}
 
+#: Test images a device call sees per network: at least; at most on an accelerator, and bytes of all networks there.
+TEST_CHUNK, LARGE_CHUNK, CHUNK_BYTES = 64, 1024, 4e9
+
 #: A gradient costs three forward passes, the gradient of a function of a gradient nine, an MTT inner step with its
 #: share of a checkpointed meta-gradient twelve.
 GRADIENT, SECOND_GRADIENT, META_STEP = 3, 9, 12
@@ -137,6 +140,14 @@ def unroll(images: int) -> int:
     if devices.on_cpu():
         return 1
     return 4 if images <= FEW_IMAGES else 2
+
+
+def chunk_size(model: Model, image: tuple[int, ...], networks: int) -> int:
+    """Test images of a device call per network, for images [h, w, c]."""
+    if devices.on_cpu():
+        return TEST_CHUNK
+    fit = CHUNK_BYTES * devices.device_count() / (networks * footprint(model, image).forward)
+    return max(TEST_CHUNK, min(LARGE_CHUNK, int(fit)))
 
 
 def work_per_call() -> float:

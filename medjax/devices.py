@@ -37,16 +37,6 @@ AXIS = "devices"
 #: Images of a batch that an accelerator must have for itself; fewer do not keep it busy, and would only wait for sums.
 SHARE = 32
 
-#: XLA's default leaves loops and convolutions out of CUDA graphs. With these a whole loop is one launch of the host.
-#: On an H200 single programs gained 5 to 40 % (results/gpu), but a whole run with them did not end in its time, for
-#: reasons not known yet. So they are used only where the environment variable SWITCH is 1.
-GRAPHS = {
-    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,CONDITIONAL,CONVOLUTION,"
-    "DYNAMIC_SLICE_FUSION",
-    "xla_gpu_graph_min_graph_size": 1,
-}
-SWITCH = "MEDJAX_CUDA_GRAPHS"
-
 #: While a share is traced: entries side by side in it, and whether it is of several devices.
 _BESIDE: contextvars.ContextVar[int] = contextvars.ContextVar("beside", default=1)
 _DEALT: contextvars.ContextVar[bool] = contextvars.ContextVar("dealt", default=False)
@@ -71,26 +61,6 @@ def splits(images: int) -> bool:
 def beside() -> int:
     """Entries of a leading axis that are worked on at once where this is called while a program is traced."""
     return _BESIDE.get()
-
-
-def jit(function: Callable[..., Any] | None = None, **more: Any) -> Callable[..., Any]:
-    """`jax.jit`, on a GPU with `GRAPHS` where they are switched on. Also a decorator; more: arguments of `jax.jit`."""
-    if function is None:
-        return functools.partial(jit, **more)
-
-    @functools.cache
-    def made(graphs: bool) -> Callable[..., Any]:
-        return jax.jit(function, compiler_options=GRAPHS if graphs else None, **more)
-
-    def now() -> Any:
-        return made(jax.default_backend() == "gpu" and os.environ.get(SWITCH) == "1")
-
-    @functools.wraps(function)
-    def call(*args: Any) -> Any:
-        return now()(*args)
-
-    vars(call)["lower"] = lambda *args: now().lower(*args)
-    return call
 
 
 def use_cores() -> None:
@@ -126,10 +96,11 @@ def own_settings() -> Iterator[None]:
         yield
 
 
-def map(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` over a leading axis, inside a step: `jax.vmap` on an accelerator, one entry after the other on a
-    CPU, where a single network keeps the cores busy and its activations in cache (five at once took 1.4 times as
-    long)."""
+def map(function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
+    """function(*shared, *entry) over a leading axis, inside a step: `jax.vmap` on an accelerator, one entry after the
+    other on a CPU, where a single network keeps the cores busy and its activations in cache (five at once took 1.4
+    times as long)."""
+    function = functools.partial(function, *shared)
     if on_cpu():
         return lambda *args: lax.map(lambda xs: function(*xs), args)
 
@@ -148,12 +119,12 @@ def map_sharded(function: Callable[..., Any], *shared: Any) -> Callable[..., Any
     results are whole on all of them; the last device may do some entries twice. shared: what has been on the devices
     before goes here, for a program cannot close over it."""
     if device_count() == 1:
-        return map(functools.partial(function, *shared))
+        return map(function, *shared)
 
     def own(shared: tuple[Any, ...], *args: Any) -> Any:
         mine, _ = shard(jax.tree.leaves(args)[0].shape[0])
         entries = jax.tree.map(lambda a: a[mine], args)
-        return _share(map(functools.partial(function, *shared)), *entries)
+        return _share(map(function, *shared), *entries)
 
     def dealt(*args: Any) -> Any:
         entries = jax.tree.leaves(args)[0].shape[0]
@@ -166,8 +137,8 @@ def map_sharded(function: Callable[..., Any], *shared: Any) -> Callable[..., Any
 
 def map_per_device(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` over a leading axis of networks that a whole program trains: an equal share for as many devices as
-    their number can be divided by; on a CPU one network each. A network with a core of its own waits for no other: 5 networks of 8 images took 1.25 times as long
-    one after the other on two cores.
+    their number can be divided by; on a CPU one network each. A network with a core of its own waits for no other: 5
+    networks of 8 images took 1.25 times as long one after the other on two cores.
 
     The result lies on several devices: `gather` it before it goes into such a program again.
     """

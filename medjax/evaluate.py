@@ -14,13 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, devices, metrics, train
+from medjax import cost, devices, graphs, metrics, train
 from medjax.config import option
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree, Synthetic
-
-#: Test images a device call sees per network: at least; at most on an accelerator, and bytes of all networks there.
-TEST_CHUNK, LARGE_CHUNK, CHUNK_BYTES = 64, 1024, 4e9
 
 #: Schedules are as long as a multiple of this, so that one compiled program serves interim and final evaluations.
 SCHEDULE = 1024
@@ -122,12 +119,12 @@ def start_networks(trainer: train.Trainer, people: Population) -> train.FitState
     return devices.map_in_groups(lambda _, keys: _start(trainer, keys), people.keys)
 
 
-@devices.jit(static_argnums=0)
+@graphs.jit(static_argnums=0)
 def _start(trainer: train.Trainer, keys: Array) -> train.FitState:
     return jax.vmap(lambda k: train.start(trainer, jax.random.fold_in(k, 0)))(keys)
 
 
-@devices.jit(static_argnums=0)
+@graphs.jit(static_argnums=0)
 def advance(
     trainer: train.Trainer,
     people: Population,
@@ -189,7 +186,7 @@ def train_networks(
         yield end, jax.block_until_ready(state)
 
 
-@devices.jit(static_argnums=0)
+@graphs.jit(static_argnums=0)
 def logits(
     model: Model, params: PyTree, model_state: PyTree, images: Float[Array, "n h w c"]
 ) -> Float[Array, "e n k"]:
@@ -201,21 +198,13 @@ def logits(
     return devices.map_per_device(one)(params, model_state)
 
 
-def chunk_size(model: Model, image: tuple[int, ...], networks: int) -> int:
-    """Test images of a device call per network, for images [h, w, c]."""
-    if devices.on_cpu():
-        return TEST_CHUNK
-    fit = CHUNK_BYTES * devices.device_count() / (networks * cost.footprint(model, image).forward)
-    return max(TEST_CHUNK, min(LARGE_CHUNK, int(fit)))
-
-
 def predict(
     model: Model, state: train.FitState | Best, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "e n k"]:
-    """The log odds of each class by every network (`metrics.log_odds`), `chunk_size` images at a time; the last
+    """The log odds of each class by every network (`metrics.log_odds`), `cost.chunk_size` images at a time; the last
     chunk is padded."""
     count, networks = images.shape[0], len(jax.tree.leaves(state.params)[0])
-    chunk = chunk_size(model, images.shape[1:], networks)
+    chunk = cost.chunk_size(model, images.shape[1:], networks)
 
     def group(_: np.ndarray, params: PyTree, model_state: PyTree) -> np.ndarray:
         parts = []

@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, devices, train
+from medjax import cost, devices, graphs, train
 from medjax.augment import ALL, strategy
 from medjax.config import option
 from medjax.models.base import Model, flattening, parameter_count
@@ -81,13 +81,13 @@ def row_length(trainer: train.Trainer) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves((params, opt_state)))
 
 
-@devices.jit(static_argnums=0)
+@graphs.jit(static_argnums=0)
 def begin_experts(trainer: train.Trainer, keys: Array) -> train.FitState:
     """Freshly initialised experts, leading axis g."""
     return jax.vmap(lambda k: train.start(trainer, jax.random.split(k)[0]))(keys)
 
 
-@devices.jit(static_argnums=0)
+@graphs.jit(static_argnums=0)
 def continue_experts(trainer: train.Trainer, flat: Float[Array, "g q"]) -> train.FitState:
     """Experts from what `flatten` made of them."""
     unravel, count = flattening(trainer.model), parameter_count(trainer.model)
@@ -99,7 +99,7 @@ def continue_experts(trainer: train.Trainer, flat: Float[Array, "g q"]) -> train
     return jax.vmap(one)(flat)
 
 
-@devices.jit(static_argnums=0)
+@graphs.jit(static_argnums=0)
 def begin_epoch(
     trainer: train.Trainer, keys: Array, epoch: Int[Array, ""], labels: Int[Array, " n"]
 ) -> tuple[Int[Array, "g n"], Array]:
@@ -113,7 +113,7 @@ def begin_epoch(
     return jax.vmap(one)(keys)
 
 
-@devices.jit(static_argnums=0, donate_argnums=2)
+@graphs.jit(static_argnums=0, donate_argnums=2)
 def full_batches(
     trainer: train.Trainer,
     keys: Array,
@@ -132,7 +132,7 @@ def full_batches(
     return devices.map_per_device(one)(keys, state, orders)
 
 
-@devices.jit(static_argnums=0, donate_argnums=2)
+@graphs.jit(static_argnums=0, donate_argnums=2)
 def last_batch(
     trainer: train.Trainer,
     keys: Array,

@@ -8,9 +8,9 @@ import launching
 import numpy as np
 import pytest
 
-#: What is dealt out whole to devices, each entry worked on by itself; and what is summed over them.
-WHOLE = ("expert_group", "evaluation", "classes")
-SUMMED = ("segments", "seeds", "one_student")
+#: Networks that whole programs train; and the classes, segments, seeds and images of a distillation.
+WHOLE = ("expert_group", "evaluation")
+SUMMED = ("classes", "segments", "seeds", "one_student")
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("part", WHOLE)
 def test_populations_on_four_cores_are_bit_equal_to_one(found, part):
-    """Experts, evaluated networks (six on four devices: padded), the classes of DC."""
+    """Experts (five), evaluated networks (six): the last group is padded."""
     np.testing.assert_array_equal(found[4, "cpu"][part], found[1, "cpu"][part])
 
 
 @pytest.mark.parametrize("part", SUMMED)
 def test_one_student_on_four_cores(found, part):
-    """Gradients that are sums over the devices, and what follows from them in four iterations."""
+    """Programs that only in part are dealt out, and gradients that are sums over the devices; after four iterations."""
     one, four = found[1, "cpu"][part], found[4, "cpu"][part]
     np.testing.assert_allclose(four, one, atol=2e-5 * np.abs(one).max())
 

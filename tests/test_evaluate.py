@@ -157,7 +157,7 @@ def test_predict_in_chunks(net, tiny, monkeypatch):
     people = evaluate.population(EvalConfig(), jax.random.key(1), 2, 1, jnp.float32([0.1]))
     state = evaluate.start_networks(trainer, people)
     whole = evaluate.predict(net, state, tiny.images)
-    monkeypatch.setattr(evaluate, "TEST_CHUNK", 17)
+    monkeypatch.setattr(cost, "TEST_CHUNK", 17)
     chunks = evaluate.predict(net, state, tiny.images)
     assert chunks.shape == (2, 45, 3)
     np.testing.assert_allclose(chunks, whole, atol=1e-5)

@@ -223,9 +223,10 @@ def test_fresh(tmp_path, monkeypatch):
         (folder / name).write_text("")
     found = []
 
-    def work(session, recipe):
+    def work(sessions, recipe):
+        (session,) = sessions
         found.append({p.name for p in session.folder.iterdir()})
-        return Result.from_json(made.result("mtt", "cells", 1, 0.5))
+        return [Result.from_json(made.result("mtt", "cells", 1, 0.5))]
 
     monkeypatch.setattr(pipeline, "work", work)
     monkeypatch.setattr(methods, "show", lambda result, console: None)
@@ -236,6 +237,20 @@ def test_fresh(tmp_path, monkeypatch):
             launcher.main([])
     new = {"lock", "config.json"}
     assert found == [new | {"log.jsonl", "result.json", "checkpoints"}, new]
+
+
+@shows("precision")
+def test_precision():
+    """Activations are rounded to 8 bits of fraction; parameters, logits and the float32 network are not."""
+    words = (f"--dataset={launching.tiny('rgb')}", "--size=8", "--depth=1", "--width=4")
+    wide, narrow = (opened(*words, f"--precision={p}").model for p in ("float32", "bf16"))
+    params, state = wide.init(jax.random.key(0))
+    images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+    a, b = (model.apply(params, state, images, True)[0] for model in (wide, narrow))
+    assert a.dtype == b.dtype == jnp.float32
+    assert 0 < np.abs(a - b).max() < 0.05 * np.abs(a).max()
+    text = str(jax.make_jaxpr(lambda x: narrow.apply(params, state, x, True)[0])(images))
+    assert "bf16" in text and "bf16" not in str(jax.tree.map(lambda p: p.dtype, params))
 
 
 @shows("allow_repeat")

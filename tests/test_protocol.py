@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from medjax import devices
+from medjax import graphs
 from medjax.distill import Distiller, dc, dm, mtt, run
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
@@ -130,7 +130,7 @@ def test_seeds_side_by_side(make, name, monkeypatch):
             return lambda *args: (called.append(1), compiled(*args))[1]
 
         with monkeypatch.context() as patch:
-            patch.setattr(devices, "jit", counted)
+            patch.setattr(graphs, "jit", counted)
             *_, last = run(method, key, made.data, state, first=0, iterations=4, chunk=2)
         return last
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from medjax import devices
+from medjax import devices, graphs
 from medjax.types import Dataset, PyTree, Synthetic
 
 
@@ -73,7 +73,7 @@ def run(
 
         return lax.scan(one, state, (numbers, items))
 
-    call = devices.jit(call, donate_argnums=0)
+    call = graphs.jit(call, donate_argnums=0)
 
     def read(begin: int) -> tuple[np.ndarray, PyTree]:
         end = (begin // chunk + 1) * chunk  # the same ends wherever a run is taken up again

@@ -16,7 +16,6 @@ code: ``raw``), an iteration that fails is skipped, the first step size can be s
 """
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -155,11 +154,9 @@ def mtt(
             return gradient(made.images, made.step_size)
 
         # Segments or the images of each are dealt out to the devices, not both. On a CPU images: that is faster.
-        made, segments = extract(state), (keys, item.start, item.target)
-        if devices.on_cpu() or config.meta_batch == 1:
-            found = devices.map(functools.partial(one, made))(*segments)
-        else:
-            found = devices.map_sharded(one, made)(*segments)
+        alone = devices.on_cpu() or config.meta_batch == 1
+        spread = devices.map if alone else devices.map_sharded
+        found = spread(one, extract(state))(keys, item.start, item.target)
         (value, displacement), (g_images, g_step) = jax.tree.map(lambda a: a.mean(0), found)
         updates, opt_state = tx.update(g_images, state.opt_state, state.images)
         step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
@@ -176,10 +173,8 @@ def mtt(
         kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
         # A loss far above the median is recorded too: if the level has really risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
-        kept = kept._replace(
-            recent=state.recent.at[slot].set(value, mode="drop"),
-            seen=state.seen + finite,
-        )
+        recent = state.recent.at[slot].set(value, mode="drop")
+        kept = kept._replace(recent=recent, seen=state.seen + finite)
         norm = jnp.sqrt(jnp.sum(g_images**2))
         return kept, MTTInfo(value, norm, g_step, state.step_size, displacement, ~use)
 
@@ -198,7 +193,7 @@ def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> 
 
 def needed_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
     """Bytes of all that the derivative reads of one student's inner steps."""
-    return cost.bytes_read(model, shape[1:]) * batch_size(config, shape[0]) * config.inner_steps
+    return cost.bytes_read(model, shape[1:]) * passes(config, shape[0]) / config.meta_batch
 
 
 def kept_bytes(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:

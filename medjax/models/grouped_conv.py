@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 CONVOLUTION = "convolution"
 
 
-class Window(NamedTuple):
+class Geometry(NamedTuple):
     """The fixed part: sides of the images and of the kernel, zeros on every side, and the stride."""
 
     image: tuple[int, ...]
@@ -39,8 +39,8 @@ def conv_grouped(
     x: Float[Array, "h w n c"], kernel: Float[Array, "a b c d"], padding: int, stride: int = 1
 ) -> Float[Array, "h2 w2 n d"]:
     """3x3 or any cross-correlation, zero padded. Reverse-mode derivatives only."""
-    window = Window(x.shape[:2], kernel.shape[:2], padding, stride)
-    return _named(_forward(window, *_alike(x, kernel)))
+    shape = Geometry(x.shape[:2], kernel.shape[:2], padding, stride)
+    return _named(_forward(shape, *_alike(x, kernel)))
 
 
 def _alike(*arrays: Array) -> list[Array]:
@@ -55,22 +55,22 @@ def _alike(*arrays: Array) -> list[Array]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _forward(window: Window, x: Array, kernel: Array) -> Array:
-    return _beside(_convolve, window)(x[None], kernel[None])[0]
+def _forward(shape: Geometry, x: Array, kernel: Array) -> Array:
+    return _beside(_convolve, shape)(x[None], kernel[None])[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _to_images(window: Window, dy: Array, kernel: Array) -> Array:
-    return _beside(_images_of, window)(dy[None], kernel[None])[0]
+def _to_images(shape: Geometry, dy: Array, kernel: Array) -> Array:
+    return _beside(_images_of, shape)(dy[None], kernel[None])[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _to_kernel(window: Window, x: Array, dy: Array) -> Array:
-    return _beside(_kernel_of, window)(x[None], dy[None])[0]
+def _to_kernel(shape: Geometry, x: Array, dy: Array) -> Array:
+    return _beside(_kernel_of, shape)(x[None], dy[None])[0]
 
 
 def _keep(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda window, a, b: (function(window, a, b), (a, b))
+    return lambda shape, a, b: (function(shape, a, b), (a, b))
 
 
 def _named(a: Array) -> Array:
@@ -79,34 +79,34 @@ def _named(a: Array) -> Array:
 
 _forward.defvjp(
     _keep(_forward),
-    lambda window, ab, dy: (
-        _named(_to_images(window, dy, ab[1])),
-        _named(_to_kernel(window, ab[0], dy)),
+    lambda shape, ab, dy: (
+        _named(_to_images(shape, dy, ab[1])),
+        _named(_to_kernel(shape, ab[0], dy)),
     ),
 )
 _to_images.defvjp(
     _keep(_to_images),
-    lambda window, ab, dx: (
-        _named(_forward(window, dx, ab[1])),
-        _named(_to_kernel(window, dx, ab[0])),
+    lambda shape, ab, dx: (
+        _named(_forward(shape, dx, ab[1])),
+        _named(_to_kernel(shape, dx, ab[0])),
     ),
 )
 _to_kernel.defvjp(
     _keep(_to_kernel),
-    lambda window, ab, dk: (
-        _named(_to_images(window, ab[1], dk)),
-        _named(_forward(window, ab[0], dk)),
+    lambda shape, ab, dk: (
+        _named(_to_images(shape, ab[1], dk)),
+        _named(_forward(shape, ab[0], dk)),
     ),
 )
 
 
 @functools.cache
-def _beside(function: Callable[..., Array], window: Window) -> Callable[..., Array]:
+def _beside(function: Callable[..., Array], shape: Geometry) -> Callable[..., Array]:
     """``function`` of two arrays with a leading axis of networks, which `jax.vmap` makes longer."""
 
     @jax.custom_batching.custom_vmap
     def grouped(a: Array, b: Array) -> Array:
-        return function(window, a, b)
+        return function(shape, a, b)
 
     @grouped.def_vmap
     def rule(size: int, batched: list[bool], a: Array, b: Array) -> tuple[Array, bool]:
@@ -125,26 +125,26 @@ def _beside(function: Callable[..., Array], window: Window) -> Callable[..., Arr
     return grouped
 
 
-def _convolve(window: Window, x: Array, kernel: Array) -> Array:
+def _convolve(shape: Geometry, x: Array, kernel: Array) -> Array:
     """[g h w n c], [g a b c d] -> [g h2 w2 n d]."""
     out = lax.conv_general_dilated(
         _channels(x),
         _channels(kernel),
-        (window.stride, window.stride),
-        ((window.padding, window.padding),) * 2,
+        (shape.stride, shape.stride),
+        ((shape.padding, shape.padding),) * 2,
         dimension_numbers=("HWNC", "HWIO", "HWNC"),
         feature_group_count=len(x),
     )
     return _networks(out, len(x))
 
 
-def _images_of(window: Window, dy: Array, kernel: Array) -> Array:
+def _images_of(shape: Geometry, dy: Array, kernel: Array) -> Array:
     """[g h2 w2 n d], [g a b c d] -> [g h w n c]: dy, with zeros between its values, by the kernel turned round."""
-    before = [taps - 1 - window.padding for taps in window.kernel]
+    before = [taps - 1 - shape.padding for taps in shape.kernel]
     after = [
-        side - (window.stride * (made - 1) + 1) - pad + taps - 1
+        side - (shape.stride * (made - 1) + 1) - pad + taps - 1
         for side, made, pad, taps in zip(
-            window.image, dy.shape[1:3], before, window.kernel, strict=True
+            shape.image, dy.shape[1:3], before, shape.kernel, strict=True
         )
     ]
     out = lax.conv_general_dilated(
@@ -152,25 +152,25 @@ def _images_of(window: Window, dy: Array, kernel: Array) -> Array:
         _channels(kernel[:, ::-1, ::-1].swapaxes(3, 4)),
         (1, 1),
         list(zip(before, after, strict=True)),
-        lhs_dilation=(window.stride, window.stride),
+        lhs_dilation=(shape.stride, shape.stride),
         dimension_numbers=("HWNC", "HWIO", "HWNC"),
         feature_group_count=len(dy),
     )
     return _networks(out, len(dy))
 
 
-def _kernel_of(window: Window, x: Array, dy: Array) -> Array:
+def _kernel_of(shape: Geometry, x: Array, dy: Array) -> Array:
     """[g h w n c], [g h2 w2 n d] -> [g a b c d]: x by dy, summed over the images."""
     after = [
-        taps - 1 + window.stride * (made - 1) + 1 - side - window.padding
-        for side, made, taps in zip(window.image, dy.shape[1:3], window.kernel, strict=True)
+        taps - 1 + shape.stride * (made - 1) + 1 - side - shape.padding
+        for side, made, taps in zip(shape.image, dy.shape[1:3], shape.kernel, strict=True)
     ]
     out = lax.conv_general_dilated(
         _channels(x),
         _channels(dy),
         (1, 1),
-        [(window.padding, pad) for pad in after],
-        rhs_dilation=(window.stride, window.stride),
+        [(shape.padding, pad) for pad in after],
+        rhs_dilation=(shape.stride, shape.stride),
         dimension_numbers=("HWCN", "HWIO", "HWNC"),
         batch_group_count=len(x),
     )

@@ -13,7 +13,6 @@ from medjax.evaluate import (
     EvalConfig,
     InterimConfig,
     SelectConfig,
-    chunk_size,
     search_epochs,
 )
 from medjax.models import Model
@@ -75,7 +74,7 @@ def peak_memory(
         network = cost.footprint(model, image)
         batch = min(config.eval_batch, setup.ipc * setup.classes)
         trained = train.alive(model, batch, config.networks)
-        scored = together * chunk_size(model, image, config.networks) * network.forward
+        scored = together * cost.chunk_size(model, image, config.networks) * network.forward
         images = max(trained * (network.forward + network.gradient), scored)
         needs.append(copies * network.parameters + images)
     own = cost.footprint(setup.model, image)
