@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import programs
+from benchmarks import policies, programs
 
 #: Seconds that one round of a program may take, and the most runs in it.
 ROUND, RUNS = 0.6, 100
@@ -31,11 +31,11 @@ PATIENCE = 240.0
 LOCK = threading.Lock()
 
 
-def compiled(make: Any, policy: programs.Policy) -> tuple[Any, programs.Case, float]:
+def compiled(make: Any, policy: policies.Policy) -> tuple[Any, programs.Case, float]:
     """The program, its case, and the seconds that XLA took."""
-    with LOCK, programs.under(policy):  # patches are the process's
+    with LOCK, policies.under(policy):  # patches are the process's
         case = make(policy)
-        options = programs.compiler_options(policy)
+        options = policies.compiler_options(policy)
         shapes = jax.eval_shape(case.arguments)
         lowered = jax.jit(case.function, compiler_options=options).lower(*shapes)
     begin = time.monotonic()

@@ -65,7 +65,9 @@ def mtt_to_capture(images: int, steps: int) -> Callable[[], Any]:
 
     def once() -> None:
         loss = torch_side.unroll(start, target, x, labels, rate, [torch_side.drawn] * steps)
-        for value, trace, found in zip((x, rate), traces, torch.autograd.grad(loss, (x, rate)), strict=True):
+        for value, trace, found in zip(
+            (x, rate), traces, torch.autograd.grad(loss, (x, rate)), strict=True
+        ):
             trace.mul_(0.5).add_(found)
             value.data.sub_(1e-12 * trace)
 
@@ -97,7 +99,9 @@ def cases() -> list[tuple[str, Callable[[], Callable[[], Any]], float]]:
     # One expert's steps; ten take ten times as long.
     rows.append(("10 experts", lambda: torch_side.expert_steps(1, 20)[0], 2))
     for ipc in (1, 50):
-        rows.append((f"evaluation of 5, ipc {ipc}", lambda m=8 * ipc: torch_side.evaluation(5, m, 4)[0], 4))
+        rows.append(
+            (f"evaluation of 5, ipc {ipc}", lambda m=8 * ipc: torch_side.evaluation(5, m, 4)[0], 4)
+        )
     rows.append(("dc ipc 1", lambda: torch_side.dc(1, 1, 1)[0], 1))
     return rows
 

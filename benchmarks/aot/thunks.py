@@ -6,7 +6,7 @@ often a loop runs, where that is known, and how large the arrays are.
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 THUNK = re.compile(r"^( *)\d+: k(\w+)")
 #: Thunks that are no work of the device: containers, and waits for what runs beside.
@@ -22,6 +22,10 @@ NAME = re.compile(r"%([\w.-]+)")
 #: Instructions that move nothing by themselves.
 FREE = {"get-tuple-element", "tuple", "parameter", "constant", "bitcast", "while", "after-all"}
 FREE |= {"conditional", "opt-barrier", "async-start", "async-done", "partition-id", "replica-id"}
+
+#: Instructions that cards exchange data by; where one is asynchronous, its start counts.
+COLLECTIVES = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"}
+COLLECTIVES |= {"collective-broadcast", "ragged-all-to-all"}
 
 
 class Thunk(NamedTuple):
@@ -138,34 +142,83 @@ def loop_trips(program: Program, unknown: Sequence[int] = ()) -> list[int]:
     return list(walk(program.entry))
 
 
+def runs(program: Program, unknown: Sequence[int] = ()) -> list[tuple[str, int]]:
+    """The computations that run, and how often: the entry and the bodies of loops."""
+    trips = iter(loop_trips(program, unknown))
+
+    def walk(name: str, times: int) -> Iterator[tuple[str, int]]:
+        yield name, times
+        for line in program.computations[name]:
+            if " while(" in line:
+                yield from walk(_called(line, "body"), times * next(trips))
+
+    return list(walk(program.entry, 1))
+
+
+def collectives(program: Program, unknown: Sequence[int] = ()) -> dict[str, int]:
+    """How often each kind of communication between cards runs."""
+    found: dict[str, int] = {}
+    for name, times in runs(program, unknown):
+        for line in program.computations[name]:
+            instruction = INSTRUCTION.match(line)
+            kind = instruction[3].removesuffix("-start") if instruction else ""
+            if kind in COLLECTIVES:
+                found[kind] = found.get(kind, 0) + times
+    return found
+
+
 def bytes_moved(program: Program, unknown: Sequence[int] = ()) -> float:
     """Bytes that all instructions read and write, each array once an instruction: a lower bound of the traffic. Of an
     array that is only sliced, or only updated in a part, the part counts."""
-    trips = iter(loop_trips(program, unknown))
+    return sum(times * _moved_by(program, name) for name, times in runs(program, unknown))
 
-    def walk(name: str) -> float:
-        total = 0.0
-        sizes = {
-            m[1]: _size(m[2])
-            for line in program.computations[name]
-            if (m := INSTRUCTION.match(line))
-        }
-        for line in program.computations[name]:
-            found = INSTRUCTION.match(line)
-            if not found:
-                continue
-            if found[3] == "while":
-                total += next(trips) * walk(_called(line, "body"))
-            elif found[3] not in FREE:
-                operands = NAME.findall(found[4].split("), ")[0])
-                read = [sizes.get(operand, 0) for operand in operands]
-                written = _size(found[2])
-                if found[3] == "fusion":
-                    read, written = _fused(program, _called(line, "calls"), read, written)
-                total += sum(read) + written
-        return total
 
-    return walk(program.entry)
+def _moved_by(program: Program, name: str) -> float:
+    """The same of one computation, without its loops."""
+    total = 0.0
+    lines = [m for line in program.computations[name] if (m := INSTRUCTION.match(line))]
+    sizes = {m[1]: _size(m[2]) for m in lines}
+    for found in lines:
+        if found[3] not in FREE:
+            operands = NAME.findall(found[4].split("), ")[0])
+            read = [sizes.get(operand, 0) for operand in operands]
+            written = _size(found[2])
+            if found[3] == "fusion":
+                read, written = _fused(program, _called(found[0], "calls"), read, written)
+            total += sum(read) + written
+    return total
+
+
+def of_a_unit(
+    module: Program,
+    thunks: Sequence[Thunk],
+    graphs: Sequence[Thunk],
+    trips: Sequence[int],
+    more: Sequence[int],
+) -> dict[str, Any]:
+    """Counts, bytes moved and collectives of one unit.
+
+    graphs: the sequence once the passes have made graphs. trips: of the loops whose bounds are arguments, for one unit;
+    more: for two, which is the same where a call is one unit. Of a call of several units, one more counts.
+    """
+
+    def tally(unknown: Sequence[int]) -> dict[str, float]:
+        loops = loop_trips(module, unknown)
+        launched = count(graphs, iter(loops))
+        found = count(thunks, iter(loops))._replace(
+            graphs=launched.graphs, launches=launched.launches
+        )
+        between = collectives(module, unknown)
+        return found._asdict() | {"bytes_moved": bytes_moved(module, unknown)} | between
+
+    one = tally(trips)
+    if tuple(trips) != tuple(more):
+        two = tally(more)
+        one = {name: two[name] - one[name] for name in one}
+    kinds = {name for name in one if name in COLLECTIVES}
+    return {name: one[name] for name in one if name not in kinds} | {
+        "collectives": {name: one[name] for name in sorted(kinds)}
+    }
 
 
 def _fused(
