@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from benchmarks.policies import Policy
@@ -66,7 +67,7 @@ def labelled(images: int) -> Dataset:
 def mtt(ipc: int, policy: Policy, seeds: int = 1) -> Case:
     """One MTT iteration of one seed, or of several side by side."""
     model, config = network(policy), MTTConfig(inner_steps=STEPS)
-    experts_there = Trajectories(lambda expert, epochs: None, 1, 50)
+    experts_there = Trajectories(lambda expert, epochs: np.empty(0), 1, 50)
     parts: dict[str, Any] = {"model": model, "augment": augment, "trajectories": experts_there}
     method = trajectory.mtt(config, **parts, ipc=ipc, classes=CLASSES)
 

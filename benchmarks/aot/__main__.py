@@ -102,15 +102,16 @@ def measured(name: str) -> dict[str, Any]:
         thunks.parse(max(folder.glob(f"*.{kind}.txt"), key=lambda p: p.stat().st_size).read_text())
         for kind in ("thunk_sequence", "thunk_sequence_after_thunk_passes")
     )
-    module = thunks.read_hlo(compiled.as_text())
+    module = thunks.read_hlo(compiled.as_text() or "")
     found = thunks.of_a_unit(module, before, after, case.trips, longer.trips)
-    flops = case.flops / count
+    flops, memory = case.flops / count, compiled.memory_analysis()
+    assert memory
     return {
         "program": name.split(":")[0],
         "policy": policy.words,
         "unit": case.unit,
         **found,
-        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
         "flops": flops,
         "compile_s": round(seconds, 1),
         "estimated_ms": {

@@ -48,7 +48,7 @@ class Counts(NamedTuple):
 
     def plus(self, other: "Counts", times: int = 1) -> "Counts":
         """The sum with so many of ``other``."""
-        return Counts(*(a + times * b for a, b in zip(self, other, strict=True)))
+        return Counts._make(a + times * b for a, b in zip(self, other, strict=True))
 
 
 def parse(text: str) -> tuple[Thunk, ...]:
@@ -102,8 +102,8 @@ def count(thunks: Sequence[Thunk], trips: Iterator[int], launched: bool = False)
         if graph and not launched:
             total = total.plus(Counts(graphs=1, launches=1))
         if thunk.kind not in EMPTY:
-            kind = (thunk.kind in LIBRARY, thunk.kind in COPIES)
-            total = total.plus(Counts(1, *map(int, kind), 0, int(not launched)))
+            library, copy = thunk.kind in LIBRARY, thunk.kind in COPIES
+            total = total.plus(Counts(1, int(library), int(copy), 0, int(not launched)))
     return total
 
 
