@@ -4,11 +4,12 @@ where its wheels are (`pip install -e '.[aot]'`)."""
 import importlib.util
 import sys
 
+import jax
 import pytest
 
 from benchmarks import programs
 from benchmarks.aot import thunks
-from benchmarks.aot.__main__ import HEAD, in_a_process, line, names
+from benchmarks.aot.__main__ import HEAD, chosen, in_a_process, line, names, on
 from benchmarks.policies import under
 
 SEQUENCE = """
@@ -134,14 +135,24 @@ def test_a_unit_is_one_more_turn():
     assert unit["collectives"] == whole["collectives"] == {}
 
 
-def test_every_program_can_be_traced_here():
-    """Shapes alone, so that a change of a signature shows without the wheels."""
-    for make, policies in programs.PROGRAMS.values():
-        for policy in policies:
-            with under(policy):
-                case = make(policy)
-            assert case.flops > 1e8 and case.unit and callable(case.function)
+@pytest.mark.parametrize("name", programs.PROGRAMS)
+def test_a_program_can_be_traced_here(name):
+    """By shapes alone, so that a change of a signature shows without the wheels; some by their arguments alone."""
+    make, policies = programs.PROGRAMS[name]
+    with on(jax.devices()[:1]), under(policies[0]):
+        case = make(policies[0])
+        arguments = jax.eval_shape(case.arguments)
+        if name in ("10 experts", "evaluation of 5, ipc 1", "scoring of 5"):
+            jax.eval_shape(case.function, *arguments)
+    assert case.flops > 1e8 and case.unit
+
+
+def test_names_of_programs():
+    """Each is found again by its name, with the policy and the number of cards."""
     assert len(set(names())) == len(names())
+    policy, cards = chosen("10 experts: bf16, one by one")[1:]
+    assert (policy.words, cards) == ("bf16, one by one", 1)
+    assert chosen("10 experts on 2 cards")[2] == 2
 
 
 @pytest.mark.slow
