@@ -8,8 +8,8 @@ import jax
 import pytest
 
 from benchmarks import programs
-from benchmarks.aot import thunks
-from benchmarks.aot.__main__ import HEAD, chosen, in_a_process, line, names, on
+from benchmarks.aot import hlo, thunks
+from benchmarks.aot.__main__ import HEAD, chosen, in_a_process, line, names, of_a_unit, on
 from benchmarks.policies import under
 
 SEQUENCE = """
@@ -92,12 +92,12 @@ def test_a_graph_is_one_launch():
 
 def test_trips_and_bytes():
     """A loop's trips are read where they are known; a slice of an operand counts as the slice."""
-    known, open_ = (thunks.read_hlo(HLO.replace("%TRIPS%", how)) for how in (KNOWN, ""))
-    assert known.entry == "main" and thunks.loop_trips(known) == [7]
-    assert thunks.loop_trips(open_, [2]) == [2]
+    known, open_ = (hlo.read_hlo(HLO.replace("%TRIPS%", how)) for how in (KNOWN, ""))
+    assert known.entry == "main" and hlo.loop_trips(known) == [7]
+    assert hlo.loop_trips(open_, [2]) == [2]
     slices, end = 400 + 4 + 400, 3 * 4000
-    assert thunks.bytes_moved(known) == 7 * slices + end
-    assert thunks.bytes_moved(open_, [2]) == 2 * slices + end
+    assert hlo.bytes_moved(known) == 7 * slices + end
+    assert hlo.bytes_moved(open_, [2]) == 2 * slices + end
 
 
 EXCHANGE = """  %sum = f32[10,100]{1,0} all-reduce(%all), to_apply=%add
@@ -109,9 +109,9 @@ EXCHANGE = """  %sum = f32[10,100]{1,0} all-reduce(%all), to_apply=%add
 def test_collectives_run_as_often_as_their_loop():
     """An asynchronous one counts once, by its start; a program that exchanges nothing has none."""
     text = HLO.replace("%TRIPS%", KNOWN)
-    assert thunks.collectives(thunks.read_hlo(text)) == {}
-    shared = thunks.read_hlo(text.replace("  ROOT %out", EXCHANGE))
-    assert thunks.collectives(shared) == {"all-reduce": 7, "all-gather": 7}
+    assert hlo.collectives(hlo.read_hlo(text)) == {}
+    shared = hlo.read_hlo(text.replace("  ROOT %out", EXCHANGE))
+    assert hlo.collectives(shared) == {"all-reduce": 7, "all-gather": 7}
 
 
 LOOP = """
@@ -126,11 +126,11 @@ condition:
 
 def test_a_unit_is_one_more_turn():
     """The copy before the loop belongs to the call, not to each of its units; a call of one unit has all of it."""
-    module = thunks.read_hlo(HLO.replace("%TRIPS%", ""))
+    module = hlo.read_hlo(HLO.replace("%TRIPS%", ""))
     loop = thunks.parse(LOOP)
-    unit = thunks.of_a_unit(module, loop, loop, [1], [2])
+    unit = of_a_unit(module, loop, loop, [1], [2])
     assert (unit["kernels"], unit["copies"], unit["bytes_moved"]) == (2, 0, 804)
-    whole = thunks.of_a_unit(module, loop, loop, [1], [1])
+    whole = of_a_unit(module, loop, loop, [1], [1])
     assert (whole["kernels"], whole["copies"], whole["bytes_moved"]) == (4, 1, 804 + 12000)
     assert unit["collectives"] == whole["collectives"] == {}
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.aot import hlo, thunks
+
 HERE = Path(__file__).parent
 CARD = HERE / "h100_sxm.txtpb"
 #: Seconds a kernel takes at least, bytes a second, operations of convolutions a second in TF32 and in bf16: guesses for
@@ -69,6 +71,38 @@ def on(cards: Sequence[Any]) -> Iterator[None]:
         yield
 
 
+def of_a_unit(
+    module: hlo.Program,
+    sequence: Sequence[thunks.Thunk],
+    graphs: Sequence[thunks.Thunk],
+    trips: Sequence[int],
+    more: Sequence[int],
+) -> dict[str, Any]:
+    """Counts, bytes moved and collectives of one unit.
+
+    sequence: of thunks. graphs: the same after the passes that make CUDA graphs. trips: of the loops whose bounds are
+    arguments, for one unit; more: for two, which is the same where a call is one unit. Of a call of several units, one
+    more counts.
+    """
+
+    def tally(unknown: Sequence[int]) -> dict[str, Any]:
+        loops = hlo.loop_trips(module, unknown)
+        found = thunks.count(sequence, iter(loops))._asdict()
+        launched = thunks.count(graphs, iter(loops))
+        found |= {"graphs": launched.graphs, "launches": launched.launches}
+        found["bytes_moved"] = hlo.bytes_moved(module, unknown)
+        return found | hlo.collectives(module, unknown)
+
+    one = tally(trips)
+    if tuple(trips) != tuple(more):
+        two = tally(more)
+        one = {name: two[name] - one[name] for name in one}
+    kinds = {name for name in one if name in hlo.COLLECTIVES}
+    return {name: one[name] for name in one if name not in kinds} | {
+        "collectives": {name: one[name] for name in sorted(kinds)}
+    }
+
+
 def measured(name: str) -> dict[str, Any]:
     """Compile one program and count. In a process of its own: XLA reads the place of its dump once."""
     import jax
@@ -76,7 +110,6 @@ def measured(name: str) -> dict[str, Any]:
     from jax.sharding import SingleDeviceSharding
 
     from benchmarks import policies, programs
-    from benchmarks.aot import thunks
 
     make, policy, count = chosen(name)
     topology = topologies.get_topology_desc(
@@ -102,8 +135,8 @@ def measured(name: str) -> dict[str, Any]:
         thunks.parse(max(folder.glob(f"*.{kind}.txt"), key=lambda p: p.stat().st_size).read_text())
         for kind in ("thunk_sequence", "thunk_sequence_after_thunk_passes")
     )
-    module = thunks.read_hlo(compiled.as_text() or "")
-    found = thunks.of_a_unit(module, before, after, case.trips, longer.trips)
+    module = hlo.read_hlo(compiled.as_text() or "")
+    found = of_a_unit(module, before, after, case.trips, longer.trips)
     flops, memory = case.flops / count, compiled.memory_analysis()
     assert memory
     return {
@@ -149,9 +182,15 @@ def line(name: str, found: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def table(programs: dict[str, dict[str, Any]]) -> str:
+    """Markdown."""
+    head = "| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD) + "\n"
+    return head + "".join(line(name, found) + "\n" for name, found in programs.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.aot")
-    parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument("--out", help="JSON file to write; its table goes beside it (.md)")
     parser.add_argument("--only", default="", help="programs whose names hold this")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -164,14 +203,16 @@ def main() -> None:
 
     about = {"card": CARD.name, "assumed": ASSUMED, "jax": jax.__version__}
     about |= {"python": platform.python_version(), **provenance.environment()}
-    print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD))
-    made = {}
+    print(table({}), end="")
+    made: dict[str, dict[str, Any]] = {}
     for name in names():
         if asked.only in name:
             made[name] = in_a_process(name)
             print(line(name, made[name]), flush=True)
             if asked.out:  # after each, so that a run cut short leaves what it has
-                store.write_json(Path(asked.out), about | {"programs": made})
+                path = Path(asked.out)
+                store.write_json(path, about | {"programs": made})
+                path.with_suffix(".md").write_text(table(made), encoding="utf-8")
 
 
 if __name__ == "__main__":
