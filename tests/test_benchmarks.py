@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -316,7 +317,7 @@ def test_what_the_first_card_said():
     assert path.with_suffix(".md").read_text() == card_table.markdown(json.loads(path.read_text()))
 
 
-def test_rows_of_pytorch(twin):
+def test_rows_of_pytorch(twin, monkeypatch):
     """Every row names a program that medjax has; the device's own time is None where there is no card."""
     from benchmarks import torch_card
 
@@ -327,7 +328,14 @@ def test_rows_of_pytorch(twin):
         twin.forward = plain
     assert {row.name.split(":")[0] for row in rows} <= set(programs.PROGRAMS)
     assert len({(row.name, row.torch) for row in rows}) == len(rows)
-    assert torch_card.device_milliseconds(lambda: None) is None
+    cuda = twin.torch.cuda
+    monkeypatch.setattr(torch_card, "ROUND", 0.01)
+    monkeypatch.setattr(cuda, "get_device_name", lambda: "a card")
+    monkeypatch.setattr(cuda, "reset_peak_memory_stats", lambda: None)
+    found = torch_card.measured(torch_card.Row("eager", "p", lambda: lambda: time.sleep(0.02), 10))
+    assert 2 <= found["alone_ms"][0] < 20 and "device_ms" not in found and "error" not in found
+    failed = torch_card.measured(torch_card.Row("eager", "p", lambda: 1 / 0))
+    assert "division" in failed["error"]
 
 
 def flags(words):
