@@ -3,9 +3,9 @@
     python -m benchmarks.card --out=OUT [--only="mtt ipc 1"] [--graphs] [--wait=N]
 
 Compiles all of them first, in threads; then, when the card is its own (OUT/lock), times each one in two rounds. Writes
-a line to OUT/rows.jsonl as each is done, so that a run cut short leaves what it has. --graphs: only those with loops as
-CUDA graphs, which may crash and therefore have a process of their own. --wait: begin to time only when N processes
-have compiled (files OUT/ready-*).
+a line to OUT/rows.jsonl as each is done, so that a run cut short leaves what it has; rows that are there are not
+measured again. --graphs: only those with loops as CUDA graphs, which may crash and therefore have a process of their
+own. --wait: begin to time only when N processes have compiled (files OUT/ready-*).
 """
 
 import argparse
@@ -21,7 +21,8 @@ from typing import Any
 
 import jax
 
-from benchmarks import programs
+from benchmarks import policies, programs
+from benchmarks.card_table import read_rows
 
 #: Seconds that one round of a program may take, and the most runs in it.
 ROUND, RUNS = 0.6, 100
@@ -31,11 +32,11 @@ PATIENCE = 240.0
 LOCK = threading.Lock()
 
 
-def compiled(make: Any, policy: programs.Policy) -> tuple[Any, programs.Case, float]:
+def compiled(make: Any, policy: policies.Policy) -> tuple[Any, programs.Case, float]:
     """The program, its case, and the seconds that XLA took."""
-    with LOCK, programs.under(policy):  # patches are the process's
+    with LOCK, policies.under(policy):  # patches are the process's
         case = make(policy)
-        options = programs.compiler_options(policy)
+        options = policies.compiler_options(policy)
         shapes = jax.eval_shape(case.arguments)
         lowered = jax.jit(case.function, compiler_options=options).lower(*shapes)
     begin = time.monotonic()
@@ -81,10 +82,12 @@ def main() -> None:
     out = Path(asked.out)
     out.mkdir(parents=True, exist_ok=True)
     programs.REPEAT = 10
+    done = {row["name"] for row in read_rows(out / "rows.jsonl") if not row.get("error")}
     wanted = [
         found
         for found in programs.every()
         if found[2].graphs == asked.graphs
+        and found[0] not in done
         and any(word in found[0] for word in asked.only.split(";"))
     ]
 
@@ -113,6 +116,7 @@ def main() -> None:
                 continue
             program, case, seconds = made.pop(name)
             row = {"name": name, **policy._asdict(), "unit": case.unit, "flops": case.flops}
+            row["device"] = jax.devices()[0].device_kind
             try:
                 memory = program.memory_analysis()
                 row["temporary_mb"] = memory.temp_size_in_bytes / 2**20

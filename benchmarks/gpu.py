@@ -1,37 +1,47 @@
-"""Everything that is to be known of a GPU, in jobs that fit into short loans of one.
+"""What a card has to say: measured in one command, which goes on where an earlier call was cut.
 
-    python -m benchmarks.gpu --data=pbc_blood8.npz --out=OUT
+    python -m benchmarks.gpu --data=pbc_blood8.npz --out=$OUT [--before=state.tar.gz] [--minutes=9] [--commit=HASH]
 
-Each job is a process of its own with a time limit, most wanted first; what is done in OUT is not done again, so that
-the same command in a later loan goes on. A job is begun only if its limit still fits. OUT/NAME.json says how each ended
-(command, seconds, status), OUT/NAME.log what it said, OUT/NAME/ holds what it made. Compiled programs are kept in
-OUT/cache.
+Jobs are processes of their own with time limits. Those of a stage run side by side: programs are compiled in parallel,
+and timed alone, when all have been compiled (`benchmarks.card`). A job that ended well is not done again, and rows that
+were measured are not measured again. A job that is cut goes on in the next call.
+
+A lent machine empties OUT before each call and returns few files. So jobs work in `WORK`, which lasts as long as the
+machine, and OUT holds: rows.jsonl (copied as each row is done), gpu.json and gpu.md (`benchmarks.card_table`), and
+state.tar.gz, which --before unpacks on the next machine: rows, logs, statuses, results of finished runs. Experts,
+compiled programs and runs that were cut are made again there.
 """
 
 import argparse
-import json
+import contextlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from medjax import store
+from benchmarks import card_table
+from medjax import provenance, store
 
-#: A command on a lent machine may take ten.
-MINUTES = 9.5
-TRUTH = ("test_conv", "test_convnet", "test_resnet", "test_mtt", "test_dc", "test_evaluate")
+WORK = Path(tempfile.gettempdir()) / "medjax-gpu"
+#: Seconds that a stage needs at least; that jobs which are cut off have to save.
+LEAST, SAVING = 60, 20
+ROWS, STATE, RESULT = "rows.jsonl", "state.tar.gz", ("result.json", "config.json")
 PRECISE = {"MEDJAX_TESTS_ON_GPU": "1"}
-EXACT = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"}
-COARSE = {"NVIDIA_TF32_OVERRIDE": "0", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+CHECKED = PRECISE | {"XLA_FLAGS": "--xla_gpu_verify_triton_fusion_numerics=true"}
 
 
 class Job(NamedTuple):
-    """words: of the command after `python -m`; {out} and {data} are filled in. limit: seconds. also: environment."""
+    """words: of the command after `python -m`; {work}, {data} and {wait}, the number of jobs of its stage, are filled
+    in. limit: seconds. also: environment."""
 
     name: str
     limit: int
@@ -39,78 +49,162 @@ class Job(NamedTuple):
     also: Mapping[str, str] = MappingProxyType({})
 
 
-BENCH = "benchmarks.run --out={out} --suite="
-RUN = "experiments.mtt --dataset={data} --out={out} --preset=paper "
-JOBS = (
-    Job("truth", 240, "pytest -q -n 0 " + " ".join(f"tests/{t}.py" for t in TRUTH), PRECISE),
-    Job("lowerings", 300, BENCH + "lowerings"),
-    Job("mtt-8", 200, BENCH + "mtt --cases=images=8,"),
-    Job("evaluate-8", 200, BENCH + "evaluate --cases='networks=5, images=8,'"),
-    Job("experts", 300, BENCH + "experts"),
-    Job("paper-ipc10", 540, RUN + "--ipc=10"),
-    Job("experts-23", 400, "experiments.experts --dataset={data} --out={out} --expert_epochs=23"),
-    Job("mtt-400", 300, BENCH + "mtt --cases=images=400,"),
-    Job("mtt-8-float32", 200, BENCH + "mtt --cases=images=8,", COARSE),
-    Job("mtt-8-deterministic", 200, BENCH + "mtt --cases=images=8,", EXACT),
-    Job("dc", 300, BENCH + "dc"),
-    Job("scaling-start", 300, BENCH + "scaling,start"),
-    Job("paper-ipc1", 540, RUN + "--ipc=1"),
-    Job("paper-dc-ipc1", 540, "experiments.dc --dataset={data} --out={out} --preset=paper"),
-    Job("paper-ipc50", 540, RUN + "--ipc=50"),
+TESTS = ("test_conv", "test_convnet", "test_resnet", "test_mtt", "test_dc", "test_evaluate")
+GOLDEN = "pytest -q -n 4 -p no:benchmark -p no:cacheprovider " + " ".join(
+    f"tests/{name}.py" for name in TESTS
+)
+CARD = "benchmarks.card --out={work} --wait={wait} "
+RUN = "experiments.mtt --out={work}/runs "
+PAPER = RUN + "--dataset={data} --preset=paper --experts=10 --iterations=1000 --eval_every=1000 "
+#: The jobs of a stage run side by side; most wanted stages first.
+STAGES = (
+    (
+        Job("card-mtt", 420, CARD + "--name=card-mtt --only=mtt"),
+        Job("card-rest", 420, CARD + "--name=card-rest --only='experts;evaluation;scoring;dc'"),
+        Job("card-graphs", 420, CARD + "--name=card-graphs --graphs"),
+        Job("golden", 200, GOLDEN, PRECISE),
+        Job("phantom", 200, RUN + "--dataset=phantom --preset=quick"),
+    ),
+    (Job("torch", 240, "benchmarks.torch_card --out={work}"),),
+    (Job("run-ipc1", 240, PAPER + "--ipc=1"),),
+    (Job("golden-checked", 300, GOLDEN, CHECKED),),
+    (Job("run-ipc10", 300, PAPER + "--ipc=10"),),
+    (Job("run-ipc50", 300, PAPER + "--ipc=50"),),
 )
 
 
-def work_on(job: Job, out: Path, data: str) -> dict[str, Any]:
-    """Run a job to its end or its limit. One that is cut off goes on where it was when it is its turn again."""
-    folder = out / job.name
-    folder.mkdir(parents=True, exist_ok=True)
-    words = [word.format(out=folder, data=data) for word in shlex.split(job.words)]
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(out / "cache")}
-    begin, status = time.monotonic(), None
-    with open(out / f"{job.name}.log", "a", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *words],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **cache, **job.also},
-        )
-        try:
-            status = process.wait(job.limit)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # commands save, and go on from there
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-    return {
-        "command": shlex.join([*(f"{k}={v}" for k, v in job.also.items()), "python", "-m", *words]),
-        "seconds": time.monotonic() - begin,
-        "status": status,
+def start(job: Job, data: str, wait: int) -> subprocess.Popen:
+    """A job at work; what it says goes to WORK/NAME.log."""
+    words = [word.format(work=WORK, data=data, wait=wait) for word in shlex.split(job.words)]
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": str(WORK / "cache" / job.name),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "PYTHONUNBUFFERED": "1",
+        **job.also,
     }
+    command = [sys.executable, "-m", *words]
+    with open(WORK / f"{job.name}.log", "a", encoding="utf-8") as log:
+        log.write(shlex.join([*(f"{k}={v}" for k, v in job.also.items()), *command]) + "\n")
+        log.flush()
+        return subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | settings
+        )
+
+
+def stop(processes: Sequence[subprocess.Popen]) -> None:
+    """End jobs: commands save, and go on from there."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + SAVING
+    for process in processes:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ended_well(job: Job) -> bool:
+    return (store.read_json(WORK / f"{job.name}.json") or {}).get("status") == 0
+
+
+class Rows:
+    """Shows the rows that were measured since it was last asked, and copies them to OUT."""
+
+    def __init__(self, out: Path):
+        self.out, self.shown = out, len(card_table.read_rows(WORK / ROWS))
+
+    def show(self) -> None:
+        rows = card_table.read_rows(WORK / ROWS)
+        for row in rows[self.shown :]:
+            took = f"{card_table.milliseconds(row):.3f} ms" if row.get("alone_ms") else row["error"]
+            print(f"{row.get('torch', 'medjax')}: {row['name']}: {took}", flush=True)
+        if len(rows) > self.shown:
+            self.shown = len(rows)
+            shutil.copyfile(WORK / ROWS, self.out / ROWS)
+
+
+def work_on(stage: Sequence[Job], data: str, until: float, rows: Rows) -> None:
+    """Run the jobs of a stage side by side, each to its end or its limit, or to the end of the call."""
+    for path in WORK.glob("ready-*"):
+        path.unlink()
+    begin = time.monotonic()
+    at_work = {job.name: (job, start(job, data, len(stage))) for job in stage}
+    while at_work:
+        time.sleep(0.2)
+        rows.show()
+        now = time.monotonic()
+        over = {n for n, (job, _) in at_work.items() if now > min(begin + job.limit, until)}
+        ended = {n: p.poll() for n, (_, p) in at_work.items() if n in over or p.poll() is not None}
+        stop([at_work[name][1] for name, status in ended.items() if status is None])
+        for name, status in ended.items():
+            del at_work[name]
+            # The others wait no longer for a job that has ended.
+            (WORK / f"ready-{name}").touch()
+            seconds = time.monotonic() - begin
+            store.write_json(WORK / f"{name}.json", {"status": status, "seconds": seconds})
+            how = "cut off" if status is None else f"status {status}"
+            print(f"{name}: {how} after {seconds:.0f} s", flush=True)
+            if status:
+                print((WORK / f"{name}.log").read_text("utf-8", "replace")[-600:], flush=True)
+    rows.show()
+
+
+def about(commit: str | None) -> dict[str, Any]:
+    """This machine, and what is measured."""
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    card = torch = None
+    with contextlib.suppress(OSError):  # no such program: no card
+        card = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        torch = metadata.version("torch")
+    found = {"command": shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]), "card": card}
+    found |= provenance.environment() | {"torch": torch}
+    return found | ({"git": commit} if commit else {})
+
+
+def pack(out: Path) -> None:
+    """WORK without what is large, or unfinished."""
+    results = [path.parent / name for path in WORK.glob("runs/**/result.json") for name in RESULT]
+    with tarfile.open(out / STATE, "w:gz") as tar:
+        for path in [*WORK.glob("*.*"), *results]:
+            if path.is_file():
+                tar.add(path, str(path.relative_to(WORK)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--data", required=True, help="pbc_blood8.npz, or another .npz")
-    parser.add_argument("--out", required=True, help="folder that jobs, logs and programs go to")
-    parser.add_argument(
-        "--minutes", type=float, default=9.0, help="no job is begun that may pass it"
-    )
+    parser.add_argument("--out", required=True, help="folder for what is kept of a call")
+    parser.add_argument("--before", help="state.tar.gz of an earlier call")
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("--commit", help="of the tree, where it has no .git")
     asked = parser.parse_args()
-    out, begin = Path(asked.out).resolve(), time.monotonic()
-    for job in JOBS:
-        path = out / f"{job.name}.json"
-        left = 60 * asked.minutes - (time.monotonic() - begin)
-        if path.exists() and json.loads(path.read_text())["status"] == 0:
-            print(f"{job.name}: done before", flush=True)
-        elif job.limit > left:
-            print(f"{job.name}: {job.limit} s do not fit into the {left:.0f} s left", flush=True)
-        else:
-            ended = work_on(job, out, str(Path(asked.data).resolve()))
-            store.write_json(path, ended)
-            how = "cut off" if ended["status"] is None else f"status {ended['status']}"
-            print(f"{job.name}: {how} after {ended['seconds']:.0f} s", flush=True)
+    out, until = Path(asked.out).resolve(), time.monotonic() + 60 * asked.minutes - SAVING
+    for folder in (out, WORK):
+        folder.mkdir(parents=True, exist_ok=True)
+    if asked.before and not (WORK / "calls.json").exists():  # else this machine goes on by itself
+        with tarfile.open(asked.before) as tar:
+            tar.extractall(WORK, filter="data")
+    # This process only looks which device there is; the card's memory is the jobs'.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    calls = [*(store.read_json(WORK / "calls.json") or []), about(asked.commit)]
+    store.write_json(WORK / "calls.json", calls)
+    rows = Rows(out)
+    for stage in STAGES:
+        jobs = [job for job in stage if not ended_well(job)]
+        for job in stage:
+            if job not in jobs:
+                print(f"{job.name}: done before", flush=True)
+        left = until - time.monotonic()
+        if jobs and left < LEAST:
+            names = ", ".join(job.name for job in jobs)
+            print(f"{names}: not begun, {max(left, 0):.0f} s are left", flush=True)
+        elif jobs:
+            work_on(jobs, str(Path(asked.data).resolve()), until, rows)
+            pack(out)  # after each stage: a call that is cut leaves what it has
+            card_table.write(card_table.read_rows(WORK / ROWS), calls, out / "gpu.json")
+    print((out / "gpu.md").read_text("utf-8") if (out / "gpu.md").exists() else "nothing was begun")
 
 
 if __name__ == "__main__":

@@ -4,56 +4,42 @@ ConvNet-3-128, 32 px, 3 channels, 8 classes, 12,000 training images; MTT with 20
 them for a card that is not there; `benchmarks.card` runs them on one.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from medjax import cost, devices, evaluate, experts, graphs, train
+from benchmarks.policies import Policy
+from medjax import cost, evaluate, experts, train
 from medjax.augment import augment
 from medjax.distill import dc as gradients
 from medjax.distill import mtt as trajectory
 from medjax.distill.dc import DCConfig
 from medjax.distill.mtt import MTTConfig
+from medjax.distill.seeds import together
 from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, Model, convnet
 from medjax.models.base import in_bf16
 from medjax.types import Dataset, Trajectories
 
 CLASSES, SIZE, IMAGES, STEPS = 8, 32, 12_000, 20
+#: What medjax chooses on a GPU with MEDJAX_CUDA_GRAPHS=1 (`cost.residuals`, `cost.unroll`, `graphs.jit`).
+OWN = Policy(graphs=True)
+#: For networks that train beside each other.
+SIDE_BY_SIDE = (
+    Policy(conv="im2col"),
+    Policy(),
+    Policy(one_by_one=True),
+    Policy(bf16=True),
+    Policy(bf16=True, one_by_one=True),
+    OWN,
+)
 #: Expert steps and epochs of an evaluation in one run.
 REPEAT = 1
-
-
-class Policy(NamedTuple):
-    """How a program is computed; None, or "": as medjax decides.
-
-    residuals: of `cost.RESIDUALS`. unroll: inner steps in a turn of the loop. graphs: whole loops as CUDA graphs.
-    bf16: activations. conv: lowering. one_by_one: networks one after the other instead of side by side. chunk: test
-    images of a call.
-    """
-
-    residuals: str = ""
-    unroll: int | None = None
-    graphs: bool = False
-    bf16: bool = False
-    conv: str = "auto"
-    one_by_one: bool = False
-    chunk: int = 0
-
-    @property
-    def words(self) -> str:
-        """The policy in a few words."""
-        parts = [self.residuals, self.unroll and f"unroll {self.unroll}", self.graphs and "graphs"]
-        parts += [self.bf16 and "bf16", self.conv != "auto" and self.conv]
-        parts += [self.one_by_one and "one by one", self.chunk and f"chunks of {self.chunk}"]
-        return ", ".join(part for part in parts if part)
 
 
 class Case(NamedTuple):
@@ -66,27 +52,6 @@ class Case(NamedTuple):
     flops: float
     trips: tuple[int, ...] = ()
     units: int = 1
-
-
-@contextlib.contextmanager
-def under(policy: Policy) -> Iterator[None]:
-    """medjax's own choices replaced by the policy's, while a program is traced."""
-    with contextlib.ExitStack() as stack:
-
-        def replace(where: Any, name: str, value: Any) -> None:
-            stack.enter_context(mock.patch.object(where, name, value))
-
-        if policy.residuals:
-            replace(cost, "residuals", lambda size: policy.residuals)
-        if policy.unroll:
-            replace(cost, "unroll", lambda images: policy.unroll)
-        if policy.one_by_one:
-            replace(devices, "map_per_device", one_by_one)
-        yield
-
-
-def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args: lax.map(lambda xs: function(*xs), args)
 
 
 def network(policy: Policy) -> Model:
@@ -102,7 +67,7 @@ def labelled(images: int) -> Dataset:
 def mtt(ipc: int, policy: Policy, seeds: int = 1) -> Case:
     """One MTT iteration of one seed, or of several side by side."""
     model, config = network(policy), MTTConfig(inner_steps=STEPS)
-    experts_there = Trajectories(lambda expert, epochs: None, 1, 50)
+    experts_there = Trajectories(lambda expert, epochs: np.empty(0), 1, 50)
     parts: dict[str, Any] = {"model": model, "augment": augment, "trajectories": experts_there}
     method = trajectory.mtt(config, **parts, ipc=ipc, classes=CLASSES)
 
@@ -119,7 +84,7 @@ def mtt(ipc: int, policy: Policy, seeds: int = 1) -> Case:
             key, state, item = jax.vmap(lambda k: one(k, data))(jax.random.split(key, seeds))
         return key, state, data, item
 
-    step = method.step if seeds == 1 else jax.vmap(method.step, (0, 0, None, 0))
+    step = method.step if seeds == 1 else together([method] * seeds).step
     flops = seeds * trajectory.iteration_flops(config, model, (ipc * CLASSES, SIZE, SIZE, 3))
     return Case(step, arguments, "iteration" if seeds == 1 else f"iteration of {seeds}", flops)
 
@@ -173,7 +138,7 @@ def evaluation(networks: int, ipc: int, policy: Policy) -> Case:
 
 def scoring(networks: int, policy: Policy) -> Case:
     """The logits of one chunk of test images."""
-    model, chunk = network(policy), policy.chunk or cost.TEST_CHUNK
+    model, chunk = network(policy), policy.chunk or cost.LARGE_CHUNK
 
     def arguments() -> tuple[Any, ...]:
         keys = jax.random.split(jax.random.key(0), networks)
@@ -194,6 +159,7 @@ PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
             Policy("convolutions", 4),
             Policy("recomputed", 4, graphs=True),
             Policy("recomputed", 4, bf16=True),
+            OWN,
         ),
     ),
     "mtt ipc 10": (
@@ -204,6 +170,7 @@ PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
             Policy("recomputed", 4),
             Policy("convolutions", 4),
             Policy("convolutions", 4, bf16=True),
+            OWN,
         ),
     ),
     "mtt ipc 50": (
@@ -213,49 +180,35 @@ PROGRAMS: dict[str, tuple[Callable[[Policy], Case], tuple[Policy, ...]]] = {
             Policy("convolutions", 1),
             Policy("recomputed", 1, bf16=True),
             Policy("convolutions", 1, bf16=True),
+            OWN,
         ),
     ),
     "mtt ipc 1, 5 seeds": (
         functools.partial(mtt, 1, seeds=5),
-        (Policy("recomputed", 4), Policy("recomputed", 4, graphs=True)),
+        (Policy("recomputed", 4), Policy("recomputed", 4, graphs=True), OWN),
     ),
-    "10 experts": (
-        functools.partial(expert_steps, 10),
-        (
-            Policy(conv="im2col"),
-            Policy(),
-            Policy(one_by_one=True),
-            Policy(bf16=True),
-            Policy(bf16=True, one_by_one=True),
-        ),
-    ),
+    "10 experts": (functools.partial(expert_steps, 10), SIDE_BY_SIDE),
     "evaluation of 5, ipc 1": (
         functools.partial(evaluation, 5, 1),
-        (Policy(conv="im2col"), Policy(), Policy(graphs=True)),
+        (Policy(conv="im2col"), Policy(), OWN),
     ),
-    "evaluation of 5, ipc 50": (
-        functools.partial(evaluation, 5, 50),
-        (
-            Policy(conv="im2col"),
-            Policy(),
-            Policy(one_by_one=True),
-            Policy(bf16=True),
-            Policy(bf16=True, one_by_one=True),
-        ),
-    ),
+    "evaluation of 5, ipc 50": (functools.partial(evaluation, 5, 50), SIDE_BY_SIDE),
     "dc ipc 1": (functools.partial(dc, 1), (Policy(conv="im2col"), Policy())),
     "dc ipc 10": (functools.partial(dc, 10), (Policy(),)),
-    "scoring of 5": (functools.partial(scoring, 5), (Policy(), Policy(chunk=1024))),
+    "scoring of 5": (functools.partial(scoring, 5), (Policy(chunk=64), Policy(chunk=1024))),
+}
+
+#: name -> what several cards share, by medjax's own choices.
+SPREAD: dict[str, Callable[[Policy], Case]] = {
+    "10 experts": functools.partial(expert_steps, 10),
+    "evaluation of 6, ipc 50": functools.partial(evaluation, 6, 50),
+    "mtt ipc 1, 5 seeds": functools.partial(mtt, 1, seeds=5),
+    "mtt ipc 50": functools.partial(mtt, 50),
 }
 
 
-def compiler_options(policy: Policy) -> dict[str, Any] | None:
-    """For `jax.jit`."""
-    return graphs.GRAPHS if policy.graphs else None
-
-
 def every() -> Iterator[tuple[str, Callable[[Policy], Case], Policy]]:
-    """(name with the policy's words, maker, policy) of all of them."""
+    """(name with the policy's words, maker, policy) of all programs of one card."""
     for name, (make, policies) in PROGRAMS.items():
         for policy in policies:
             yield f"{name}: {policy.words}" if policy.words else name, make, policy

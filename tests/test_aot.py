@@ -4,11 +4,13 @@ where its wheels are (`pip install -e '.[aot]'`)."""
 import importlib.util
 import sys
 
+import jax
 import pytest
 
-from benchmarks.aot import thunks
-from benchmarks.aot.__main__ import in_a_process, line
-from benchmarks.aot.programs import CASES
+from benchmarks import programs
+from benchmarks.aot import hlo, thunks
+from benchmarks.aot.__main__ import HEAD, chosen, in_a_process, line, names, of_a_unit, on
+from benchmarks.policies import under
 
 SEQUENCE = """
 001: kCustomKernel [source | next=002] loop_add_fusion grid: [1, 1, 1]
@@ -90,19 +92,67 @@ def test_a_graph_is_one_launch():
 
 def test_trips_and_bytes():
     """A loop's trips are read where they are known; a slice of an operand counts as the slice."""
-    known, open_ = (thunks.read_hlo(HLO.replace("%TRIPS%", how)) for how in (KNOWN, ""))
-    assert known.entry == "main" and thunks.loop_trips(known) == [7]
-    assert thunks.loop_trips(open_, [2]) == [2]
+    known, open_ = (hlo.read_hlo(HLO.replace("%TRIPS%", how)) for how in (KNOWN, ""))
+    assert known.entry == "main" and hlo.loop_trips(known) == [7]
+    assert hlo.loop_trips(open_, [2]) == [2]
     slices, end = 400 + 4 + 400, 3 * 4000
-    assert thunks.bytes_moved(known) == 7 * slices + end
-    assert thunks.bytes_moved(open_, [2]) == 2 * slices + end
+    assert hlo.bytes_moved(known) == 7 * slices + end
+    assert hlo.bytes_moved(open_, [2]) == 2 * slices + end
 
 
-def test_every_program_can_be_traced_here():
-    """Shapes alone, so that a change of a signature shows without the wheels."""
-    for make, _ in CASES.values():
-        case = make()
-        assert case.flops > 1e8 and case.unit and callable(case.function)
+EXCHANGE = """  %sum = f32[10,100]{1,0} all-reduce(%all), to_apply=%add
+  %some = (f32[5], f32[10]) all-gather-start(%all), dimensions={0}
+  %wait = f32[10] all-gather-done(%some)
+  ROOT %out"""
+
+
+def test_collectives_run_as_often_as_their_loop():
+    """An asynchronous one counts once, by its start; a program that exchanges nothing has none."""
+    text = HLO.replace("%TRIPS%", KNOWN)
+    assert hlo.collectives(hlo.read_hlo(text)) == {}
+    shared = hlo.read_hlo(text.replace("  ROOT %out", EXCHANGE))
+    assert hlo.collectives(shared) == {"all-reduce": 7, "all-gather": 7}
+
+
+LOOP = """
+001: kCopy [source | next=002]
+002: kWhile [prev=001 | sink]
+condition:
+    003: kCustomKernel [source | sink] loop_compare_fusion
+  body:
+    004: kCustomKernel [source | sink] gemm_fusion
+"""
+
+
+def test_a_unit_is_one_more_turn():
+    """The copy before the loop belongs to the call, not to each of its units; a call of one unit has all of it."""
+    module = hlo.read_hlo(HLO.replace("%TRIPS%", ""))
+    loop = thunks.parse(LOOP)
+    unit = of_a_unit(module, loop, loop, [1], [2])
+    assert (unit["kernels"], unit["copies"], unit["bytes_moved"]) == (2, 0, 804)
+    whole = of_a_unit(module, loop, loop, [1], [1])
+    assert (whole["kernels"], whole["copies"], whole["bytes_moved"]) == (4, 1, 804 + 12000)
+    assert unit["collectives"] == whole["collectives"] == {}
+
+
+@pytest.mark.parametrize("name", programs.PROGRAMS)
+def test_a_program_can_be_traced_here(name):
+    """By shapes alone, so that a change of a signature shows without the wheels; some by their arguments alone."""
+    make, policies = programs.PROGRAMS[name]
+    with on(jax.devices()[:1]), under(policies[0]):
+        case = make(policies[0])
+        arguments = jax.eval_shape(case.arguments)
+        if name in ("10 experts", "evaluation of 5, ipc 1", "scoring of 5"):
+            jax.eval_shape(case.function, *arguments)
+    assert case.flops > 1e8 and case.unit
+
+
+def test_names_of_programs():
+    """Each is found again by its name, with the policy and the number of cards."""
+    assert len(set(names())) == len(names())
+    policy, cards = chosen("10 experts: bf16, one by one")[1:]
+    assert (policy.words, cards) == ("bf16, one by one", 1)
+    assert chosen("10 experts on 2 cards")[2] == 2
 
 
 @pytest.mark.slow
@@ -110,7 +160,10 @@ def test_every_program_can_be_traced_here():
 @pytest.mark.skipif(not importlib.util.find_spec("jax_cuda13_plugin"), reason="no CUDA wheels")
 def test_a_program_for_the_card():
     """Scoring has no loop: a few kernels, convolutions of the library, some temporaries."""
-    found = in_a_process("scoring of 5")
+    name = "scoring of 5: chunks of 64"
+    found = in_a_process(name)
     assert 5 < found["kernels"] < 200 and found["library"] >= 3, found
     assert found["temporary_bytes"] > 1e7 and found["bytes_moved"] > 1e8
-    assert "| scoring of 5" in line("scoring of 5", found)
+    row = line(name, found)
+    assert row.startswith("| scoring of 5, 64 images | chunks of 64 |")
+    assert row.count("|") == len(HEAD) + 1

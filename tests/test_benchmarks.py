@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +16,14 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from benchmarks import gpu, growth, medjax_side
+from benchmarks import card, card_table, gpu, growth, medjax_side, policies, programs
 from benchmarks.measure import Side, in_turns
-from benchmarks.run import ROWS, row
+from benchmarks.run import row
 from benchmarks.table import markdown
 from medjax import train
 from medjax.augment import FAMILIES, augment
 from medjax.cli.launch import find
-from medjax.distill.dc import match_class
+from medjax.distill.dc import DCConfig, match_class
 from medjax.distill.matching import parameter_distance
 from medjax.distill.unroll import student
 from medjax.models import ConvNetConfig, convnet
@@ -135,7 +136,7 @@ def test_gradient_distance_of_the_twin(twin):
             for i, n in ((1, 5), (2, 2))
         )
         network = train.FitState(wide, {}, (), jnp.float32(0))
-        match = jax.jit(functools.partial(match_class, model, None, network))
+        match = jax.jit(functools.partial(match_class, model, None, DCConfig().distance, network))
         loss, gradient = match(jax.random.key(0), real, made, jnp.int32(3))
     parts = [p.clone().requires_grad_() for p in twin.split(flat_for_torch(torch, wide), width=8)]
     x = as_torch(torch, made).requires_grad_()
@@ -190,20 +191,151 @@ def test_side_runs():
     assert facts["flops"] > 0
 
 
-def test_gpu_jobs_end_in_time_and_are_done_once(tmp_path, monkeypatch, capsys):
-    """One that ended well is not done again; one past its limit is cut off; one that would not fit is not begun."""
-    assert all(job.limit < 60 * gpu.MINUTES - 20 for job in gpu.JOBS), "else it is never begun"
-    long = gpu.Job("long", 1, "timeit -n 1 -r 1 -s 'import time' 'time.sleep(60)'")
-    jobs = (gpu.Job("short", 30, "json.tool --help"), long, gpu.Job("longer", 600, "nothing"))
-    monkeypatch.setattr(gpu, "JOBS", jobs)
-    words = ["gpu", "--data=x.npz", f"--out={tmp_path}", "--minutes=9"]
-    monkeypatch.setattr(sys, "argv", words)
-    gpu.main()
-    first = capsys.readouterr().out
-    assert "short: status 0" in first and "long: cut off" in first and "do not fit" in first
-    gpu.main()
-    assert "short: done before" in capsys.readouterr().out
-    assert not (tmp_path / "longer.json").exists()
+#: Stands for a job that measures: waits for the others of its stage, and writes a row where it has none yet.
+MEASURES = """
+import json, pathlib, sys, time
+work, count = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+(work / "ready-measures").touch()
+while len(list(work.glob("ready-*"))) < count:
+    time.sleep(0.05)
+row = {"name": "p: a", "unit": "step", "bf16": False, "alone_ms": [2.0, 4.0], "device": "d"}
+with open(work / "rows.jsonl", "a") as file:
+    file.write(json.dumps(row) + "\\n")
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """`benchmarks.gpu` with jobs of seconds, in folders of the test; returns what a call says."""
+    (tmp_path / "measures.py").write_text(MEASURES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    slow = "timeit -n 1 -r 1 -s 'import time' 'time.sleep(60)'"
+    stages = (
+        (
+            gpu.Job("short", 30, "json.tool --help"),
+            gpu.Job("measures", 30, "measures {work} {wait}"),
+        ),
+        (gpu.Job("slow", 1, slow), gpu.Job("broken", 30, "json.tool no.json")),
+    )
+    monkeypatch.setattr(gpu, "STAGES", stages)
+    monkeypatch.setattr(gpu, "SAVING", 2)
+
+    def call(work, out, *more):
+        monkeypatch.setattr(gpu, "WORK", tmp_path / work)
+        words = ["gpu", "--data=x.npz", f"--out={tmp_path / out}", "--commit=abc", *more]
+        monkeypatch.setattr(sys, "argv", words)
+        gpu.main()
+
+    return call
+
+
+def test_gpu_jobs_are_done_once_and_go_on_elsewhere(tiny, tmp_path, capsys):
+    """A job past its limit is cut off; rows come back at once; another machine goes on from the state."""
+    tiny("work", "out")
+    said = capsys.readouterr().out
+    assert "short: status 0" in said and "medjax: p: a: 3.000 ms" in said
+    assert "slow: cut off" in said and "broken: status" in said and "no.json" in said
+    files = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert files == {"rows.jsonl", "gpu.json", "gpu.md", "state.tar.gz"}, "few, and no folder"
+    kept = json.loads((tmp_path / "out" / "gpu.json").read_text())
+    assert kept["calls"][0]["git"] == "abc" and kept["compared"][0]["ms"] == 3.0
+    tiny("elsewhere", "again", f"--before={tmp_path / 'out' / 'state.tar.gz'}")
+    said = capsys.readouterr().out
+    assert "short: done before" in said and "measures: done before" in said
+    assert "slow: cut off" in said and "broken: status" in said
+    kept = json.loads((tmp_path / "again" / "gpu.json").read_text())
+    assert len(kept["calls"]) == 2 and len(kept["rows"]) == 1
+
+
+def test_gpu_jobs_end_before_the_call_does(tiny, capsys, monkeypatch):
+    """No stage is begun for which too little time is left, and what is at work is cut off in time."""
+    tiny("work", "out", "--minutes=1")
+    said = capsys.readouterr().out
+    assert "short, measures: not begun" in said and "slow, broken: not begun" in said
+    assert "nothing was begun" in said
+    (stage,) = [stage for stage in gpu.STAGES if stage[0].name == "slow"]
+    monkeypatch.setattr(gpu, "STAGES", ((stage[0]._replace(limit=60),),))
+    monkeypatch.setattr(gpu, "LEAST", 0)
+    tiny("work", "out", "--minutes=0.1")
+    assert "cut off" in capsys.readouterr().out
+
+
+def test_a_card_that_is_called_twice_measures_what_is_missing(tmp_path, monkeypatch, capsys):
+    """The timer of programs on this machine; rows that are there are left alone, those that failed are tried again."""
+    monkeypatch.setattr(card, "ROUND", 0.01)
+
+    def fine(policy):
+        return programs.Case(jnp.sin, lambda: (jnp.ones(3),), "step", 1.0)
+
+    made = {"good": (fine, (policies.Policy(),)), "done": (fine, (policies.Policy(bf16=True),))}
+    monkeypatch.setattr(programs, "PROGRAMS", made)
+    rows = [{"name": "done: bf16", "bf16": True, "unit": "step", "alone_ms": [1, 1]}]
+    rows += [{"name": "good", "error": "no"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(sys, "argv", ["card", f"--out={tmp_path}"])
+    card.main()
+    assert "done" not in capsys.readouterr().out
+    again = card_table.read_rows(tmp_path / "rows.jsonl")
+    names = {row["name"]: row for row in again}
+    assert len(again) == 3 and names["good"]["alone_ms"][0] > 0
+
+
+def measured(name, ms, **more):
+    row = {"name": name, "unit": "step", "bf16": "bf16" in name, "alone_ms": [ms, ms]}
+    return row | {"device": "card"} | more
+
+
+def test_what_a_card_said(tmp_path):
+    """The fastest policy wins, bf16 by itself; ratios say which PyTorch, on the same card; who waits for whom."""
+    twin = {"torch": "eager", "units": 1}
+    rows = [
+        measured("p: kept", 6.0),
+        measured("p: kept, graphs", 4.0),
+        measured("p: bf16", 2.0),
+        measured("p", 12.0, **twin, device_ms=11.0),
+        measured("p", 30.0, **twin | {"torch": "TF32"}),
+        measured("p: graph", 8.0, **twin | {"torch": "TF32"}),
+        measured("p", 99.0, **twin, device="another card"),
+        {"name": "q", "error": "out of memory"},
+    ]
+    (found,) = card_table.compared(rows)
+    assert (found["policy"], found["ms"], found["bf16_ms"]) == ("kept, graphs", 4.0, 2.0)
+    assert found["ratios"] == {"eager": 3.0, "TF32": 7.5, "TF32, graph": 2.0}
+    said = [card_table.bound(row, rows) for row in rows[:5]]
+    assert said == ["launches", None, None, "device", "launches"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"name": "cu')
+    assert card_table.read_rows(tmp_path / "rows.jsonl") == rows
+    card_table.write(rows, [{"device": "a card", "versions": {"jax": "1"}}], tmp_path / "x.json")
+    text = (tmp_path / "x.md").read_text()
+    assert "| p, step | kept, graphs | 4 | 2 |" in text and "12 (3.0)" in text
+    assert "- versions: jax 1" in text and "| q | out of memory |" in text
+
+
+def test_what_the_first_card_said():
+    """The page of results is made from the file of results."""
+    path = launching.ROOT / "results" / "gpu" / "first-h200.json"
+    assert path.with_suffix(".md").read_text() == card_table.markdown(json.loads(path.read_text()))
+
+
+def test_rows_of_pytorch(twin, monkeypatch):
+    """Every row names a program that medjax has; the device's own time is None where there is no card."""
+    from benchmarks import torch_card
+
+    plain = twin.forward
+    try:
+        rows = list(torch_card.rows())
+    finally:
+        twin.forward = plain
+    assert {row.name.split(":")[0] for row in rows} <= set(programs.PROGRAMS)
+    assert len({(row.name, row.torch) for row in rows}) == len(rows)
+    cuda = twin.torch.cuda
+    monkeypatch.setattr(torch_card, "ROUND", 0.01)
+    monkeypatch.setattr(cuda, "get_device_name", lambda: "a card")
+    monkeypatch.setattr(cuda, "reset_peak_memory_stats", lambda: None)
+    found = torch_card.measured(torch_card.Row("eager", "p", lambda: lambda: time.sleep(0.02), 10))
+    assert 2 <= found["alone_ms"][0] < 20 and "device_ms" not in found and "error" not in found
+    failed = torch_card.measured(torch_card.Row("eager", "p", lambda: 1 / 0))
+    assert "division" in failed["error"]
 
 
 def flags(words):
@@ -216,19 +348,37 @@ def options(command):
     return {f.name for group in find(command).groups for f in dataclasses.fields(group)}
 
 
-@pytest.mark.parametrize("job", gpu.JOBS, ids=[job.name for job in gpu.JOBS])
+JOBS = [job for stage in gpu.STAGES for job in stage]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=[job.name for job in JOBS])
 def test_gpu_jobs_name_what_there_is(job):
-    """Tests, suites, commands and their flags: a lent machine is no place to find that one was renamed."""
+    """Tests, programs, commands and their flags: a lent machine is no place to find that one was renamed."""
     module, *words = shlex.split(job.words)
-    assert importlib.util.find_spec(module)
+    assert importlib.util.find_spec(module) and job.limit < 60 * 9
     if module == "pytest":
         files = [word for word in words if word.startswith("tests/")]
         assert files and all((launching.ROOT / name).is_file() for name in files)
-    elif module == "benchmarks.run":
-        (suites,) = re.findall(r"--suite=(\S+)", job.words)
-        assert set(suites.split(",")) <= set(ROWS)
+    elif module.startswith("benchmarks."):
+        text = (launching.ROOT / f"{module.replace('.', '/')}.py").read_text()
+        assert all(f'"--{name}"' in text for name in flags(words))
+        for only in re.findall(r"--only=(\S+)", " ".join(words)):
+            assert all(any(w in name for name in programs.PROGRAMS) for w in only.split(";"))
     else:
         assert flags(words) <= options(module.removeprefix("experiments."))
+
+
+def test_gpu_jobs_time_every_program():
+    """Each program of `benchmarks.programs` is timed by one job."""
+    cards = [shlex.split(job.words) for job in JOBS if "benchmarks.card" in job.words]
+    for name, _, policy in programs.every():
+        timed = [
+            words
+            for words in cards
+            if ("--graphs" in words) == policy.graphs
+            and any(w in name for w in ";".join(words).partition("--only=")[2].split(";"))
+        ]
+        assert len(timed) == 1, name
 
 
 def test_the_script_of_the_cpu_results_names_what_there_is():

@@ -1,7 +1,6 @@
-"""What XLA:GPU writes of a compiled program -> kernels, library calls, launches and bytes.
+"""The thunk sequence of a compiled program, as XLA:GPU writes it -> kernels, library calls, copies, launches.
 
-The thunk sequence lists what the host launches, in order; the bodies of loops are indented. The optimised HLO says how
-often a loop runs, where that is known, and how large the arrays are.
+It lists what the host launches, in order; the bodies of loops are indented.
 """
 
 import re
@@ -14,14 +13,6 @@ EMPTY = {"While", "Conditional", "Sequential", "AsyncStart", "AsyncDone", "Dynam
 EMPTY |= {"CommandBuffer", "WaitForStreams"}
 LIBRARY = {"Convolution", "Gemm", "CublasLtMatmul", "CuDnn", "Cudnn", "Cholesky", "CubSort"}
 COPIES = {"Copy", "Memset", "Memzero", "DeviceToDeviceCopy", "HostToDeviceCopy"}
-
-COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{$")
-INSTRUCTION = re.compile(r"^ +(?:ROOT )?%?([\w.-]+) = (.+?) ([\w-]+)\((.*)$")
-ARRAY = re.compile(r"\b(pred|[sufb]f?\d+\w*)\[([\d,]*)\]")
-NAME = re.compile(r"%([\w.-]+)")
-#: Instructions that move nothing by themselves.
-FREE = {"get-tuple-element", "tuple", "parameter", "constant", "bitcast", "while", "after-all"}
-FREE |= {"conditional", "opt-barrier", "async-start", "async-done", "partition-id", "replica-id"}
 
 
 class Thunk(NamedTuple):
@@ -44,7 +35,7 @@ class Counts(NamedTuple):
 
     def plus(self, other: "Counts", times: int = 1) -> "Counts":
         """The sum with so many of ``other``."""
-        return Counts(*(a + times * b for a, b in zip(self, other, strict=True)))
+        return Counts._make(a + times * b for a, b in zip(self, other, strict=True))
 
 
 def parse(text: str) -> tuple[Thunk, ...]:
@@ -98,108 +89,6 @@ def count(thunks: Sequence[Thunk], trips: Iterator[int], launched: bool = False)
         if graph and not launched:
             total = total.plus(Counts(graphs=1, launches=1))
         if thunk.kind not in EMPTY:
-            kind = (thunk.kind in LIBRARY, thunk.kind in COPIES)
-            total = total.plus(Counts(1, *map(int, kind), 0, int(not launched)))
-    return total
-
-
-class Program(NamedTuple):
-    """The optimised HLO by computation: {name: lines of its instructions}, and the name of the entry."""
-
-    computations: dict[str, list[str]]
-    entry: str
-
-
-def read_hlo(text: str) -> Program:
-    """The computations of a module."""
-    found: dict[str, list[str]] = {}
-    entry = name = ""
-    for line in text.splitlines():
-        if head := COMPUTATION.match(line):
-            name = head[2]
-            entry = name if head[1] else entry
-            found[name] = []
-        elif name and line.startswith("  "):
-            found[name].append(line)
-    return Program(found, entry)
-
-
-def loop_trips(program: Program, unknown: Sequence[int] = ()) -> list[int]:
-    """How often each loop runs, in the order of `count`. unknown: of the loops whose bounds are arguments, in order."""
-    rest = iter(unknown)
-
-    def walk(name: str) -> Iterator[int]:
-        for line in program.computations[name]:
-            if " while(" in line:
-                known = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-                yield int(known[1]) if known else next(rest)
-                yield from walk(_called(line, "body"))
-
-    return list(walk(program.entry))
-
-
-def bytes_moved(program: Program, unknown: Sequence[int] = ()) -> float:
-    """Bytes that all instructions read and write, each array once an instruction: a lower bound of the traffic. Of an
-    array that is only sliced, or only updated in a part, the part counts."""
-    trips = iter(loop_trips(program, unknown))
-
-    def walk(name: str) -> float:
-        total = 0.0
-        sizes = {
-            m[1]: _size(m[2])
-            for line in program.computations[name]
-            if (m := INSTRUCTION.match(line))
-        }
-        for line in program.computations[name]:
-            found = INSTRUCTION.match(line)
-            if not found:
-                continue
-            if found[3] == "while":
-                total += next(trips) * walk(_called(line, "body"))
-            elif found[3] not in FREE:
-                operands = NAME.findall(found[4].split("), ")[0])
-                read = [sizes.get(operand, 0) for operand in operands]
-                written = _size(found[2])
-                if found[3] == "fusion":
-                    read, written = _fused(program, _called(line, "calls"), read, written)
-                total += sum(read) + written
-        return total
-
-    return walk(program.entry)
-
-
-def _fused(
-    program: Program, name: str, read: list[float], written: float
-) -> tuple[list[float], float]:
-    """The same of a fusion: an operand that is only sliced counts as its slices, a result that is an update in place
-    as the update."""
-    lines = [m for line in program.computations[name] if (m := INSTRUCTION.match(line))]
-    sizes = {m[1]: _size(m[2]) for m in lines}
-    for own in (m for m in lines if m[3] == "parameter"):
-        number = int(own[4].split(")")[0])
-        users = [m for m in lines if own[1] in NAME.findall(m[4].split("), ")[0])]
-        if users and number < len(read) and all("slice" in m[3] for m in users):
-            sliced = [m for m in users if m[3] != "dynamic-update-slice"]
-            read[number] = min(read[number], sum(sizes[m[1]] for m in sliced))
-    for update in (m for m in lines if m[3] == "dynamic-update-slice"):
-        part = NAME.findall(update[4])[1]
-        written -= min(written, sizes[update[1]]) - sizes.get(part, 0)
-    return read, max(written, 0)
-
-
-def _called(line: str, kind: str) -> str:
-    found = re.search(rf"\b{kind}=%?([\w.-]+)", line)
-    assert found, line[:200]
-    return found[1]
-
-
-def _size(shape: str) -> float:
-    """Bytes of all arrays of a shape."""
-    total = 0
-    for kind, sides in ARRAY.findall(shape):
-        bits = 8 if kind == "pred" else int(re.sub(r"^\D+", "", kind.split("e")[0]) or 8)
-        size = bits // 8 or 1
-        for side in filter(None, sides.split(",")):
-            size *= int(side)
-        total += size
+            library, copy = thunk.kind in LIBRARY, thunk.kind in COPIES
+            total = total.plus(Counts(1, int(library), int(copy), 0, int(not launched)))
     return total
