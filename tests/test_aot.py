@@ -2,14 +2,26 @@
 where its wheels are (`pip install -e '.[aot]'`)."""
 
 import importlib.util
+import json
 import sys
 
 import jax
 import pytest
+from launching import ROOT
 
 from benchmarks import programs
 from benchmarks.aot import hlo, thunks
-from benchmarks.aot.__main__ import HEAD, chosen, in_a_process, line, names, of_a_unit, on
+from benchmarks.aot.__main__ import (
+    HEAD,
+    TWO,
+    chosen,
+    in_a_process,
+    line,
+    names,
+    of_a_unit,
+    on,
+    table,
+)
 from benchmarks.policies import under
 
 SEQUENCE = """
@@ -153,6 +165,18 @@ def test_names_of_programs():
     policy, cards = chosen("10 experts: bf16, one by one")[1:]
     assert (policy.words, cards) == ("bf16, one by one", 1)
     assert chosen("10 experts on 2 cards")[2] == 2
+
+
+def test_the_results_are_of_the_programs_that_there_are():
+    """Compiled before and now: the tables are made from the files, and networks on two cards exchange nothing."""
+    for name in ("before", "after"):
+        path = ROOT / "results" / "aot" / f"{name}.json"
+        made = json.loads(path.read_text())["programs"]
+        assert path.with_suffix(".md").read_text() == table(made)
+        assert not any("error" in found for found in made.values())
+    between = {name: made[name]["collectives"] for name in made if name.endswith(TWO)}
+    assert between["10 experts" + TWO] == between["evaluation of 6, ipc 50" + TWO] == {}
+    assert between["mtt ipc 50" + TWO]["all-reduce"] > 0, "what is needed is seen"
 
 
 @pytest.mark.slow

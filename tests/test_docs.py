@@ -126,7 +126,8 @@ def test_command(page, command):
         ended = launching.SERVER.run(name, *words, "--help")
         assert ended.status == 0, ended.stderr
     elif name.startswith(("benchmarks.", "tests.")):
-        assert (ROOT / name.replace(".", "/")).with_suffix(".py").is_file()
+        path = ROOT / name.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
     elif name == "python":
         assert (ROOT / words[0]).is_file()
     else:
