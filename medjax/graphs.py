@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 #: XLA's default leaves loops and convolutions out of CUDA graphs. With these a whole loop is one launch of the host.
-#: On an H200 single programs gained 5 to 40 % (results/gpu), but a whole run with them did not end in its time, for
+#: On an H200 single programs gained 13 to 40 % (results/gpu), but a whole run with them did not end in its time, for
 #: reasons not known yet. So they are used only where the environment variable SWITCH is 1.
 GRAPHS = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,CONDITIONAL,CONVOLUTION,"
