@@ -49,7 +49,24 @@ def classifier(module: nn.Module, x: Float[Array, "n f"], classes: int) -> Float
     (`dense` would draw other initial parameters.) Logits are float32 whatever x is."""
     init = uniform_fan_in(x.shape[-1])
     kernel = module.param("linear_kernel", init, (x.shape[-1], classes))
-    return x.astype(kernel.dtype) @ kernel + module.param("linear_bias", init, (classes,)).reshape(1, -1)
+    return x.astype(kernel.dtype) @ kernel + module.param("linear_bias", init, (classes,)).reshape(
+        1, -1
+    )
+
+
+def relu(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """max(x, 0); its derivative at 0 is 0. Reverse-mode derivatives only, of any order."""
+    return _masked(x, x > 0)
+
+
+@jax.custom_vjp
+def _masked(x: Array, mask: Array) -> Array:
+    """x where the mask is true, else 0. All derivatives are this function again, so that they keep the mask alone, a
+    byte a value. JAX's own rules keep arrays of zeros too: ten bytes a value for a gradient that is differentiated."""
+    return jnp.where(mask, x, 0.0)
+
+
+_masked.defvjp(lambda x, mask: (_masked(x, mask), mask), lambda mask, dy: (_masked(dy, mask), None))
 
 
 def flatten(x: Float[Array, "h w n c"]) -> Float[Array, "n f"]:
