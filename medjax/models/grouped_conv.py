@@ -40,10 +40,10 @@ def conv_grouped(
 ) -> Float[Array, "h2 w2 n d"]:
     """3x3 or any cross-correlation, zero padded. Reverse-mode derivatives only."""
     window = Window(x.shape[:2], kernel.shape[:2], padding, stride)
-    return _named(_forward(window, *_alike(x, kernel)))
+    return _named(_forward(window, *alike(x, kernel)))
 
 
-def _alike(*arrays: Array) -> list[Array]:
+def alike(*arrays: Array) -> list[Array]:
     """Inside `jax.shard_map`: an array that is the same on all devices is marked as one of each device's own where
     another is, so that JAX sums its gradient over the devices."""
     own = [jax.typeof(a).mat.varying for a in arrays]
