@@ -76,7 +76,6 @@ from medjax import memory
 memory.LONG = 0.0
 if asked := {asked}:
     memory.give_back_after_compiling()
-import ctypes
 import jax
 held = [bytes(1000) for _ in range(200_000)]
 last = bytes(1000)  # what lies after a block keeps it from going back by itself
@@ -93,5 +92,6 @@ print((before - after) // 1024)
 def test_what_is_free_after_a_compilation_goes_back(asked):
     """200 MB that were freed before are the system's again, in a process of its own; without being asked, they stay."""
     command = [sys.executable, "-c", COMPILED.format(asked=asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert (int(done.stdout) > 100) == asked

@@ -69,7 +69,7 @@ def _to_kernel(window: Window, x: Array, dy: Array) -> Array:
     return _beside(_kernel_of, window)(x[None], dy[None])[0]
 
 
-def _keep(function: Callable[..., Any]) -> Callable[..., Any]:
+def keep(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda window, a, b: (function(window, a, b), (a, b))
 
 
@@ -78,21 +78,21 @@ def _named(a: Array) -> Array:
 
 
 _forward.defvjp(
-    _keep(_forward),
+    keep(_forward),
     lambda window, ab, dy: (
         _named(_to_images(window, dy, ab[1])),
         _named(_to_kernel(window, ab[0], dy)),
     ),
 )
 _to_images.defvjp(
-    _keep(_to_images),
+    keep(_to_images),
     lambda window, ab, dx: (
         _named(_forward(window, dx, ab[1])),
         _named(_to_kernel(window, dx, ab[0])),
     ),
 )
 _to_kernel.defvjp(
-    _keep(_to_kernel),
+    keep(_to_kernel),
     lambda window, ab, dk: (
         _named(_to_images(window, ab[1], dk)),
         _named(_forward(window, ab[0], dk)),

@@ -14,8 +14,6 @@ smallest error among those tried (2e-6 of a ConvNet's gradient; 0, +-1, +-2 give
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +21,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from medjax.models.grouped_conv import alike
+from medjax.models.grouped_conv import alike, keep
 
 POINTS = np.array([0.0, 1.0, -1.0, 0.5, -2.0])
 #: Sides of an output tile and of the input tile that it reads.
@@ -59,20 +57,16 @@ def _to_kernel(padding: int, x: Array, dy: Array) -> Array:
     return jax.vjp(lambda kernel: _products(padding, x, kernel), kernel)[1](dy)[0]
 
 
-def _keep(function: Callable[..., Array]) -> Callable[..., Any]:
-    return lambda padding, a, b: (function(padding, a, b), (a, b))
-
-
 _forward.defvjp(
-    _keep(_forward),
+    keep(_forward),
     lambda padding, ab, dy: (_to_images(padding, dy, ab[1]), _to_kernel(padding, ab[0], dy)),
 )
 _to_images.defvjp(
-    _keep(_to_images),
+    keep(_to_images),
     lambda padding, ab, dx: (_forward(padding, dx, ab[1]), _to_kernel(padding, dx, ab[0])),
 )
 _to_kernel.defvjp(
-    _keep(_to_kernel),
+    keep(_to_kernel),
     lambda padding, ab, dk: (_to_images(padding, ab[1], dk), _forward(padding, ab[0], dk)),
 )
 
