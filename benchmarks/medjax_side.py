@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from medjax import cost, devices, evaluate, experts
+from medjax import cost, devices, evaluate, experts, memory
 from medjax.augment import augment
 from medjax.distill import dc as gradients
 from medjax.distill import mtt as trajectory
@@ -20,6 +20,7 @@ from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
 
 devices.use_cores()
+memory.give_back_after_compiling()
 
 Case = tuple[Callable[[], Any], dict[str, Any]]
 CLASSES, SIZE = 8, 32

@@ -8,6 +8,7 @@ from jax import lax
 
 from medjax.models.conv import LOWERINGS, conv2d, lowering
 from medjax.models.grouped_conv import conv_grouped
+from medjax.models.winograd import conv_winograd
 
 
 def by_hand(x, kernel, padding):
@@ -181,3 +182,15 @@ def test_weight_gradients_side_by_side_are_grouped():
         return str(jax.make_jaxpr(gradient)(kernel, x)).count("batch_group_count=3")
 
     assert windows(conv_grouped) == 1 and windows(library) == 0
+
+
+def test_winograd_keeps_images_and_kernel():
+    """For the derivative of its gradients: images, their gradient and the kernel, nothing transformed."""
+    x, kernel = jnp.ones((8, 8, 4, 16)), jnp.ones((3, 3, 16, 16))
+
+    def gradients(x, kernel):
+        y, back = jax.vjp(lambda *both: conv_winograd(*both, 1), x, kernel)
+        return back(y)
+
+    kept = jax.eval_shape(lambda *both: jax.vjp(gradients, *both)[1], x, kernel)
+    assert {leaf.shape for leaf in jax.tree.leaves(kept)} == {x.shape, kernel.shape}

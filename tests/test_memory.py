@@ -69,3 +69,29 @@ def test_forecast_of_memory_within_a_third(tmp_path, method, values):
     ran = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
     said, peak = json.loads(ran.stdout.splitlines()[-1])
     assert 2 / 3 < said / peak < 4 / 3, f"{said / 1e6:.0f} MB forecast, {peak / 1e6:.0f} needed"
+
+
+COMPILED = """
+from medjax import memory
+memory.LONG = 0.0
+if asked := {asked}:
+    memory.give_back_after_compiling()
+import jax
+held = [bytes(1000) for _ in range(200_000)]
+last = bytes(1000)  # what lies after a block keeps it from going back by itself
+del held
+before = [int(s.split()[1]) for s in open("/proc/self/status") if s.startswith("VmRSS")][0]
+jax.jit(lambda x: x + 1).lower(1.0).compile()
+after = [int(s.split()[1]) for s in open("/proc/self/status") if s.startswith("VmRSS")][0]
+print((before - after) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not say it")
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_free_after_a_compilation_goes_back(asked):
+    """200 MB that were freed before are the system's again, in a process of its own; without being asked, they stay."""
+    command = [sys.executable, "-c", COMPILED.format(asked=asked)]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert (int(done.stdout) > 100) == asked

@@ -16,6 +16,7 @@ from medjax.evaluate import EvalConfig
 from medjax.models import MODELS, ConvNetConfig, Model, Network, ResNetConfig
 from medjax.models.alexnet import AlexNetConfig
 from medjax.models.base import parameter_count
+from medjax.models.layers import relu
 from medjax.models.mlp import MLPConfig
 from medjax.models.vit import ViTConfig
 from medjax.train import cross_entropy
@@ -303,3 +304,31 @@ def test_images_that_do_not_fit():
         models.build("vit", ViTConfig(), classes=2, size=30, channels=3)
     with pytest.raises(UserError, match="multiple of 3 heads"):
         models.build("vit", ViTConfig(vit_heads=3), classes=2, size=32, channels=3)
+
+
+def test_a_network_starts_as_one_program():
+    """Not as one for each of its operations, which take seconds to compile."""
+    compiled = []
+
+    def listen(event, seconds, **_):
+        compiled.extend([event] if event == "/jax/core/compile/backend_compile_duration" else [])
+
+    model = MODELS["convnet"].build(ConvNetConfig(width=3), classes=5, size=8, channels=3)
+    key = jax.random.key(0)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        model.init(key)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(compiled) == 1
+
+
+def test_a_derivative_keeps_a_mask_of_a_relu():
+    """Of a gradient whose gradient is taken: no array of zeros, beside the factor that the square multiplies by."""
+    x = jnp.ones(1000)
+
+    def gradient(x):
+        return jax.grad(lambda x: (relu(x) ** 2).sum())(x)
+
+    kept = jax.eval_shape(lambda x: jax.vjp(gradient, x)[1], x)
+    assert sorted(str(leaf.dtype) for leaf in jax.tree.leaves(kept)) == ["bool", "bool", "float32"]

@@ -17,7 +17,7 @@ except ValueError as error:
     print(f"error: {error}: it is set by a variable of that name; leave that out", file=sys.stderr)
     sys.exit(2)
 
-from medjax import devices
+from medjax import devices, memory
 from medjax.cli.command import Command
 from medjax.cli.compilation_cache import keep_programs
 from medjax.cli.flags import FLAGS, ILLEGAL, SHOWN, WANTED, define, help_text, refuse_twice
@@ -86,6 +86,7 @@ def _run(command: Command) -> int | None:
     except FileNotFoundError as error:
         raise UserError("the current folder has been deleted: go to another one") from error
     devices.use_cores()
+    memory.give_back_after_compiling()
     keep_programs()
     with devices.own_settings(), listening():
         return command.main(words)

@@ -17,7 +17,7 @@ from medjax.config import option
 from medjax.errors import UserError
 from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering
-from medjax.models.layers import conv_bias, conv_kernel, dense, flatten, max_pool
+from medjax.models.layers import conv_bias, conv_kernel, dense, flatten, max_pool, relu
 
 #: For each convolution: side of the kernel, channels in halves of the width, whether pooling follows.
 LAYERS = ((5, 2, True), (5, 3, True), (3, 4, False), (3, 3, False), (3, 3, True))
@@ -48,7 +48,7 @@ class AlexNet(nn.Module):
             bias = conv_bias(self, f"conv{layer}", kernel)
             padding = first_padding(channels) if layer == 0 else taps // 2
             how = lowering(self.config.alexnet_conv, kernel.shape, len(x))
-            x = nn.relu(conv2d(x, kernel, padding, how) + bias.reshape(1, 1, 1, -1))
+            x = relu(conv2d(x, kernel, padding, how) + bias.reshape(1, 1, 1, -1))
             x = max_pool(x) if pooled else x
         x = flatten(x)
         return x if features else dense(x, self.classes, "linear")

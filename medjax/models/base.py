@@ -52,6 +52,8 @@ def pure(net: nn.Module, flops: float, size: int, channels: int, batch_norm: boo
     """The Model of a Linen network, called as net(images, features=False), or, where it has batch norm, as
     net(images, train=False, features=False)."""
 
+    # Compiled, for Linen runs the network to find the shapes: called as it is, each operation would be compiled alone.
+    @jax.jit
     def init(key: Array) -> tuple[PyTree, PyTree]:
         variables = net.init(key, jnp.zeros((1, size, size, channels), jnp.float32))
         return variables["params"], variables.get("batch_stats", {})

@@ -67,7 +67,7 @@ class ConvNet(nn.Module):
                 x = layers.norm_of_product(patches, kernel.reshape(9 * channels, -1), *norm)
             else:
                 x = layers.instance_norm(conv2d(x, kernel, padding, how), *norm)
-            x = layers.average_pool(nn.relu(x))
+            x = layers.average_pool(layers.relu(x))
         x = layers.flatten(x)
         return x if features else layers.classifier(self, x, self.classes)
 

@@ -40,10 +40,10 @@ def conv_grouped(
 ) -> Float[Array, "h2 w2 n d"]:
     """3x3 or any cross-correlation, zero padded. Reverse-mode derivatives only."""
     shape = Geometry(x.shape[:2], kernel.shape[:2], padding, stride)
-    return _named(_forward(shape, *_alike(x, kernel)))
+    return _named(_forward(shape, *alike(x, kernel)))
 
 
-def _alike(*arrays: Array) -> list[Array]:
+def alike(*arrays: Array) -> list[Array]:
     """Inside `jax.shard_map`: an array that is the same on all devices is marked as one of each device's own where
     another is, so that JAX sums its gradient over the devices."""
     own = [jax.typeof(a).mat.varying for a in arrays]
@@ -69,7 +69,7 @@ def _to_kernel(shape: Geometry, x: Array, dy: Array) -> Array:
     return _beside(_kernel_of, shape)(x[None], dy[None])[0]
 
 
-def _keep(function: Callable[..., Any]) -> Callable[..., Any]:
+def keep(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda shape, a, b: (function(shape, a, b), (a, b))
 
 
@@ -78,21 +78,21 @@ def _named(a: Array) -> Array:
 
 
 _forward.defvjp(
-    _keep(_forward),
+    keep(_forward),
     lambda shape, ab, dy: (
         _named(_to_images(shape, dy, ab[1])),
         _named(_to_kernel(shape, ab[0], dy)),
     ),
 )
 _to_images.defvjp(
-    _keep(_to_images),
+    keep(_to_images),
     lambda shape, ab, dx: (
         _named(_forward(shape, dx, ab[1])),
         _named(_to_kernel(shape, dx, ab[0])),
     ),
 )
 _to_kernel.defvjp(
-    _keep(_to_kernel),
+    keep(_to_kernel),
     lambda shape, ab, dk: (
         _named(_to_images(shape, ab[1], dk)),
         _named(_forward(shape, ab[0], dk)),

@@ -54,6 +54,23 @@ def classifier(module: nn.Module, x: Float[Array, "n f"], classes: int) -> Float
     )
 
 
+@jax.custom_vjp
+def relu(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """max(x, 0); its derivative at 0 is 0. Reverse-mode derivatives only, of any order."""
+    return jnp.maximum(x, 0.0)
+
+
+@jax.custom_vjp
+def _masked(x: Array, mask: Array) -> Array:
+    """x where the mask is true, else 0. All derivatives are this function again, so that they keep the mask alone, a
+    byte a value; JAX's own rules keep arrays of zeros too."""
+    return jnp.where(mask, x, 0.0)
+
+
+relu.defvjp(lambda x: (relu(x), x > 0), lambda mask, dy: (_masked(dy, mask),))
+_masked.defvjp(lambda x, mask: (_masked(x, mask), mask), lambda mask, dy: (_masked(dy, mask), None))
+
+
 def flatten(x: Float[Array, "h w n c"]) -> Float[Array, "n f"]:
     """All values of an image in a row: f = h * w * c."""
     return x.transpose(2, 0, 1, 3).reshape(x.shape[2], -1)

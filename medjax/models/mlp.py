@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from medjax.config import option
 from medjax.models.base import Model, Network, pure
-from medjax.models.layers import dense
+from medjax.models.layers import dense, relu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"], features: bool = False) -> Float[Array, "n k"]:
         x = x.reshape(x.shape[0], -1)
         for layer in range(2):
-            x = nn.relu(dense(x, self.config.mlp_width, f"hidden{layer}"))
+            x = relu(dense(x, self.config.mlp_width, f"hidden{layer}"))
         return x if features else dense(x, self.classes, "linear")
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from medjax.config import option
 from medjax.models.base import Model, Network, pure
 from medjax.models.conv import conv2d, conv_option, lowering
-from medjax.models.layers import Affine, BatchNorm, classifier, conv_kernel, instance_norm
+from medjax.models.layers import Affine, BatchNorm, classifier, conv_kernel, instance_norm, relu
 
 #: Blocks of each stage.
 BLOCKS = (2, 2, 2, 2)
@@ -41,17 +41,17 @@ class ResNet(nn.Module):
         self, x: Float[Array, "n h w c"], train: bool = False, features: bool = False
     ) -> Float[Array, "n k"]:
         x = x.transpose(1, 2, 0, 3)
-        x = nn.relu(self.layer(x, "stem", self.config.resnet_width, 3, 1, train))
+        x = relu(self.layer(x, "stem", self.config.resnet_width, 3, 1, train))
         for stage, blocks in enumerate(BLOCKS):
             width = self.config.resnet_width * 2**stage
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
                 name = f"stage{stage}_block{block}"
-                y = nn.relu(self.layer(x, f"{name}_a", width, 3, stride, train))
+                y = relu(self.layer(x, f"{name}_a", width, 3, stride, train))
                 y = self.layer(y, f"{name}_b", width, 3, 1, train)
                 if x.shape != y.shape:
                     x = self.layer(x, f"{name}_short", width, 1, stride, train)
-                x = nn.relu(x + y)
+                x = relu(x + y)
         x = x.mean((0, 1))
         return x if features else classifier(self, x, self.classes)
 
