@@ -57,12 +57,12 @@ def available() -> int:
 
 
 def give_back_after_compiling() -> None:
-    """Give back to the system, after each long compilation, what the compiler has freed. glibc keeps it: 240 MB after an
-    MTT iteration's, which would add to what the iteration needs. Without effect where the C library is another."""
+    """Give back to the system, after each long compilation, what the compiler has freed. glibc keeps it: 240 MB after
+    an MTT iteration's, which would add to what the iteration needs. Without effect where the C library is another."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
-    def listen(event: str, seconds: float, **_: object) -> None:
-        if event == COMPILED and seconds > LONG and trim is not None:
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        if event == COMPILED and duration_secs > LONG and trim is not None:
             trim(0)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
