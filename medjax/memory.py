@@ -57,8 +57,8 @@ def available() -> int:
 
 
 def give_back_after_compiling() -> None:
-    """Give back to the system, after each long compilation, what the compiler has freed. glibc keeps it: 240 MB after an
-    MTT iteration's, which would add to what the iteration needs. Without effect where the C library is another."""
+    """Give back to the system, after each long compilation, what the compiler freed. glibc keeps it (240 MB and more
+    after an MTT iteration's), beside what the program then needs. Without effect where the C library is another."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     def listen(event: str, seconds: float, **_: object) -> None:
