@@ -48,7 +48,7 @@ ZCA_MATRICES, STARTED_BYTES = 8, 2.6e8
 KEPT_OF = {"kept": 1.0, "convolutions": 0.42, "recomputed": 0.0}
 RESIDUALS = tuple(KEPT_OF)
 #: Bytes that a CPU keeps together; the share of its memory that an accelerator keeps.
-KEPT, KEPT_SHARE = 1e9, 0.25
+KEPT, KEPT_SHARE = 5e8, 0.25
 #: Images of an inner step that do not keep an accelerator busy.
 FEW_IMAGES = 100
 
