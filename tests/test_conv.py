@@ -194,3 +194,13 @@ def test_winograd_keeps_images_and_kernel():
 
     kept = jax.eval_shape(lambda *both: jax.vjp(gradients, *both)[1], x, kernel)
     assert {leaf.shape for leaf in jax.tree.leaves(kept)} == {x.shape, kernel.shape}
+
+
+def test_a_cotangent_that_networks_share():
+    """The gradient of a plain sum is the same for all images, and so is no part of their batch."""
+    x, kernel = jax.random.normal(jax.random.key(0), (3, 8, 8, 5, 4)), jnp.ones((3, 3, 4, 6))
+
+    def gradients(conv):
+        return jax.vmap(jax.grad(lambda k, x: conv(x, k, 1, 1).sum()), (None, 0))(kernel, x)
+
+    np.testing.assert_allclose(gradients(conv_grouped), gradients(library), atol=1e-4)
