@@ -21,9 +21,11 @@ class Side(NamedTuple):
 
 
 class Worker:
-    """A running `benchmarks.worker`."""
+    """A running `benchmarks.worker`; of the checkout in ``folder``, if one is given."""
 
-    def __init__(self, side: str, suite: str, case: dict, environment: dict[str, str]):
+    def __init__(
+        self, side: str, suite: str, case: dict, environment: dict[str, str], folder: str = "."
+    ):
         command = [sys.executable, "-m", "benchmarks.worker", side, suite, json.dumps(case)]
         # Both sides may share one GPU: neither takes all of its memory.
         environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ | environment
@@ -34,6 +36,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
+            cwd=folder,
         )
         self.seconds: list[float] = []
         self.facts = self.answer()

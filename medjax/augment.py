@@ -7,16 +7,15 @@ have the parameters of the identity.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from medjax.config import option
 from medjax.errors import UserError
+from medjax.types import PyTree
 
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 SCALE, ROTATE, CROP, CUTOUT = 1.2, 15.0, 0.125, 0.5
@@ -35,63 +34,92 @@ class AugmentConfig:
         strategy(self.augment, "augment")
 
 
-@functools.cache  # one object for equal words, so that programs that hold it compile once
-def strategy(words: str, flag: str) -> Callable[..., Any] | None:
-    """`augment` with the families that ``words`` names ("flip_rotate"); None for "none". Raises UserError, naming the
-    flag, for a family that does not exist."""
+class Augmentation:
+    """Random changes of images, in two parts, so that a loop's numbers can be drawn before it. Hashable: programs hold
+    it."""
+
+    def draw(self, key: Array, images: int, siamese: bool = False) -> PyTree:
+        """The random numbers for so many images, leading axis [n]; equal for all where ``siamese``."""
+        raise NotImplementedError
+
+    def apply(self, images: Float[Array, "n h w c"], drawn: PyTree) -> Float[Array, "n h w c"]:
+        """The images changed as ``drawn`` says; differentiable in the images."""
+        raise NotImplementedError
+
+    def __call__(
+        self, key: Array, images: Float[Array, "n h w c"], *, siamese: bool = False
+    ) -> Float[Array, "n h w c"]:
+        """Both parts. With ``siamese`` all images share one draw: two calls with the same key treat real and synthetic
+        images alike."""
+        return self.apply(images, self.draw(key, len(images), siamese))
+
+
+class Drawn(NamedTuple):
+    """What `DSA` draws for each image: the family, the same for all of a call, and numbers u uniform on [0, 1)."""
+
+    family: Int[Array, " n"]
+    u: Float[Array, "n 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DSA(Augmentation):
+    """One random family of ``families``; images of any value range. Pixels from outside the image are zero."""
+
+    families: tuple[str, ...] = FAMILIES
+
+    def draw(self, key: Array, images: int, siamese: bool = False) -> Drawn:
+        family_key, draw_key = jax.random.split(key)
+        family = jax.random.randint(family_key, (), 0, len(self.families))
+        u = jax.random.uniform(draw_key, (1 if siamese else images, 3))
+        return Drawn(jnp.broadcast_to(family, (images,)), jnp.broadcast_to(u, (images, 3)))
+
+    def apply(self, images: Float[Array, "n h w c"], drawn: Drawn) -> Float[Array, "n h w c"]:
+        h, w = images.shape[1:3]
+        u = drawn.u
+
+        def chosen(name: str, value: Array, identity: float) -> Array:
+            if name not in self.families:
+                return jnp.full(len(images), identity)
+            return jnp.where(drawn.family == self.families.index(name), value, identity)
+
+        images = color(
+            images,
+            brightness=chosen("color", (u[:, 0] - 0.5) * BRIGHTNESS, 0.0),
+            saturation=chosen("color", u[:, 1] * SATURATION, 1.0),
+            contrast=chosen("color", u[:, 2] + CONTRAST, 1.0),
+        )
+        zoom = 1 / SCALE + u * (SCALE - 1 / SCALE)
+        mirrored = jnp.where(u[:, 0] < 0.5, -1.0, 1.0)
+        reach_x, reach_y = int(w * CROP + 0.5), int(h * CROP + 0.5)
+        images = warp(
+            images,
+            scale_x=chosen("scale", zoom[:, 0], 1.0) * chosen("flip", mirrored, 1.0),
+            scale_y=chosen("scale", zoom[:, 1], 1.0),
+            degrees=chosen("rotate", (2 * u[:, 0] - 1) * ROTATE, 0.0),
+            shift_x=chosen("crop", uniform_integer(u[:, 0], -reach_x, reach_x), 0.0),
+            shift_y=chosen("crop", uniform_integer(u[:, 1], -reach_y, reach_y), 0.0),
+        )
+        size = int(h * CUTOUT + 0.5)
+        x, y = uniform_integer(u[:, 0], 0, w), uniform_integer(u[:, 1], 0, h)
+        # A hole that was not drawn lies outside of the image.
+        x, y = chosen("cutout", x, -float(size)), chosen("cutout", y, -float(size))
+        return images * cutout_mask(h, w, size, x, y)
+
+
+#: With all families.
+augment = DSA()
+
+
+def strategy(words: str, flag: str) -> DSA | None:
+    """The augmentation with the families that ``words`` names ("flip_rotate"); None for "none". Raises UserError,
+    naming the flag, for a family that does not exist."""
     named = () if words == "none" else words.split("_")
     if unknown := [name for name in named if name not in FAMILIES]:
         raise UserError(
             f"--{flag}={words}: {unknown[0]!r} is no augmentation: join some of {ALL}, or give none"
         )
     families = tuple(name for name in FAMILIES if name in named)
-    if families == FAMILIES:
-        return augment
-    return functools.partial(augment, families=families) if families else None
-
-
-def augment(
-    key: Array,
-    images: Float[Array, "n h w c"],
-    *,
-    siamese: bool = False,
-    families: tuple[str, ...] = FAMILIES,
-) -> Float[Array, "n h w c"]:
-    """One random family of DSA, differentiable in ``images`` (any value range). Pixels from outside the image are zero.
-
-    With ``siamese`` all images share one draw: two calls with the same key treat real and synthetic images alike.
-    families: those that are drawn from.
-    """
-    n, h, w, _ = images.shape
-    family_key, draw_key = jax.random.split(key)
-    family = jax.random.randint(family_key, (), 0, len(families))
-    u = jax.random.uniform(draw_key, (1 if siamese else n, 3))
-    u = jnp.broadcast_to(u, (n, 3))
-
-    def chosen(name: str, value: Array, identity: float) -> Array:
-        drawn = family == families.index(name) if name in families else False
-        return jnp.where(drawn, value, identity)
-
-    images = color(
-        images,
-        brightness=chosen("color", (u[:, 0] - 0.5) * BRIGHTNESS, 0.0),
-        saturation=chosen("color", u[:, 1] * SATURATION, 1.0),
-        contrast=chosen("color", u[:, 2] + CONTRAST, 1.0),
-    )
-    zoom = 1 / SCALE + u * (SCALE - 1 / SCALE)
-    mirrored = jnp.where(u[:, 0] < 0.5, -1.0, 1.0)
-    reach_x, reach_y = int(w * CROP + 0.5), int(h * CROP + 0.5)
-    images = warp(
-        images,
-        scale_x=chosen("scale", zoom[:, 0], 1.0) * chosen("flip", mirrored, 1.0),
-        scale_y=chosen("scale", zoom[:, 1], 1.0),
-        degrees=chosen("rotate", (2 * u[:, 0] - 1) * ROTATE, 0.0),
-        shift_x=chosen("crop", uniform_integer(u[:, 0], -reach_x, reach_x), 0.0),
-        shift_y=chosen("crop", uniform_integer(u[:, 1], -reach_y, reach_y), 0.0),
-    )
-    size = int(h * CUTOUT + 0.5)
-    hole = cutout_mask(h, w, size, uniform_integer(u[:, 0], 0, w), uniform_integer(u[:, 1], 0, h))
-    return images * chosen("cutout", hole, 1.0)
+    return DSA(families) if families else None
 
 
 def uniform_integer(u: Float[Array, " n"], low: int, high: int) -> Float[Array, " n"]:

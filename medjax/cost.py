@@ -129,8 +129,8 @@ def residuals(size: float) -> str:
     (H200, MTT at 8 to 400 images: 1.05 to 1.1 times as fast as with nothing kept, 1.15 to 1.3 times as with all)."""
     if devices.on_cpu():
         return "kept" if size <= KEPT else "recomputed"
-    room = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 64e9)
-    fits = size * KEPT_OF["convolutions"] * devices.beside() <= KEPT_SHARE * room
+    room = KEPT_SHARE * devices.accelerator_bytes()
+    fits = size * KEPT_OF["convolutions"] * devices.beside() <= room
     return "convolutions" if fits else "recomputed"
 
 

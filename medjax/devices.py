@@ -52,6 +52,11 @@ def device_count() -> int:
     return 1 if _DEALT.get() else jax.local_device_count()
 
 
+def accelerator_bytes() -> float:
+    """Memory of an accelerator that JAX may use; a guess where it does not say."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 64e9)
+
+
 def splits(images: int) -> bool:
     """Whether the images of one network's batch are dealt out to the devices."""
     count = device_count()

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, graphs, metrics, train
+from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree, Synthetic
@@ -91,7 +92,7 @@ class Best(NamedTuple):
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
 def trainer(
-    config: EvalConfig, model: Model, classes: int, augment: train.Augment | None
+    config: EvalConfig, model: Model, classes: int, augment: Augmentation | None
 ) -> train.Trainer:
     """The evaluation's recipe."""
     augment = augment if config.eval_augment else None

@@ -5,7 +5,6 @@ Every draw comes from ``fold_in(key, index)`` and the loops' bounds are argument
 goes on with the same numbers and without a new compilation.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +14,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from medjax import devices
+from medjax.augment import Augmentation
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
-
-Augment = Callable[[Array, Array], Array]
 
 #: Images whose activations of one layer stay in a CPU's cache (ConvNet-3-128, 32 px).
 CPU_PIECE = 16
@@ -47,7 +45,7 @@ class Trainer(NamedTuple):
 
     model: the network.
     tx: an optax transformation that turns gradients into directions; the step size is not part of it.
-    augment: (key, images) -> images, or None.
+    augment: changes the images of each step, or None.
     batch: images a step.
     classes: k.
     balanced: draw every image of an epoch by class first (each class equally often in expectation), with
@@ -57,7 +55,7 @@ class Trainer(NamedTuple):
 
     model: Model
     tx: optax.GradientTransformation
-    augment: Augment | None
+    augment: Augmentation | None
     batch: int
     classes: int
     balanced: bool = False

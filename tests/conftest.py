@@ -34,6 +34,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from medjax.augment import Augmentation  # noqa: E402
 from medjax.models import ConvNetConfig, Model, convnet  # noqa: E402
 from medjax.types import Dataset  # noqa: E402
 
@@ -96,15 +97,20 @@ def net():
     return convnet(ConvNetConfig(width=4, depth=2), classes=3, size=16, channels=3)
 
 
+class Jitter(Augmentation):
+    """A number added to each image. Compiles in no time; for tests of where keys go rather than of DSA."""
+
+    def draw(self, key, images, siamese=False):
+        return jnp.broadcast_to(jax.random.normal(key, (1 if siamese else images,)), (images,))
+
+    def apply(self, images, drawn):
+        return images + 0.2 * drawn.reshape(-1, 1, 1, 1)
+
+
 @pytest.fixture(scope="session")
 def jitter():
-    """An augmentation that compiles in no time, for tests of where keys go rather than of DSA."""
-
-    def augment(key, images, siamese=False):
-        noise = jax.random.normal(key, images.shape[1:] if siamese else images.shape)
-        return images + 0.2 * noise.reshape(-1, *images.shape[1:])
-
-    return augment
+    """The augmentation `Jitter`."""
+    return Jitter()
 
 
 @pytest.fixture(scope="session")

@@ -430,7 +430,7 @@ def test_optimiser_and_augmentation(tmp_path):
     """What the experts' trainer is made of, and what students augment with; test_experts.py has the numbers."""
     words = ("--expert_momentum=0.9", "--expert_weight_decay=0.1", "--expert_augment=flip")
     plain, other = (experts._trainer(make_session(tmp_path, *w)) for w in ((), words))
-    assert plain.augment is augment and other.augment is strategy("flip", "expert_augment")
+    assert plain.augment == augment and other.augment == strategy("flip", "expert_augment")
     ones, zeros = jnp.ones(2), jnp.zeros(2)
     moved = []
     for trainer in (plain, other):
@@ -441,7 +441,7 @@ def test_optimiser_and_augmentation(tmp_path):
     np.testing.assert_allclose(moved, [0.0, 0.1 + 0.9 * 1.1], rtol=1e-6)
     for words, expected in (("", augment), ("--augment=none", None)):
         setup = make_session(tmp_path, *filter(None, [words])).setup()
-        assert students_augmentation(setup) is expected
+        assert students_augmentation(setup) == expected
 
 
 # --- MTT

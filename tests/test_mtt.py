@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from medjax import cost, devices, train
-from medjax.augment import augment
+from medjax.augment import Augmentation, augment
 from medjax.distill import mtt, segments
 from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt import MTTConfig
@@ -169,20 +169,23 @@ def test_finite_differences(augmented):
 
 
 def test_steps_augment_differently(linear):
-    """Every inner step draws an augmentation of its own."""
+    """Every inner step draws its own augmentation for each image, and each device changes its own images alone."""
     seen = []
 
-    def spy(key, images):
-        shift = jax.random.normal(key)
-        jax.debug.callback(lambda s: seen.append(float(s)), shift)
-        return images + shift
+    class Spy(Augmentation):
+        def draw(self, key, images, siamese=False):
+            return jax.random.normal(key, (images,))
+
+        def apply(self, images, drawn):
+            jax.debug.callback(lambda s: seen.extend(s.tolist()), drawn)
+            return images + drawn.reshape(-1, 1, 1, 1)
 
     synthetic = Synthetic(jnp.ones((4, 1, 2, 1)), jnp.zeros(4, jnp.int32), jnp.float32(0.1))
     table = jnp.tile(jnp.arange(4, dtype=jnp.int32), (5, 1))
-    end = mtt.student(linear(2, 2), spy, jax.random.key(0), synthetic, jnp.zeros(6), table)
+    end = mtt.student(linear(2, 2), Spy(), jax.random.key(0), synthetic, jnp.zeros(6), table)
     end.block_until_ready()
     jax.effects_barrier()
-    assert len(set(seen)) == 5
+    assert len(seen) == len(set(seen)) == 5 * 4
 
 
 # Minibatches and the step size
@@ -295,11 +298,42 @@ def test_read_segments():
     """A segment is one expert's snapshot and its snapshot M epochs later, those that were drawn."""
     config = MTTConfig(max_start_epoch=6, expert_span=3, meta_batch=2)
     key, numbers = jax.random.key(1), jnp.arange(3, 8)
-    got = segments.read_segments(trajectories(), mtt.draws(config), key, numbers)
+    got = segments.segment_reader(trajectories(), mtt.draws(config))(key, numbers)
     experts, starts = segments.draw_segments(mtt.draws(config), 4, key, numbers)
     assert got.start.shape == (5, 2, 2) and got.start.dtype == np.float32
     np.testing.assert_array_equal(got.start[..., 0], 100 * experts + starts)
     np.testing.assert_array_equal(got.target, got.start + 3)
+
+
+def test_an_accelerator_keeps_the_trajectories(monkeypatch):
+    """It reads each expert once and then picks the segments that the host would read, where there is room."""
+    config, key, numbers = (
+        MTTConfig(max_start_epoch=6, meta_batch=2),
+        jax.random.key(1),
+        np.arange(9),
+    )
+    read, experts, epochs = trajectories()
+    seen = []
+
+    def spy(expert, chosen):
+        seen.append(expert)
+        return read(expert, chosen)
+
+    def feed():
+        return segments.segment_reader(Trajectories(spy, experts, epochs), mtt.draws(config))
+
+    expected = feed()(key, numbers)
+    assert len(seen) == 18 and isinstance(expected.start, np.ndarray)
+    monkeypatch.setattr(segments.devices, "on_cpu", lambda: False)
+    kept = feed()
+    seen.clear()
+    for _ in range(2):
+        got = kept(key, numbers)
+        assert isinstance(got.start, jax.Array)
+        jax.tree.map(np.testing.assert_array_equal, got, expected)
+    assert sorted(seen) == [0, *range(experts)]
+    monkeypatch.setattr(segments.devices, "accelerator_bytes", lambda: 1000.0)
+    assert isinstance(feed()(key, numbers).start, np.ndarray)
 
 
 # A whole step

@@ -26,6 +26,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, train
+from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
@@ -62,8 +63,10 @@ class DCConfig:
     )
 
 
-def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
-    """DC as a `Distiller`; DSA where ``augment``, (key, images, siamese=...) -> images, is given."""
+def dc(
+    config: DCConfig, *, model: Model, augment: Augmentation | None, ipc: int, classes: int
+) -> Distiller:
+    """DC as a `Distiller`; DSA where ``augment`` is given."""
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
     outer, inner = loops(config, ipc)
     trainer = train.Trainer(model, train.sgd(), augment, config.batch_train, classes, dealt=True)
@@ -101,7 +104,7 @@ def dc(config: DCConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
 
 def match_class(
     model: Model,
-    augment: Any,
+    augment: Augmentation | None,
     distance: str,
     network: train.FitState,
     key: Array,

@@ -12,7 +12,6 @@ differences between the classes.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import optax
@@ -20,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from medjax import devices
+from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
@@ -40,9 +40,10 @@ class DMConfig:
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
 
 
-def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) -> Distiller:
-    """DM as a `Distiller`. ``augment``: (key, images, siamese=...) -> images, or None. Raises UserError for a network
-    that does not say what its features are."""
+def dm(
+    config: DMConfig, *, model: Model, augment: Augmentation | None, ipc: int, classes: int
+) -> Distiller:
+    """DM as a `Distiller`. Raises UserError for a network that does not say what its features are."""
     features = model.features
     if features is None:
         raise UserError("DM needs a network with features; choose --model=convnet")
@@ -68,7 +69,7 @@ def dm(config: DMConfig, *, model: Model, augment: Any, ipc: int, classes: int) 
 
 def match_class(
     embed: Callable[[Array], Array],
-    augment: Any,
+    augment: Augmentation | None,
     key: Array,
     real: Float[Array, "r h w c"],
     made: Float[Array, "i h w c"],
@@ -86,7 +87,7 @@ def match_class(
 
 def match_together(
     embed: Callable[[Array], Array],
-    augment: Any,
+    augment: Augmentation | None,
     keys: Array,
     real: Float[Array, "k r h w c"],
     made: Float[Array, "k i h w c"],
@@ -95,7 +96,8 @@ def match_together(
 
     def mean_features(images: Array) -> Array:
         if augment is not None:
-            images = jax.vmap(lambda key, own: augment(key, own, siamese=True))(keys, images)
+            siamese = functools.partial(augment, siamese=True)
+            images = jax.vmap(siamese)(keys, images)
         found = embed(images.reshape(-1, *images.shape[2:]))
         return found.reshape(*images.shape[:2], -1).mean(1)
 

@@ -20,20 +20,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices
+from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.matching import parameter_distance
 from medjax.distill.random import random_images
-from medjax.distill.segments import Draws, Segments, read_segments
+from medjax.distill.segments import Draws, Segments, segment_reader
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
 from medjax.models.base import Model
-from medjax.train import Augment
 from medjax.types import Dataset, Synthetic, Trajectories
 
 #: The last losses whose median counts as normal, and the least number of them.
@@ -113,7 +112,7 @@ def mtt(
     config: MTTConfig,
     *,
     model: Model,
-    augment: Augment | None,
+    augment: Augmentation | None,
     trajectories: Trajectories,
     ipc: int,
     classes: int,
@@ -136,9 +135,6 @@ def mtt(
             jnp.int32(0),
         )
         return devices.replicated(state)
-
-    def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
-        return read_segments(trajectories, draws(config), key, iterations)
 
     def step(
         key: Array, state: MTTState, data: Dataset, item: Segments
@@ -181,7 +177,7 @@ def mtt(
     def extract(state: MTTState) -> Synthetic:
         return Synthetic(state.images, state.labels, state.step_size)
 
-    return Distiller(init, feed, step, extract)
+    return Distiller(init, segment_reader(trajectories, draws(config)), step, extract)
 
 
 def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
@@ -238,7 +234,7 @@ def check(config: MTTConfig, model: Model, epochs: int) -> None:
 def match(
     config: MTTConfig,
     model: Model,
-    augment: Augment | None,
+    augment: Augmentation | None,
     key: Array,
     images: Float[Array, "m h w c"],
     labels: Int[Array, " m"],

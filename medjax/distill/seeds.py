@@ -25,7 +25,9 @@ def together(distillers: Sequence[Distiller]) -> Distiller:
 
     def feed(keys: Array, iterations: Int[Array | np.ndarray, " K"]) -> PyTree:
         fed = [d.feed(key, iterations) for d, key in zip(distillers, keys, strict=True) if d.feed]
-        return jax.tree.map(lambda *parts: np.stack(parts, axis=1), *fed)
+        # What is on an accelerator stays there.
+        stack = np.stack if devices.on_cpu() else jnp.stack
+        return jax.tree.map(lambda *parts: stack(parts, axis=1), *fed)
 
     def step(keys: Array, state: PyTree, data: Dataset, item: PyTree) -> tuple[PyTree, PyTree]:
         def own(data: Dataset, key: Array, state: PyTree, *item: PyTree) -> tuple[PyTree, PyTree]:

@@ -1,14 +1,19 @@
 """Which pieces of the expert trajectories an MTT iteration reads."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
+from medjax import devices
 from medjax.types import Trajectories
+
+#: Share of an accelerator's memory that the trajectories of one seed may take there.
+HELD_SHARE = 0.05
 
 
 class Segments(NamedTuple):
@@ -28,23 +33,47 @@ class Draws(NamedTuple):
     cycled: bool
 
 
-def read_segments(
-    trajectories: Trajectories, draws: Draws, key: Array, iterations: Int[Array | np.ndarray, " K"]
-) -> Segments:
-    """The expert segments of these iterations, float32 [K, b, p]; iteration i draws from fold_in(key, i)."""
-    # On the host's own device: an accelerator is still computing earlier iterations, and the host would wait for it.
-    host = jax.local_devices(backend="cpu")[0]
-    drawn = draw_segments(draws, trajectories.experts, *jax.device_put((key, iterations), host))
-    experts, starts = (np.asarray(a) for a in drawn)
-    rows = [
-        [
-            trajectories.read(int(e), np.array([t, t + draws.span]))
-            for e, t in zip(*pair, strict=True)
+def segment_reader(trajectories: Trajectories, draws: Draws) -> Callable[[Array, Any], Segments]:
+    """The feed of MTT: (key, iterations [K]) -> their expert segments, float32 [K, b, p]; iteration i draws from
+    fold_in(key, i). An accelerator keeps the trajectories and picks from them itself, where they take a small share of
+    its memory; the host would copy two gigabytes for a call of a thousand iterations."""
+    held = functools.cache(lambda: _on_accelerator(trajectories, draws.starts + draws.span))
+
+    def read(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
+        # On the host's own device: an accelerator is still at work on earlier iterations, and the host would wait.
+        host = jax.local_devices(backend="cpu")[0]
+        drawn = draw_segments(draws, trajectories.experts, *jax.device_put((key, iterations), host))
+        experts, starts = (np.asarray(a) for a in drawn)
+        targets = starts + draws.span
+        if (there := held()) is not None:
+            return Segments(_picked(there, experts, starts), _picked(there, experts, targets))
+        epochs = np.stack([starts, targets], axis=-1)
+        rows = [
+            [trajectories.read(int(e), own) for e, own in zip(*pair, strict=True)]
+            for pair in zip(experts, epochs, strict=True)
         ]
-        for pair in zip(experts, starts, strict=True)
-    ]
-    stacked = np.asarray(rows, dtype=np.float32)
-    return Segments(stacked[:, :, 0], stacked[:, :, 1])
+        stacked = np.asarray(rows, dtype=np.float32)
+        return Segments(stacked[:, :, 0], stacked[:, :, 1])
+
+    return read
+
+
+def _on_accelerator(trajectories: Trajectories, snapshots: int) -> Array | None:
+    """The first snapshots of all experts [e, t, p]; None on a CPU, and where they would take more than HELD_SHARE."""
+    if devices.on_cpu():
+        return None
+    snapshot = trajectories.read(0, np.arange(1)).nbytes
+    if trajectories.experts * snapshots * snapshot > HELD_SHARE * devices.accelerator_bytes():
+        return None
+    epochs = np.arange(snapshots)
+    return jnp.stack([trajectories.read(e, epochs) for e in range(trajectories.experts)])
+
+
+@jax.jit
+def _picked(
+    held: Float[Array, "e t p"], experts: Int[Array, "K b"], epochs: Int[Array, "K b"]
+) -> Float[Array, "K b p"]:
+    return held[experts, epochs]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

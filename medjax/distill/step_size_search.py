@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from medjax.augment import Augmentation
 from medjax.distill.mtt import MTTConfig, MTTState, match
 from medjax.distill.segments import Segments
 from medjax.models.base import Model
-from medjax.train import Augment
 
 
 def search_step_size(
@@ -19,7 +19,7 @@ def search_step_size(
     grid: Float[Array, " g"],
     *,
     model: Model,
-    augment: Augment | None,
+    augment: Augmentation | None,
 ) -> tuple[Float[Array, ""], Float[Array, " g"]]:
     """The step size of ``grid`` with the lowest mean loss over ``segments`` [s, p], and all these losses.
 

@@ -9,9 +9,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, train
+from medjax.augment import Augmentation
 from medjax.models.base import Model, flattening
 from medjax.models.conv import CONVOLUTION
-from medjax.train import Augment
 from medjax.types import PyTree, Synthetic
 
 
@@ -30,7 +30,7 @@ def minibatches(key: Array, images: int, batch: int, steps: int) -> Int[Array, "
 
 def student(
     model: Model,
-    augment: Augment | None,
+    augment: Augmentation | None,
     key: Array,
     synthetic: Synthetic,
     start: Float[Array, " p"],
@@ -43,34 +43,43 @@ def student(
     steps, batch = table.shape
     dealt = devices.splits(batch)
     whole = batch == synthetic.labels.shape[0]
+    drawn = None
+    if augment is not None:
+        keys = jax.random.split(key, steps)
+        drawn = jax.vmap(lambda key: augment.draw(key, batch))(keys)
 
     def loss(params: PyTree, images: Array, labels: Array, weights: Array) -> Array:
         logits, _ = model.apply(params, {}, images, True)
         return weights @ train.cross_entropies(logits, labels)
 
-    def inner(synthetic: Synthetic, theta: PyTree, xs: tuple[Array, Array]) -> tuple[PyTree, None]:
-        key, chosen = xs
+    def inner(
+        synthetic: Synthetic, weights: Array, theta: PyTree, xs: tuple[Array, PyTree]
+    ) -> tuple[PyTree, None]:
+        chosen, drawn = xs
         images, labels = synthetic.images, synthetic.labels
         if not whole:
             images, labels = images[chosen], labels[chosen]
         if augment is not None:
-            images = augment(key, images)
-        weights = jnp.full(batch, 1 / batch)
-        if dealt:
-            mine, counts = devices.shard(batch)
-            images, labels, weights = images[mine], labels[mine], counts / batch
-        # Under `spread` the sum over the lanes is part of a gradient to what all lanes share.
+            images = augment.apply(images, drawn)
+        # Under `replicate` the sum over the devices is part of a gradient to what all devices share.
         grads = jax.grad(loss)(theta, images, labels, weights)
         return jax.tree.map(lambda p, g: p - synthetic.step_size * g, theta, grads), None
 
-    def walk(synthetic: Synthetic, start: Array, keys: Array, table: Array) -> Array:
-        step = functools.partial(inner, synthetic)
+    def walk(synthetic: Synthetic, start: Array, table: Array, drawn: PyTree) -> Array:
+        weights = jnp.full(batch, 1 / batch)
+        if dealt:
+            mine, counts = devices.shard(batch)
+            table, drawn = jax.tree.map(lambda a: a[:, mine], (table, drawn))
+            weights = counts / batch
+            if whole:
+                images, labels, _ = synthetic
+                synthetic = synthetic._replace(images=images[mine], labels=labels[mine])
+        step = functools.partial(inner, synthetic, weights)
         if residuals != "kept":
             saved = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
             policy = saved if residuals == "convolutions" else None
             step = jax.checkpoint(step, policy=policy)
         unroll = cost.unroll(batch)
-        return ravel_pytree(lax.scan(step, unravel(start), (keys, table), unroll=unroll)[0])[0]
+        return ravel_pytree(lax.scan(step, unravel(start), (table, drawn), unroll=unroll)[0])[0]
 
-    keys = jax.random.split(key, steps)
-    return (devices.replicate(walk) if dealt else walk)(synthetic, start, keys, table)
+    return (devices.replicate(walk) if dealt else walk)(synthetic, start, table, drawn)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from medjax import cost, train
-from medjax.augment import AugmentConfig, strategy
+from medjax.augment import Augmentation, AugmentConfig, strategy
 from medjax.distill import mtt
 from medjax.distill.base import Distiller
 from medjax.distill.mtt import MTTConfig
@@ -52,7 +52,7 @@ def unchecked_costs(setup: Setup) -> Costs:
     )
 
 
-def students_augmentation(setup: Setup) -> train.Augment | None:
+def students_augmentation(setup: Setup) -> Augmentation | None:
     """How students augment the synthetic images."""
     return strategy(setup.config(AugmentConfig).augment, "augment")
 
