@@ -79,8 +79,7 @@ def collectives(program: Program, unknown: Sequence[int] = ()) -> dict[str, int]
 
 def bytes_moved(program: Program, unknown: Sequence[int] = ()) -> float:
     """Bytes that all instructions read and write, each array once an instruction. Of an array that is only sliced, or
-    only updated in a part, the part counts, where that is seen. It is not always: for unrolls that keep their steps
-    there are too many (an H200 took 0.6 of the time that they need at its peak)."""
+    only updated in a part, the part counts."""
     return sum(times * _moved_by(program, name) for name, times in runs(program, unknown))
 
 
@@ -107,12 +106,22 @@ def _fused(
     as the update."""
     lines = [m for line in program.computations[name] if (m := INSTRUCTION.match(line))]
     sizes = {m[1]: _size(m[2]) for m in lines}
+
+    def users(value: str) -> Iterator[tuple[re.Match[str], str]]:
+        """Instructions that read a value, and what they call it: bitcasts are other names."""
+        for m in lines:
+            if value in NAME.findall(m[4].split("), ")[0]):
+                yield from users(m[1]) if m[3] == "bitcast" else [(m, value)]
+
     for own in (m for m in lines if m[3] == "parameter"):
-        number = int(own[4].split(")")[0])
-        users = [m for m in lines if own[1] in NAME.findall(m[4].split("), ")[0])]
-        if users and number < len(read) and all("slice" in m[3] for m in users):
-            sliced = [m for m in users if m[3] != "dynamic-update-slice"]
-            read[number] = min(read[number], sum(sizes[m[1]] for m in sliced))
+        number, parts = int(own[4].split(")")[0]), 0.0
+        for user, called in users(own[1]):
+            if user[3] in ("slice", "dynamic-slice"):
+                parts += sizes[user[1]]
+            elif user[3] != "dynamic-update-slice" or NAME.findall(user[4])[0] != called:
+                break
+        else:
+            read[number] = min(read[number], parts)
     for update in (m for m in lines if m[3] == "dynamic-update-slice"):
         part = NAME.findall(update[4])[1]
         written -= min(written, sizes[update[1]]) - sizes.get(part, 0)
