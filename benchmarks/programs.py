@@ -18,9 +18,9 @@ from medjax import cost, evaluate, experts, train
 from medjax.augment import augment
 from medjax.distill import dc as gradients
 from medjax.distill import mtt as trajectory
+from medjax.distill.base import iterated
 from medjax.distill.dc import DCConfig
 from medjax.distill.mtt import MTTConfig
-from medjax.distill.seeds import together
 from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, Model, convnet
 from medjax.models.base import in_bf16
@@ -80,11 +80,12 @@ def mtt(ipc: int, policy: Policy, seeds: int = 1) -> Case:
         data, key = labelled(IMAGES), jax.random.key(0)
         if seeds == 1:
             key, state, item = one(key, data)
-        else:
-            key, state, item = jax.vmap(lambda k: one(k, data))(jax.random.split(key, seeds))
-        return key, state, data, item
+            return key, state, data, item
+        keys, state, item = jax.vmap(lambda k: one(k, data))(jax.random.split(key, seeds))
+        items = jax.tree.map(lambda a: a[:, None], item)  # a call of one iteration
+        return state, keys, data, jnp.zeros(1, jnp.int32), items
 
-    step = method.step if seeds == 1 else together([method] * seeds).step
+    step = method.step if seeds == 1 else iterated(method, True)
     flops = seeds * trajectory.iteration_flops(config, model, (ipc * CLASSES, SIZE, SIZE, 3))
     return Case(step, arguments, "iteration" if seeds == 1 else f"iteration of {seeds}", flops)
 

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from benchmarks.aot import hlo
 from medjax import devices, evaluate, experts
 from medjax.augment import augment
 from medjax.distill import Distiller, dc, mtt, run
+from medjax.distill.base import iterated
 from medjax.distill.dc import DCConfig
 from medjax.distill.mtt import MTTConfig
 from medjax.distill.seeds import stacked, together
@@ -75,11 +77,28 @@ def segments():
     return flat(distilled(method, jax.random.key(7), method.init(jax.random.key(5), DATA)).images)
 
 
-def seeds():
+def five_seeds():
     methods = [students(1, seed) for seed in range(5)]
     keys = jax.random.split(jax.random.key(8), 5)
     state = stacked([m.init(key, DATA) for m, key in zip(methods, keys, strict=True)])
-    return flat(distilled(together(methods), keys, state).images)
+    return together(methods), keys, state
+
+
+def seeds():
+    return flat(distilled(*five_seeds()).images)
+
+
+def exchanges():
+    """How often devices exchange data in a call of three iterations of five seeds, and of six."""
+    method, keys, state = five_seeds()
+
+    def count(iterations):
+        numbers = jnp.arange(iterations)
+        arguments = state, keys, DATA, numbers, method.feed(keys, numbers)
+        compiled = jax.jit(iterated(method, several=True)).lower(*arguments).compile()
+        return sum(hlo.collectives(hlo.read_hlo(compiled.as_text())).values())
+
+    return np.array([count(3), count(6)])
 
 
 def one_student():
@@ -98,6 +117,6 @@ def one_student():
 
 if __name__ == "__main__":
     found = {"devices": np.array(jax.device_count())}
-    for part in (expert_group, evaluation, classes, segments, seeds, one_student):
+    for part in (expert_group, evaluation, classes, segments, seeds, one_student, exchanges):
         found[part.__name__] = part()
     np.savez(sys.argv[1], allow_pickle=False, **found)

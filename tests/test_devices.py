@@ -57,3 +57,11 @@ def test_four_cards_are_one(found, part):
     """Side by side on each of four, against one device of a CPU."""
     one, four = found[1, "cpu"][part], found[4, "gpu"][part]
     np.testing.assert_allclose(four, one, atol=1e-4 * np.abs(one).max())
+
+
+def test_seeds_exchange_nothing_between_iterations(found):
+    """Their results are gathered once, at the end of a call, however many iterations it has."""
+    assert found[1, "cpu"]["exchanges"].tolist() == [0, 0]
+    for kind in ("cpu", "gpu"):
+        three, six = found[4, kind]["exchanges"]
+        assert three == six > 0

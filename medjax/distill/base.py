@@ -1,5 +1,6 @@
 """The interface of every method, and the one driver that runs them."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -37,11 +38,35 @@ class Chunk(NamedTuple):
     done: iterations finished since the very first.
     state: the method's state now. `run` may hand its buffers to the next call: copy what must outlive the loop's body.
     infos: each iteration's info, leading axis K, on the host.
+
+    Of several seeds both have a leading axis [s] before it.
     """
 
     done: int
     state: Any
     infos: Any
+
+
+def iterated(distiller: Distiller, several: bool) -> Callable[..., tuple[Any, Any]]:
+    """The program of a device call: (state, key, data, numbers [K], items) -> (state, infos). Of ``several`` seeds
+    state, key, items and infos have a leading axis [s]; the seeds are dealt out to the devices, which exchange nothing
+    until the call's end. A seed's numbers are those of its own distillation, to rounding."""
+
+    def one_seed(
+        data: Dataset, numbers: Array, key: Array, state: Any, items: PyTree
+    ) -> tuple[Any, Any]:
+        def step(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
+            number, item = xs
+            return distiller.step(jax.random.fold_in(key, number), state, data, item)
+
+        return lax.scan(step, state, (numbers, items))
+
+    # The key is an argument: a key that is closed over would be a constant, and every seed would compile anew.
+    def call(state: Any, key: Array, data: Dataset, numbers: Any, items: PyTree) -> tuple[Any, Any]:
+        spread = devices.map_sharded if several else functools.partial
+        return spread(one_seed, data, numbers)(key, state, items)
+
+    return call
 
 
 def run(
@@ -61,19 +86,10 @@ def run(
     is read while the device works. The same key gives the same result, however the run is cut into calls. key: one, or
     the keys [s] of `together`.
     """
-    each = jax.vmap if key.ndim else lambda function, *_: function
-    feed_key, step_key = jnp.moveaxis(each(jax.random.split)(key), -1, 0)
-
-    # The key is an argument: a key that is closed over would be a constant, and every seed would compile anew.
-    def call(state: Any, key: Array, data: Dataset, numbers: Any, items: PyTree) -> tuple[Any, Any]:
-        def one(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
-            number, item = xs
-            numbered = each(jax.random.fold_in, (0, None))(key, number)
-            return distiller.step(numbered, state, data, item)
-
-        return lax.scan(one, state, (numbers, items))
-
-    call = graphs.jit(call, donate_argnums=0)
+    several = bool(key.ndim)
+    split = jax.vmap(jax.random.split) if several else jax.random.split
+    feed_key, step_key = jnp.moveaxis(split(key), -1, 0)
+    call = graphs.jit(iterated(distiller, several), donate_argnums=0)
 
     def read(begin: int) -> tuple[np.ndarray, PyTree]:
         end = (begin // chunk + 1) * chunk  # the same ends wherever a run is taken up again

@@ -111,8 +111,6 @@ def _advance(
     calls = run(distiller, key, session.train, state, first=first, iterations=end, chunk=chunk)
     for done, state, infos in calls:
         seconds = (time.monotonic() - begin) / (done - first)
-        if several:
-            infos = jax.tree.map(lambda a: np.moveaxis(a, 1, 0), infos)
         own = [nth((state, infos), i) if several else (state, infos) for i in range(len(runs))]
         runs = [_kept(one, done, *mine, seconds) for one, mine in zip(runs, own, strict=True)]
         if done % every == 0 or done == iterations:
