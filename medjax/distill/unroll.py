@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, train
@@ -48,13 +47,13 @@ def student(
         keys = jax.random.split(key, steps)
         drawn = jax.vmap(lambda key: augment.draw(key, batch))(keys)
 
-    def loss(params: PyTree, images: Array, labels: Array, weights: Array) -> Array:
-        logits, _ = model.apply(params, {}, images, True)
+    def loss(theta: Array, images: Array, labels: Array, weights: Array) -> Array:
+        logits, _ = model.apply(unravel(theta), {}, images, True)
         return weights @ train.cross_entropies(logits, labels)
 
     def inner(
-        synthetic: Synthetic, weights: Array, theta: PyTree, xs: tuple[Array, PyTree]
-    ) -> tuple[PyTree, None]:
+        synthetic: Synthetic, weights: Array, theta: Array, xs: tuple[Array, PyTree]
+    ) -> tuple[Array, None]:
         chosen, drawn = xs
         images, labels = synthetic.images, synthetic.labels
         if not whole:
@@ -62,8 +61,8 @@ def student(
         if augment is not None:
             images = augment.apply(images, drawn)
         # Under `replicate` the sum over the devices is part of a gradient to what all devices share.
-        grads = jax.grad(loss)(theta, images, labels, weights)
-        return jax.tree.map(lambda p, g: p - synthetic.step_size * g, theta, grads), None
+        gradient = jax.grad(loss)(theta, images, labels, weights)
+        return theta - synthetic.step_size * gradient, None
 
     def walk(synthetic: Synthetic, start: Array, table: Array, drawn: PyTree) -> Array:
         weights = jnp.full(batch, 1 / batch)
@@ -80,6 +79,6 @@ def student(
             policy = saved if residuals == "convolutions" else None
             step = jax.checkpoint(step, policy=policy)
         unroll = cost.unroll(batch)
-        return ravel_pytree(lax.scan(step, unravel(start), (table, drawn), unroll=unroll)[0])[0]
+        return lax.scan(step, start, (table, drawn), unroll=unroll)[0]
 
     return (devices.replicate(walk) if dealt else walk)(synthetic, start, table, drawn)
