@@ -112,6 +112,35 @@ def test_trips_and_bytes():
     assert hlo.bytes_moved(open_, [2]) == 2 * slices + end
 
 
+UPDATED = """HloModule jit_step, is_scheduled=true
+
+%fused (param_0.1: f32[10,100], param_1.1: s32[], param_2.1: f32[100]) -> f32[10,100] {
+  %param_0.1 = f32[10,100]{1,0} parameter(0)
+  %param_1.1 = s32[] parameter(1)
+  %param_2.1 = f32[100]{0} parameter(2)
+  %seen = f32[10,100]{1,0} bitcast(%param_0.1)
+  %row = f32[1,100]{1,0} bitcast(%param_2.1)
+  ROOT %updated = f32[10,100]{1,0} dynamic-update-slice(%seen, %row, %param_1.1)
+}
+
+ENTRY %main (x: f32[10,100], i: s32[], row: f32[100]) -> f32[10,100] {
+  %x = f32[10,100]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %row.1 = f32[100]{0} parameter(2)
+  ROOT %out = f32[10,100]{1,0} fusion(%x, %i, %row.1), kind=kLoop, calls=%fused
+}
+"""
+
+
+@pytest.mark.parametrize("kept,row,moved", [("%seen", "%row", 0), ("%row", "%seen", 4000)])
+def test_an_update_in_place_counts_as_its_part(kept, row, moved):
+    """Also where the array has another name in the fusion; an array that is written into another counts whole."""
+    text = UPDATED.replace("slice(%seen, %row", f"slice({kept}, {row}")
+    part = 4000 if moved else 400
+    read = 400 if kept == "%seen" else 0
+    assert hlo.bytes_moved(hlo.read_hlo(text)) == moved + read + 4 + part
+
+
 EXCHANGE = """  %sum = f32[10,100]{1,0} all-reduce(%all), to_apply=%add
   %some = (f32[5], f32[10]) all-gather-start(%all), dimensions={0}
   %wait = f32[10] all-gather-done(%some)

@@ -1,26 +1,21 @@
 """The library's convolution, for networks one by one and side by side.
 
-A convolution is linear in its images and in its kernel, and so are its two gradients. Each derivative of one of the
-three is another of them:
-
-    forward    y  = conv(x, kernel)
-    to_images  dx = the gradient of <dy, conv(x, kernel)> to x
-    to_kernel  dk = the same to the kernel
-
-so that they are written here as three functions, each differentiable by the others to any order. Under `jax.vmap` each
-becomes ONE grouped convolution of its own kind. JAX's own rule for a weight gradient under `vmap` gives a forward
-convolution with a window as large as the image instead, for which cuDNN has no good kernel.
+Under `jax.vmap` it and each of its gradients (see bilinear.py) become ONE grouped convolution of their own kind. JAX's
+own rule for a weight gradient under `vmap` gives a forward convolution with a window as large as the image instead, for
+which cuDNN has no good kernel.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
+
+from medjax.models.bilinear import differentiable
 
 #: The name of every result here, for `jax.checkpoint` policies.
 CONVOLUTION = "convolution"
@@ -39,65 +34,7 @@ def conv_grouped(
     x: Float[Array, "h w n c"], kernel: Float[Array, "a b c d"], padding: int, stride: int = 1
 ) -> Float[Array, "h2 w2 n d"]:
     """3x3 or any cross-correlation, zero padded. Reverse-mode derivatives only."""
-    shape = Geometry(x.shape[:2], kernel.shape[:2], padding, stride)
-    return _named(_forward(shape, *alike(x, kernel)))
-
-
-def alike(*arrays: Array) -> list[Array]:
-    """Inside `jax.shard_map`: an array that is the same on all devices is marked as one of each device's own where
-    another is, so that JAX sums its gradient over the devices."""
-    own = [jax.typeof(a).mat.varying for a in arrays]
-    axes = frozenset().union(*own)
-    return [
-        lax.pcast(a, tuple(axes - has), to="varying") if axes - has else a
-        for a, has in zip(arrays, own, strict=True)
-    ]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _forward(shape: Geometry, x: Array, kernel: Array) -> Array:
-    return _beside(_convolve, shape)(x[None], kernel[None])[0]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _to_images(shape: Geometry, dy: Array, kernel: Array) -> Array:
-    return _beside(_images_of, shape)(dy[None], kernel[None])[0]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _to_kernel(shape: Geometry, x: Array, dy: Array) -> Array:
-    return _beside(_kernel_of, shape)(x[None], dy[None])[0]
-
-
-def keep(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda shape, a, b: (function(shape, a, b), (a, b))
-
-
-def _named(a: Array) -> Array:
-    return checkpoint_name(a, CONVOLUTION)
-
-
-_forward.defvjp(
-    keep(_forward),
-    lambda shape, ab, dy: (
-        _named(_to_images(shape, dy, ab[1])),
-        _named(_to_kernel(shape, ab[0], dy)),
-    ),
-)
-_to_images.defvjp(
-    keep(_to_images),
-    lambda shape, ab, dx: (
-        _named(_forward(shape, dx, ab[1])),
-        _named(_to_kernel(shape, dx, ab[0])),
-    ),
-)
-_to_kernel.defvjp(
-    keep(_to_kernel),
-    lambda shape, ab, dk: (
-        _named(_to_images(shape, ab[1], dk)),
-        _named(_forward(shape, ab[0], dk)),
-    ),
-)
+    return _conv(Geometry(x.shape[:2], kernel.shape[:2], padding, stride), x, kernel)
 
 
 @functools.cache
@@ -188,3 +125,13 @@ def _networks(a: Array, groups: int) -> Array:
     p, q, r, s = a.shape
     parts = a.reshape(p, q, r, groups, s // groups)
     return a[None] if groups == 1 else parts.transpose(3, 0, 1, 2, 4)
+
+
+def _one(function: Callable[..., Array]) -> Callable[..., Array]:
+    """``function`` of one network."""
+    return lambda shape, a, b: _beside(function, shape)(a[None], b[None])[0]
+
+
+_conv = differentiable(
+    _one(_convolve), _one(_images_of), _one(_kernel_of), lambda a: checkpoint_name(a, CONVOLUTION)
+)

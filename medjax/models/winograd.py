@@ -4,10 +4,8 @@ Each 4x4 tile of the output needs 36 products per channel pair instead of 144, a
 output transforms are banded matrices along h and along w, padding included, so that two products transform a whole
 image.
 
-Every step is linear in the images and in the kernel, so that each derivative of the convolution, of its gradient to the
-images and of its gradient to the kernel is another of these three. They are three functions here, so that a derivative
-keeps images and kernels alone, and transforms them again, instead of the transformed ones: those have 2.25 times as
-many values, of a kernel 4 times, and an unroll keeps them for each of its steps.
+Derivatives (see bilinear.py) keep images and kernels alone, and transform them again, instead of the transformed ones:
+those have 2.25 times as many values, of a kernel 4 times, and an unroll keeps them for each of its steps.
 
 The transforms follow from Toom and Cook's interpolation at POINTS and infinity. In float32 these points give the
 smallest error among those tried (2e-6 of a ConvNet's gradient; 0, +-1, +-2 gives 3.5e-6).
@@ -21,7 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from medjax.models.grouped_conv import alike, keep
+from medjax.models.bilinear import alike, differentiable
 
 POINTS = np.array([0.0, 1.0, -1.0, 0.5, -2.0])
 #: Sides of an output tile and of the input tile that it reads.
@@ -33,42 +31,19 @@ def conv_winograd(
 ) -> Float[Array, "h2 w2 n d"]:
     """3x3 cross-correlation with ``padding`` zeros on every side: h2 = h + 2 * padding - 2, w2 likewise. Reverse-mode
     derivatives only."""
-    return _forward(padding, *alike(x, kernel))
+    return _conv(padding, x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _forward(padding: int, x: Array, kernel: Array) -> Array:
-    return _products(padding, x, kernel)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _to_images(padding: int, dy: Array, kernel: Array) -> Array:
-    """The gradient of <dy, conv(x, kernel)> to x."""
     h, w, n, _ = dy.shape
     sides = h + 2 - 2 * padding, w + 2 - 2 * padding
     x, _ = alike(jnp.zeros((*sides, n, kernel.shape[2]), dy.dtype), dy)
     return jax.vjp(lambda x: _products(padding, x, kernel), x)[1](dy)[0]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _to_kernel(padding: int, x: Array, dy: Array) -> Array:
-    """The same to the kernel."""
     kernel, _ = alike(jnp.zeros((3, 3, x.shape[3], dy.shape[3]), dy.dtype), dy)
     return jax.vjp(lambda kernel: _products(padding, x, kernel), kernel)[1](dy)[0]
-
-
-_forward.defvjp(
-    keep(_forward),
-    lambda padding, ab, dy: (_to_images(padding, dy, ab[1]), _to_kernel(padding, ab[0], dy)),
-)
-_to_images.defvjp(
-    keep(_to_images),
-    lambda padding, ab, dx: (_forward(padding, dx, ab[1]), _to_kernel(padding, dx, ab[0])),
-)
-_to_kernel.defvjp(
-    keep(_to_kernel),
-    lambda padding, ab, dk: (_to_images(padding, ab[1], dk), _forward(padding, ab[0], dk)),
-)
 
 
 def _products(padding: int, x: Array, kernel: Array) -> Array:
@@ -90,6 +65,9 @@ def _products(padding: int, x: Array, kernel: Array) -> Array:
     z = _along_second(matrix(columns), z.reshape(READ * tiles_h, READ * tiles_w, n * d))
     z = matrix(rows) @ z.reshape(READ * tiles_h, -1)
     return z.reshape(len(rows), len(columns), n, d)
+
+
+_conv = differentiable(_products, _to_images, _to_kernel)
 
 
 def _along_second(matrix: Float[Array, "q w"], x: Float[Array, "b w r"]) -> Float[Array, "b q r"]:
