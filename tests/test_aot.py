@@ -141,6 +141,16 @@ def test_an_update_in_place_counts_as_its_part(kept, row, moved):
     assert hlo.bytes_moved(hlo.read_hlo(text)) == moved + read + 4 + part
 
 
+def test_an_asynchronous_fusion_counts_once():
+    """By its start, which names operands and a counter beside its result."""
+    start = "(({0}, s32[], f32[100]{{0}}), {0}, u32[]) fusion-start(%x".format("f32[10,100]{1,0}")
+    text = UPDATED.replace("ROOT %out = f32[10,100]{1,0} fusion(%x", f"%out-start = {start}")
+    done = "  ROOT %out = f32[10,100]{1,0} fusion-done(%out-start)\n}"
+    text = text.rstrip().removesuffix("}") + done
+    counter = 4
+    assert hlo.bytes_moved(hlo.read_hlo(text)) == 400 + 4 + 400 + counter
+
+
 EXCHANGE = """  %sum = f32[10,100]{1,0} all-reduce(%all), to_apply=%add
   %some = (f32[5], f32[10]) all-gather-start(%all), dimensions={0}
   %wait = f32[10] all-gather-done(%some)

@@ -10,7 +10,7 @@ ARRAY = re.compile(r"\b(pred|[sufb]f?\d+\w*)\[([\d,]*)\]")
 NAME = re.compile(r"%([\w.-]+)")
 #: Instructions that move nothing by themselves.
 FREE = {"get-tuple-element", "tuple", "parameter", "constant", "bitcast", "while", "after-all"}
-FREE |= {"conditional", "opt-barrier", "async-start", "async-done", "partition-id", "replica-id"}
+FREE |= {"conditional", "opt-barrier", "async", "partition-id", "replica-id"}
 
 #: Instructions that cards exchange data by; where one is asynchronous, its start counts.
 COLLECTIVES = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"}
@@ -89,11 +89,14 @@ def _moved_by(program: Program, name: str) -> float:
     lines = [m for line in program.computations[name] if (m := INSTRUCTION.match(line))]
     sizes = {m[1]: _size(m[2]) for m in lines}
     for found in lines:
-        if found[3] not in FREE:
+        kind = found[3].removesuffix("-start")
+        if kind not in FREE and not kind.endswith("-done"):
             operands = NAME.findall(found[4].split("), ")[0])
             read = [sizes.get(operand, 0) for operand in operands]
             written = _size(found[2])
-            if found[3] == "fusion":
+            if kind != found[3]:  # an asynchronous one names its operands beside its result
+                written -= min(written, sum(read))
+            if kind == "fusion":
                 read, written = _fused(program, _called(found[0], "calls"), read, written)
             total += sum(read) + written
     return total
