@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import shlex
+import statistics
 import sys
 import time
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from benchmarks import card, card_table, gpu, growth, medjax_side, policies, programs
+from benchmarks import card, card_table, commits, gpu, growth, medjax_side, policies, programs
 from benchmarks.measure import Side, in_turns
 from benchmarks.run import row
 from benchmarks.table import markdown
@@ -394,3 +395,25 @@ def test_the_script_of_the_cpu_results_names_what_there_is():
     for command, words in runs:
         assert (launching.ROOT / "experiments" / f"{command}.py").is_file()
         assert flags(words.split()) <= options(command), (command, words)
+
+
+def test_two_checkouts_in_turns(monkeypatch):
+    """Each case runs here and there in turns; the ratio is the median of old / new over the turns."""
+    turns = []
+
+    class Fake:
+        def __init__(self, side, suite, case, environment, folder="."):
+            self.old, self.seconds = folder == "old", []
+
+        def run(self):
+            turns.append(self.old)
+            self.seconds.append((3.0 if self.old else 1.0) * len(turns))
+
+        def finish(self):
+            return Side(statistics.median(self.seconds), 10.0, {}, None)
+
+    monkeypatch.setattr(commits, "Worker", Fake)
+    found = commits.compared("mtt", {"images": 8}, "old", 3)
+    assert turns == [False, True] * 3
+    assert (found["new_s"], found["old_s"], found["case"]) == (3.0, 12.0, "images=8")
+    assert found["ratio"] == 4.0 and found["quartiles"] == [3.8, 5.0]
