@@ -20,6 +20,8 @@ from medjax.errors import UserError
 
 #: What a side that f does not divide is padded with, at the bottom right.
 GREY = 0.5
+#: What follows the name of a method whose images are packed.
+PACKED = ", packed "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,7 @@ def check(factor: int, size: int) -> None:
 
 def title(factor: int) -> str:
     """What tables add to the name of a method; nothing where nothing is packed."""
-    return f", packed {factor} x {factor}" if factor > 1 else ""
+    return f"{PACKED}{factor} x {factor}" if factor > 1 else ""
 
 
 def _times(images: Float[Array, "n s s c"], by: Array) -> Float[Array, "n s s c"]:

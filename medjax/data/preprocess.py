@@ -152,7 +152,9 @@ def decoded(pre: Preprocessor, stored: Synthetic, factor: int) -> Synthetic:
 
 def _seen(pre: Preprocessor, images: Images, factor: int) -> Float[np.ndarray, "_n s s c"]:
     """Stored images -> the images that they hold, in model space."""
-    return images if factor == 1 else _forward(pre, packing.decode(invert(pre, images), factor))
+    if factor == 1:
+        return np.asarray(images)
+    return _forward(pre, packing.decode(invert(pre, images), factor))
 
 
 def into_range(pre: Preprocessor, images: Images, factor: int = 1) -> Images:

@@ -79,21 +79,17 @@ def dc(
             keys = jax.random.split(jax.random.fold_in(loop_key, number), 4)
             network = set_statistics(model, keys[0], network, data, classes)
             real, _ = random_images(keys[1], data, config.batch_real, classes)
-            decode, by_class = jax.vmap(data.packing.decode), (classes, -1, *real.shape[1:])
-            seen, stored_gradients = jax.vjp(decode, state.images.reshape(by_class))
+            by_class, packing = (classes, -1, *real.shape[1:]), data.packing
+            args = jax.random.split(keys[2], classes), real.reshape(by_class)
+            stored = state.images.reshape(by_class)
+            seen, stored_gradients = jax.vjp(jax.vmap(packing.decode), stored)
             match = functools.partial(match_class, model, augment, config.distance, network)
-            losses, gradients = devices.map_sharded(match)(
-                jax.random.split(keys[2], classes),
-                real.reshape(by_class),
-                seen,
-                jnp.arange(classes),
-            )
+            losses, gradients = devices.map_sharded(match)(*args, seen, jnp.arange(classes))
             state, info = update(tx, state, losses, *stored_gradients(gradients))
             if outer > 1:
                 # Not after the last update: the network is not used again.
                 last = jnp.where(number < outer - 1, inner, 0)
                 rates, forget = jnp.full(inner, config.lr_net), jnp.zeros(inner, bool)
-                packing = data.packing
                 made = Dataset(packing.decode(state.images), packing.labels(state.labels))
                 network = train.fit(trainer, keys[3], network, made, rates, forget, 0, last)
             return (state, network), info

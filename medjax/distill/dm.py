@@ -56,8 +56,8 @@ def dm(
         by_class = (classes, -1, *real.shape[1:])
         embed = functools.partial(features, params, model_state)
         args = jax.random.split(augment_key, classes), real.reshape(by_class)
-        decode = jax.vmap(data.packing.decode)
-        seen, stored_gradients = jax.vjp(decode, state.images.reshape(by_class))
+        stored = state.images.reshape(by_class)
+        seen, stored_gradients = jax.vjp(jax.vmap(data.packing.decode), stored)
         args = (*args, seen)
         if model.separable:
             match = functools.partial(match_class, embed, augment)

@@ -24,7 +24,8 @@ def score_subsets(session: Session, recipe: Recipe) -> Result:
     rate = choose_step_size(session, "start-on-val", first)
     test = session.test()
     trainer = evaluate.trainer(config, session.model, session.classes, augment)
-    pool = Dataset(*(jnp.concatenate(parts) for parts in list(zip(*subsets, strict=True))[:2]))
+    images, labels, _ = (jnp.stack(parts) for parts in zip(*subsets, strict=True))
+    pool = Dataset(images.reshape(-1, *images.shape[2:]), labels.reshape(-1))
     people = evaluate.population(
         config, session.key("final"), config.networks, config.eval_epochs, jnp.asarray([rate])
     )._replace(rows=jnp.arange(len(pool.labels)).reshape(config.networks, -1))
