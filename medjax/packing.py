@@ -108,6 +108,15 @@ def pack(images: Float[Array, "n s s c"], factor: int) -> Float[Array, "m s s c"
     return tiles.reshape(-1, factor * side, factor * side, c)[:, :s, :s]
 
 
+def filled(image: Float[np.ndarray, "s s c"], factor: int) -> Float[np.ndarray, "s s c"]:
+    """Pixels of the stored image that holds this one, factor x factor times: least squares of what it decodes to."""
+    s = image.shape[0]
+    solve = np.linalg.pinv(_enlargements(s, factor).reshape(-1, s))
+    held = np.tile(image - GREY, (factor, factor, 1))
+    found = np.einsum("pa,qb,abc->pqc", solve, solve, held, optimize=True) + GREY
+    return found.astype(image.dtype)
+
+
 def fits(factor: int, size: int) -> bool:
     """Whether every tile of an image of side ``size`` has a pixel of its own."""
     return (factor - 1) * -(-size // factor) < size

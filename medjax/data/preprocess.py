@@ -180,11 +180,11 @@ def into_range(pre: Preprocessor, images: Images, factor: int = 1) -> Images:
 
 
 def _centre(pre: Preprocessor, factor: int) -> Float[np.ndarray, "1 s s c"] | np.float32:
-    """What a stored image without contrast is: it holds the training mean, factor x factor times."""
+    """A stored image without contrast: it holds the training mean, factor x factor times."""
     if factor == 1 or pre.kind != "zca":
         return np.float32(0)
-    mean = np.tile(pre.mean.reshape(1, pre.size, pre.size, -1), (factor**2, 1, 1, 1))
-    return _forward(pre, np.asarray(packing.pack(jnp.asarray(mean), factor)))
+    mean = pre.mean.reshape(pre.size, pre.size, -1)
+    return _forward(pre, packing.filled(mean, factor)[None])
 
 
 def _squares(seen: Float[np.ndarray, "n s s c"], stored: int) -> Float[np.ndarray, " m"]:
