@@ -127,7 +127,7 @@ def check(factor: int, size: int) -> None:
     if not fits(factor, size):
         largest = max(f for f in range(1, min(factor, size + 1)) if fits(f, size))
         raise UserError(
-            f"--pack={factor} leaves tiles of a {size} px image without a pixel: give --pack={largest} or less, or a"
+            f"--pack={factor} leaves tiles of a {size} px image without a pixel: give --pack={largest}, or a"
             " larger --size"
         )
 

@@ -366,9 +366,9 @@ def test_saved_sets(tmp_path):
 
 def test_bad_input():
     """One line that says what to do."""
-    with pytest.raises(UserError, match=r"--pack=9 leaves .* 8 px .* give --pack=8 or less"):
+    with pytest.raises(UserError, match=r"--pack=9 leaves .* 8 px .* give --pack=8, or"):
         medjax.settings("mtt", size=8, pack=9)
-    with pytest.raises(UserError, match=r"--pack=3 leaves .* 4 px .* give --pack=2 or less"):
+    with pytest.raises(UserError, match=r"--pack=3 leaves .* 4 px .* give --pack=2, or"):
         medjax.settings("random", size=4, pack=3)
     assert medjax.settings("dm", size=4, pack=4).groups[packing.PackConfig].pack == 4
     with pytest.raises(UserError, match="--pack=0 is too small"):
