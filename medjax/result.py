@@ -158,7 +158,7 @@ class Result:
     @property
     def size(self) -> str:
         """Images per class: "all", "10", or "10 stored, 40 decoded"."""
-        if self.ipc is None or not self.pack:
+        if self.ipc is None or self.pack in (None, 1):
             return "all" if self.ipc is None else str(self.ipc)
         return f"{self.ipc} stored, {self.ipc * self.pack**2} decoded"
 
