@@ -320,7 +320,7 @@ def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
     others = [cell for cell in grouped if cell is not random]
     assert runs.baseline(packed, others)[1] == "the start of each distillation"
     text = cells_table(grouped).markdown()
-    assert text.count("1 stored, 4 decoded") == 2
+    assert text.count("1 stored, 4 decoded") == 3  # MTT under two networks, random
     assert "mtt, packed 2 x 2" in runs_table([run.result for run in collected]).markdown()
     page = table1.files(grouped, [], [1])["md"]
     head = next(line for line in page.splitlines() if line.startswith("| data set"))
@@ -328,7 +328,7 @@ def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
     assert "Packed 2 x 2: networks see 4 images" in page
     assert table1.study_score(packed, "convnet", 1) is None
     sides = (found[name].folder for name in ("mtt", "random"))
-    assert "mtt, packed 2 x 2" in comparison.write_comparison(*sides, tmp_path).read_text()
+    assert "MTT, packed 2 x 2" in comparison.write_comparison(*sides, tmp_path).read_text()
 
 
 def test_saved_sets(tmp_path):
