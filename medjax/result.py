@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medjax import result_file, store
 from medjax.errors import UserError
+from medjax.packing import title
 from medjax.result_file import Count, Fraction, Number
 from medjax.score import HEADINGS, Score, Scores, percent
 from medjax.table import Table
@@ -51,6 +52,8 @@ class Result:
     """What a run or an evaluation found. None (or empty) stands for what does not apply; such keys are not written.
 
     method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
+    pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
+        they are stored (ipc of each class) and as networks see them.
     majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
@@ -73,6 +76,9 @@ class Result:
     ipc: result_file.Positive | None
     seed: Count
     preset: str
+    pack: result_file.Positive | None = None
+    stored: Count | None = None
+    decoded: Count | None = None
     majority_share: Fraction
     chance: Fraction
     evaluation: result_file.Evaluation
@@ -145,6 +151,18 @@ class Result:
         return _rows(self if network in (None, self.model) else self.eval_models.get(network or ""))
 
     @property
+    def kind(self) -> str:
+        """The method as tables tell rows apart: "mtt", or "mtt, packed 2 x 2". `medjax.recipes` describes both."""
+        return self.method + title(self.pack or 1)
+
+    @property
+    def size(self) -> str:
+        """Images per class: "all", "10", or "10 stored, 40 decoded"."""
+        if self.ipc is None or self.pack in (None, 1):
+            return "all" if self.ipc is None else str(self.ipc)
+        return f"{self.ipc} stored, {self.ipc * self.pack**2} decoded"
+
+    @property
     def labels(self) -> dict[str, str]:
         """What a table calls each row of scores that a result of this kind can have."""
         if self.test_uint8 or self.start:
@@ -152,7 +170,7 @@ class Result:
         if self.ipc is None:
             return {"test": "all images"}
         each, one = "one subset per network", "the same subset for all networks"
-        return {"test": f"{self.method}, {each}", "test_one_subset": f"{self.method}, {one}"}
+        return {"test": f"{self.kind}, {each}", "test_one_subset": f"{self.kind}, {one}"}
 
     def table(self) -> Table:
         """A row for each set of images that networks were trained on: scores on the test split, in percent."""
@@ -164,13 +182,13 @@ class Result:
             sections.append(len(lines))
             lines.append([f"by {name}, {_step_size(scored)}"])
             lines += _lines(scored, {row: f"  {label}" for row, label in DISTILLED.items()})
-        title, head = f"{self.method} on {self.dataset}: test scores in %", ["networks trained on"]
+        about, head = f"{self.kind} on {self.dataset}: test scores in %", ["networks trained on"]
         head += HEADINGS.values()
-        return Table(head, lines, title, self._notes(), best=best, sections=sections)
+        return Table(head, lines, about, self._notes(), best=best, sections=sections)
 
     def _notes(self) -> list[str]:
         """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
-        images = f"{self.ipc} image{'s' * (self.ipc != 1)} per class"
+        images = f"{self.size} image{'s' * (self.size != '1')} per class"
         size = "All images" if self.ipc is None else images
         networks, epochs = (self.evaluation[k] for k in ("networks", "epochs"))
         trained = f"{networks} networks x {epochs} epochs (mean ± std)"

@@ -1,15 +1,17 @@
 """A distilled set as one .npz file with everything that its user needs.
 
 Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
-can represent (`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``labels`` int32
-[m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` (one of `preprocess.KINDS`), ``preprocess_mean`` and
-``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row by
-row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); ``network``, JSON: {"name": the
+can represent (`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``pack``, the factor
+f of `medjax.packing`: networks train on the f x f images that each of these holds (`decoded`; 1: on these); ``labels``
+int32 [m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` (one of `preprocess.KINDS`), ``preprocess_mean``
+and ``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row
+by row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); ``network``, JSON: {"name": the
 network that the set was distilled with, "config": all of its options}; and strings: ``method``, ``dataset``,
 ``fingerprint``, ``collapsed`` (whether the learned step size is unusable), and how its run trained networks on the set
 (``eval_epochs``, ``eval_batch``, ``eval_augment``, ``decay_parity``). The file holds no pickled objects.
 
-Older files have the strings ``model`` and, for a ConvNet, ``width`` and ``depth`` in place of ``network``.
+Older files have no ``pack``, which is 1, and the strings ``model`` and, for a ConvNet, ``width`` and ``depth`` in place
+of ``network``.
 """
 
 import dataclasses
@@ -27,6 +29,7 @@ from medjax.data.archive import read_arrays
 from medjax.data.splits import nfc
 from medjax.errors import UserError, one_line
 from medjax.evaluate import TRAINING
+from medjax.packing import fits
 from medjax.store import write_arrays
 from medjax.types import Synthetic
 
@@ -41,11 +44,13 @@ DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionE
 class SharedSet(NamedTuple):
     """The content of a file.
 
-    synthetic: the set. images_uint8: its 8-bit images. preprocessor: the fitted preprocessing. class_names: k names.
+    synthetic: the set, as it is stored. images_uint8: its 8-bit images. preprocessor: the fitted preprocessing.
+    class_names: k names.
     origin: strings, see ``ORIGIN``; a key may be missing.
     network: (name, configuration) of the network that the set was distilled with; compare it with another by
         `medjax.models.same_network`. The configuration is None for a network that this installation does not know, and
         where an older file does not say it; the whole is None where the file names no network.
+    pack: factor of `medjax.packing`; `decoded` gives the images to train on.
     """
 
     synthetic: Synthetic
@@ -54,6 +59,7 @@ class SharedSet(NamedTuple):
     class_names: tuple[str, ...]
     origin: dict[str, str]
     network: tuple[str, Any] | None
+    pack: int = 1
 
 
 def save_set(
@@ -63,10 +69,11 @@ def save_set(
     class_names: tuple[str, ...],
     *,
     network: tuple[str, Any] | None,
+    pack: int = 1,
     **origin: str,
 ) -> None:
-    """Write the file, atomically. network: (name, configuration) of the network that the set was distilled with, as in
-    `SharedSet`. origin: the strings of ``ORIGIN`` that are known."""
+    """Write the file, atomically. synthetic: as it is stored. network: (name, configuration) of the network that the
+    set was distilled with, as in `SharedSet`. origin: the strings of ``ORIGIN`` that are known."""
     if network:
         name, config = network
         values = None if config is None else dataclasses.asdict(config)
@@ -74,7 +81,8 @@ def save_set(
     write_arrays(
         path,
         images=synthetic.images,
-        images_uint8=preprocess.to_uint8(pre, preprocess.into_range(pre, synthetic.images)),
+        images_uint8=preprocess.to_uint8(pre, preprocess.into_range(pre, synthetic.images, pack)),
+        pack=np.int32(pack),
         labels=synthetic.labels,
         step_size=synthetic.step_size,
         class_names=np.array(class_names),
@@ -101,7 +109,8 @@ def load_set(path: Path) -> SharedSet:
         synthetic = Synthetic(*map(jnp.asarray, (images, labels, step_size)))
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
         names = tuple(nfc(str(n)) for n in z["class_names"])
-        return SharedSet(synthetic, z["images_uint8"], pre, names, origin, _network(z))
+        parts = synthetic, z["images_uint8"], pre, names, origin, _network(z)
+        return SharedSet(*parts, int(z.get("pack", 1)))
     except DAMAGE as error:
         reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise UserError(
@@ -151,6 +160,7 @@ def _maps(kind: str, forward: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarra
 def _check(z: dict[str, np.ndarray]) -> None:
     """Raises ValueError where the arrays of a file do not fit each other."""
     images, pixels, labels, k = z["images"], z["images_uint8"], z["labels"], len(z["class_names"])
+    pack = z.get("pack", np.int32(1))
     m, s, _, c = images.shape
     d = s * s * c
     shapes = dict.fromkeys(preprocess.KINDS, ((c,), (c,))) | {"zca": ((d,), (d * (d + 1) // 2,))}
@@ -161,6 +171,7 @@ def _check(z: dict[str, np.ndarray]) -> None:
         "labels": labels.shape == (m,) and labels.dtype.kind in "iu",
         "class_names": k > 1 and bool(((labels >= 0) & (labels < k)).all()),
         "step_size": z["step_size"].shape == (),
+        "pack": pack.shape == () and pack.dtype.kind in "iu" and pack > 0 and fits(int(pack), s),
         "preprocess": tuple(a.shape for a in maps) == shapes.get(str(z["preprocess"]))
         and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),
         **{n: str(z[n]) in ("True", "False") for n in SWITCHES if n in z},
@@ -170,7 +181,14 @@ def _check(z: dict[str, np.ndarray]) -> None:
         raise ValueError(f"{' and '.join(wrong)} do not fit")
 
 
+def decoded(shared: SharedSet) -> Synthetic:
+    """The set as networks train on it, in model space: where images are packed, those that they hold, with a label
+    each (`medjax.data.preprocess.decoded`)."""
+    return preprocess.decoded(shared.preprocessor, shared.synthetic, shared.pack)
+
+
 def as_shared(shared: SharedSet) -> Synthetic:
-    """The set as a receiver of the 8-bit images has it: these images, preprocessed again."""
+    """`decoded`, as a receiver of the 8-bit images has it: these images, preprocessed again."""
     images = preprocess.apply(shared.preprocessor, shared.images_uint8)
-    return shared.synthetic._replace(images=jnp.asarray(images))
+    received = shared.synthetic._replace(images=jnp.asarray(images))
+    return preprocess.decoded(shared.preprocessor, received, shared.pack)

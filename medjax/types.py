@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, UInt8
 
+from medjax.packing import Packing
+
 #: A pytree of arrays (parameters, an optimiser's state, ...).
 PyTree = Any
 
@@ -19,10 +21,12 @@ class Dataset(NamedTuple):
 
     images: float32 [n, h, w, c], whitened or normalised.
     labels: int32 [n], in [0, k).
+    packing: of a training split, how the images that are distilled from it hold several. These images hold one each.
     """
 
     images: Float[Array, "n h w c"]
     labels: Int[Array, " n"]
+    packing: Packing = Packing()
 
 
 class RawSplit(NamedTuple):
@@ -58,7 +62,8 @@ class RawDataset(NamedTuple):
 
 
 class Synthetic(NamedTuple):
-    """A distilled set. With the preprocessing (`medjax.share`) it is all that training a network needs. A pytree.
+    """A distilled set. With the preprocessing (`medjax.share`) it is all that training a network needs. A pytree. Where
+    images are packed it holds the stored ones, or, after `medjax.data.preprocess.decoded`, those that networks see.
 
     images: float32 [m, h, w, c] in model space.
     labels: int32 [m].

@@ -210,20 +210,24 @@ def test_pure_functions():
     assert means[1] > means[0] + 0.03
 
 
-@pytest.mark.parametrize("whiten", ["zca", "normalise", "none"])
-def test_a_set_is_used_with_numpy_alone(tmp_path, monkeypatch, whiten):
-    """What the snippet makes of pixels is what medjax makes of them."""
+@pytest.mark.parametrize(("whiten", "pack"), [("zca", 2), ("normalise", 1), ("none", 3)])
+def test_a_set_is_used_with_numpy_alone(tmp_path, monkeypatch, whiten, pack):
+    """What the snippets make of pixels is what medjax makes of them, and what they decode is what medjax decodes."""
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (30, 6, 6, 3)).astype(np.uint8)
-    pre = preprocess.fit(preprocess.PreprocessConfig(6, whiten), pixels)
+    pixels = rng.integers(0, 256, (30, 7, 7, 3)).astype(np.uint8)
+    pre = preprocess.fit(preprocess.PreprocessConfig(7, whiten), pixels)
     mine = preprocess.apply(pre, pixels)
     made = Synthetic(jnp.asarray(mine[:2]), jnp.arange(2, dtype=jnp.int32), jnp.float32(0.01))
     about = {"network": None, "eval_epochs": "1000"}
-    share.save_set(tmp_path / "synthetic.npz", made, pre, ("a", "b"), **about)
+    share.save_set(tmp_path / "synthetic.npz", made, pre, ("a", "b"), pack=pack, **about)
+    received = share.as_shared(share.load_set(tmp_path / "synthetic.npz"))
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(code(DOCS / "elsewhere.md", "import numpy"), "elsewhere.md", "exec"), names)
+    for start in ("import numpy", "def decoded"):
+        exec(compile(code(DOCS / "elsewhere.md", start), "elsewhere.md", "exec"), names)
     with names["z"]:
+        np.testing.assert_allclose(names["images"], received.images, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(names["labels"], received.labels)
         np.testing.assert_allclose(names["model_space"](pixels), mine, rtol=1e-4, atol=1e-5)
         assert int(names["z"]["eval_epochs"]) == 1000
 

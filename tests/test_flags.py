@@ -30,7 +30,7 @@ from medjax.models.vit import HIDDEN
 from medjax.pipeline import experts, folders, presets
 from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
-from medjax.pipeline.session import check_data, load_data, open_session
+from medjax.pipeline.session import check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import UNNAMED, IpcConfig, RunConfig, groups_of, resolve
 from medjax.recipes.base import Setup
 from medjax.recipes.mtt import RECIPE, expert_epochs, prepare, students_augmentation
@@ -263,6 +263,18 @@ def test_allow_repeat():
     check_data(settings(*words, "--allow_repeat"), raw, Silent())
     data = Dataset(jnp.asarray(raw.train.images, jnp.float32), jnp.asarray(raw.train.labels))
     assert random_images(jax.random.key(0), data, 21, 3)[0].shape[0] == 63
+
+
+@shows("pack")
+def test_pack(tmp_path):
+    """What is distilled from the training split holds 2 x 2 images, and that takes four real ones each."""
+    words = (f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}", "--size=8", "--pack=2")
+    session = opened(*words, "--ipc=5")
+    assert session.train.packing.factor == 2 and session.setup().held == 4
+    assert random_start(session).images.shape == (5 * 3 * 4, 8, 8, 3)
+    asked = settings(*words, "--ipc=6")
+    with pytest.raises(UserError, match=r"--ipc=6 with --pack=2 takes 24 images .* than the 20"):
+        check_data(asked, load_data(asked, Silent()), Silent())
 
 
 @shows("size", "whiten", "model")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from medjax import graphs
+from medjax.data import preprocess
 from medjax.distill import Distiller, dc, dm, mtt, run
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
@@ -31,8 +32,8 @@ CONFIGS = {
     "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1)},
 }
 FACTORIES = {"dc": dc.dc, "dsa": dc.dc, "dm": dm.dm, "mtt": mtt.mtt}
-#: channels, classes, images per class: both ends of each.
-CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1)}
+#: channels, classes, images per class: both ends of each; and images that hold four each.
+CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1), "packed": (1, 2, 3)}
 
 
 class Made(NamedTuple):
@@ -60,7 +61,10 @@ def make(linear, jitter):
             parts["trajectories"] = Trajectories(lambda expert, epochs: rows[epochs], 2, 3)
         rng = np.random.default_rng(classes)
         images = jnp.asarray(rng.normal(size=(7 * classes, SIDE, SIDE, channels)), jnp.float32)
-        data = Dataset(images, jnp.arange(7 * classes, dtype=jnp.int32) % classes)
+        raw = rng.integers(0, 256, (20, SIDE, SIDE, channels)).astype(np.uint8)
+        pre = preprocess.fit(preprocess.PreprocessConfig(SIDE, "zca"), raw)
+        packing = preprocess.packing_of(pre, 2 if case == "packed" else 1)
+        data = Dataset(images, jnp.arange(7 * classes, dtype=jnp.int32) % classes, packing)
         method = FACTORIES[name](**parts, ipc=ipc, classes=classes)
         if name == "mtt":
             method = averaged(AverageConfig(0.9), method)
@@ -117,10 +121,10 @@ def test_walk(make, name, case):
     assert not np.array_equal(start.images, end.images)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_seeds_side_by_side(make, name, monkeypatch):
+@pytest.mark.parametrize(("name", "case"), [(n, "grey") for n in CONFIGS] + [("mtt", "packed")])
+def test_seeds_side_by_side(make, name, case, monkeypatch):
     """Three seeds in one program (a call of the device serves them all) end where each ends alone."""
-    made, called = make(name), []
+    made, called = make(name, case), []
     keys, starts = jax.random.split(jax.random.key(4), 3), jax.random.split(jax.random.key(5), 3)
     begun = [made.init(key, made.data) for key in starts]
 

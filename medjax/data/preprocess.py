@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from medjax import packing
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.types import Dataset, RawSplit
+from medjax.packing import Packing
+from medjax.types import Dataset, RawSplit, Synthetic
 
 #: ZCA's regulariser (added to every eigenvalue), and the largest dimension of its matrices.
 ZCA_EPS, ZCA_LIMIT = 0.1, 12_000
@@ -128,25 +130,66 @@ def to_uint8(pre: Preprocessor, images: Images) -> UInt8[np.ndarray, "n s s c"]:
     return np.rint(np.clip(invert(pre, images), 0, 1) * 255).astype(np.uint8)
 
 
-def into_range(pre: Preprocessor, images: Images) -> Float[np.ndarray, "n s s c"]:
+def packing_of(pre: Preprocessor, factor: int) -> Packing:
+    """How stored images hold factor x factor others in this model space, on the device."""
+    if factor == 1:
+        return Packing()
+    whole = pre.kind == "zca"
+    mean = pre.mean.reshape((1, pre.size, pre.size, -1) if whole else (1, 1, 1, -1))
+    maps = (a if whole else a.reshape(1, 1, 1, -1) for a in (pre.forward, pre.inverse))
+    return Packing(factor, *map(jnp.asarray, (mean, *maps)))
+
+
+def decoded(pre: Preprocessor, stored: Synthetic, factor: int) -> Synthetic:
+    """A stored set -> the set that networks see: each image as the factor x factor images that it holds, tile-major
+    (`medjax.packing.decode`), in model space. By NumPy alone."""
+    if factor == 1:
+        return stored
+    images = _seen(pre, stored.images, factor)
+    labels = np.tile(np.asarray(stored.labels), factor**2)
+    return stored._replace(images=jnp.asarray(images), labels=jnp.asarray(labels))
+
+
+def _seen(pre: Preprocessor, images: Images, factor: int) -> Float[np.ndarray, "_n s s c"]:
+    """Stored images -> the images that they hold, in model space."""
+    if factor == 1:
+        return np.asarray(images)
+    return _forward(pre, packing.decode(invert(pre, images), factor))
+
+
+def into_range(pre: Preprocessor, images: Images, factor: int = 1) -> Images:
     """Distilled images at a contrast that 8-bit pixels can represent; model space -> model space.
 
     Distilled images exceed the range of a pixel, and clipping them costs ten points of accuracy or more in a network
     trained on them. A factor on an image in model space (its contrast around the training mean) hardly affects a
     network with instance norm. Each image therefore gets the highest of ``CONTRASTS`` at which clipping and rounding
     change it by at most ``ERROR``, or the one at which they change it least. An image in range, such as every real
-    image, is not changed.
+    image, is not changed. Of an image that holds factor x factor others, it is theirs that counts.
     """
     images = np.asarray(images, np.float32)
-    size = np.maximum((images**2).sum((1, 2, 3)), 1e-12)
+    seen, centre = _seen(pre, images, factor), _centre(pre, factor)
+    size = np.maximum(_squares(seen, len(images)), 1e-12)
     best, chosen = np.full(len(images), np.inf), np.ones(len(images), np.float32)
     for contrast in map(np.float32, CONTRASTS):
-        pixels = to_uint8(pre, contrast * images)
-        change = _forward(pre, pixels / np.float32(255)) / contrast - images
-        errors = np.sqrt((change**2).sum((1, 2, 3)) / size)
+        pixels = to_uint8(pre, centre + contrast * (images - centre))
+        shown = _seen(pre, _forward(pre, pixels / np.float32(255)), factor)
+        errors = np.sqrt(_squares(shown / contrast - seen, len(images)) / size)
         better = (best > ERROR) & (errors < best)
         best, chosen[better] = np.where(better, errors, best), contrast
-    return images * chosen.reshape(-1, 1, 1, 1)
+    return centre + (images - centre) * chosen.reshape(-1, 1, 1, 1)
+
+
+def _centre(pre: Preprocessor, factor: int) -> Float[np.ndarray, "1 s s c"] | np.float32:
+    """A stored image without contrast: it holds the training mean, factor x factor times."""
+    if factor == 1 or pre.kind != "zca":
+        return np.float32(0)
+    mean = pre.mean.reshape(pre.size, pre.size, -1)
+    return _forward(pre, packing.filled(mean, factor)[None])
+
+
+def _squares(seen: Float[np.ndarray, "n s s c"], stored: int) -> Float[np.ndarray, " m"]:
+    """The sum of squares of each stored image, over all that it holds."""
+    return (seen**2).sum((1, 2, 3)).reshape(-1, stored).sum(0)
 
 
 def _f32(a: Any) -> np.ndarray:

@@ -79,19 +79,18 @@ def dc(
             keys = jax.random.split(jax.random.fold_in(loop_key, number), 4)
             network = set_statistics(model, keys[0], network, data, classes)
             real, _ = random_images(keys[1], data, config.batch_real, classes)
+            by_class, packing = (classes, -1, *real.shape[1:]), data.packing
+            args = jax.random.split(keys[2], classes), real.reshape(by_class)
+            stored = state.images.reshape(by_class)
+            seen, stored_gradients = jax.vjp(jax.vmap(packing.decode), stored)
             match = functools.partial(match_class, model, augment, config.distance, network)
-            losses, gradients = devices.map_sharded(match)(
-                jax.random.split(keys[2], classes),
-                real.reshape(classes, -1, *real.shape[1:]),
-                state.images.reshape(classes, -1, *real.shape[1:]),
-                jnp.arange(classes),
-            )
-            state, info = update(tx, state, losses, gradients)
+            losses, gradients = devices.map_sharded(match)(*args, seen, jnp.arange(classes))
+            state, info = update(tx, state, losses, *stored_gradients(gradients))
             if outer > 1:
                 # Not after the last update: the network is not used again.
                 last = jnp.where(number < outer - 1, inner, 0)
                 rates, forget = jnp.full(inner, config.lr_net), jnp.zeros(inner, bool)
-                made = Dataset(state.images, state.labels)
+                made = Dataset(packing.decode(state.images), packing.labels(state.labels))
                 network = train.fit(trainer, keys[3], network, made, rates, forget, 0, last)
             return (state, network), info
 
@@ -142,10 +141,10 @@ def set_statistics(
     return network._replace(model_state=model_state)
 
 
-def iteration_flops(config: DCConfig, model: Model, ipc: int, classes: int) -> float:
-    """Floating-point operations of one iteration."""
+def iteration_flops(config: DCConfig, model: Model, ipc: int, classes: int, held: int = 1) -> float:
+    """Floating-point operations of one iteration. held: images that a stored one holds."""
     outer, inner = loops(config, ipc)
-    made = ipc * classes
+    made = held * ipc * classes
     real = cost.GRADIENT * config.batch_real * classes
     training = cost.GRADIENT * made * inner * (outer - 1) / outer
     return model.flops * outer * (real + cost.SECOND_GRADIENT * made + training)

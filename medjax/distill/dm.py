@@ -56,13 +56,15 @@ def dm(
         by_class = (classes, -1, *real.shape[1:])
         embed = functools.partial(features, params, model_state)
         args = jax.random.split(augment_key, classes), real.reshape(by_class)
-        args = (*args, state.images.reshape(by_class))
+        stored = state.images.reshape(by_class)
+        seen, stored_gradients = jax.vjp(jax.vmap(data.packing.decode), stored)
+        args = (*args, seen)
         if model.separable:
             match = functools.partial(match_class, embed, augment)
             losses, gradients = devices.map_sharded(match)(*args)
         else:
             losses, gradients = match_together(embed, augment, *args)
-        return update(tx, state, losses, gradients)
+        return update(tx, state, losses, *stored_gradients(gradients))
 
     return Distiller(beginning(tx, config.init_images, ipc, classes), None, step, extract)
 
@@ -111,6 +113,6 @@ def match_together(
     return losses, gradient
 
 
-def iteration_flops(config: DMConfig, model: Model, ipc: int, classes: int) -> float:
-    """Floating-point operations of one iteration."""
-    return model.flops * classes * (config.batch_real + 3 * ipc)
+def iteration_flops(config: DMConfig, model: Model, ipc: int, classes: int, held: int = 1) -> float:
+    """Floating-point operations of one iteration. held: images that a stored one holds."""
+    return model.flops * classes * (config.batch_real + 3 * held * ipc)

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from medjax import devices
-from medjax.distill.random import random_images
+from medjax.distill.random import packed_images, random_images
 from medjax.types import Dataset, Synthetic
 
 #: Step size of the networks that are trained on a finished set: these methods learn none.
@@ -33,15 +33,23 @@ class Info(NamedTuple):
     skipped: Array
 
 
+def first_images(
+    key: Array, data: Dataset, start: str, ipc: int, classes: int
+) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
+    """What a distillation begins with. start: "real" (random real images) or "noise" (standard normal)."""
+    images, labels = packed_images(random_images, key, data, ipc, classes)
+    if start == "noise":
+        images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+    return images, labels
+
+
 def beginning(
     tx: optax.GradientTransformation, start: str, ipc: int, classes: int
 ) -> Callable[[Array, Dataset], State]:
-    """A method's ``init``. start: "real" (random real images) or "noise" (standard normal)."""
+    """A method's ``init``; start: as in `first_images`."""
 
     def init(key: Array, data: Dataset) -> State:
-        images, labels = random_images(key, data, ipc, classes)
-        if start == "noise":
-            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+        images, labels = first_images(key, data, start, ipc, classes)
         return devices.replicated(State(images, labels, tx.init(images)))
 
     return init

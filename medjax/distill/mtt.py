@@ -27,8 +27,8 @@ from medjax import cost, devices
 from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.distill.base import Distiller
+from medjax.distill.images import first_images
 from medjax.distill.matching import parameter_distance
-from medjax.distill.random import random_images
 from medjax.distill.segments import Draws, Segments, segment_reader
 from medjax.distill.unroll import minibatches, student
 from medjax.errors import UserError
@@ -62,7 +62,7 @@ class MTTConfig:
     )
     img_momentum: float = option(0.5, "momentum of the images and of the step size", low=0)
     batch_syn: int = option(
-        0, "synthetic images per inner step; 0, or more than there are: all", low=0
+        0, "synthetic images (decoded ones) per inner step; 0, or more than there are: all", low=0
     )
     meta_batch: int = option(1, "expert segments per iteration; their losses are averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
@@ -122,9 +122,7 @@ def mtt(
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def init(key: Array, data: Dataset) -> MTTState:
-        images, labels = random_images(key, data, ipc, classes)
-        if config.init_images == "noise":
-            images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+        images, labels = first_images(key, data, config.init_images, ipc, classes)
         state = MTTState(
             images,
             labels,
@@ -140,6 +138,9 @@ def mtt(
         key: Array, state: MTTState, data: Dataset, item: Segments
     ) -> tuple[MTTState, MTTInfo]:
         keys = jax.random.split(key, config.meta_batch)
+        # Once an iteration, outside the students' steps: with ZCA it is two products with large matrices.
+        images, stored_gradient = jax.vjp(data.packing.decode, state.images)
+        seen = Synthetic(images, data.packing.labels(state.labels), state.step_size)
 
         def one(made: Synthetic, key: Array, start: Array, target: Array) -> Any:
             def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
@@ -152,8 +153,9 @@ def mtt(
         # Segments or the images of each are dealt out to the devices, not both. On a CPU images: that is faster.
         alone = devices.on_cpu() or config.meta_batch == 1
         spread = devices.map if alone else devices.map_sharded
-        found = spread(one, extract(state))(keys, item.start, item.target)
-        (value, displacement), (g_images, g_step) = jax.tree.map(lambda a: a.mean(0), found)
+        found = spread(one, seen)(keys, item.start, item.target)
+        (value, displacement), (g_seen, g_step) = jax.tree.map(lambda a: a.mean(0), found)
+        (g_images,) = stored_gradient(g_seen)
         updates, opt_state = tx.update(g_images, state.opt_state, state.images)
         step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
         proposed = state._replace(
@@ -181,7 +183,7 @@ def mtt(
 
 
 def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:
-    """Floating-point operations of one iteration on synthetic images of a shape (m, h, w, c)."""
+    """Floating-point operations of one iteration on (decoded) synthetic images of a shape (m, h, w, c)."""
     again = cost.residuals(needed_bytes(config, model, shape)) == "recomputed"
     a_pass = cost.META_STEP if again else cost.SECOND_GRADIENT
     return a_pass * model.flops * passes(config, shape[0])

@@ -1,5 +1,7 @@
 """Random selection: the baseline of every distilled set, and its usual start."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -24,3 +26,17 @@ def random_images(
     rank = jnp.tile(jnp.arange(ipc, dtype=jnp.int32), classes)
     chosen = order[first[labels] + rank % counts[labels]]
     return data.images[chosen], labels
+
+
+def packed_images(
+    select: Callable[..., tuple[Array, Array]], key: Array, data: Dataset, ipc: int, classes: int
+) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
+    """``ipc`` stored images of each class, class by class, that hold the real images that ``select`` chooses: one each,
+    or as many as ``data.packing`` says."""
+    held = data.packing.held
+    images, labels = select(key, data, held * ipc, classes)
+    if held == 1:
+        return images, labels
+    by_class = images.reshape(classes, held, ipc, *images.shape[1:])
+    tiles = by_class.swapaxes(0, 1).reshape(images.shape)
+    return data.packing.pack(tiles), labels[::held]

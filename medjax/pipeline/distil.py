@@ -166,7 +166,8 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
     real = session.test() if split == "test" else session.val
     name, rate = f"interim-{iteration:08d}", float(synthetic.step_size)
     fresh = iteration if split == "test" else None  # as in the public code
-    (row,) = interim_scores(session, name, synthetic, real, (rate,), fresh)
+    seen = session.decoded(synthetic)
+    (row,) = interim_scores(session, name, seen, real, (rate,), fresh)
     means = {name: value["mean"] for name, value in metrics.summary(row).items()}
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}
@@ -181,9 +182,10 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
 
 
 def _snapshot(session: Session, iteration: int, synthetic: Synthetic) -> None:
-    """The first image of each class as 8 bits, as they are shared, for the strip over training."""
+    """The first stored image of each class as 8 bits, as they are shared, for the strip over training."""
     first = np.searchsorted(np.asarray(synthetic.labels), np.arange(session.classes))
-    shown = preprocess.into_range(session.pre, np.asarray(synthetic.images)[first])
+    images, factor = np.asarray(synthetic.images)[first], session.train.packing.factor
+    shown = preprocess.into_range(session.pre, images, factor)
     shown = preprocess.to_uint8(session.pre, shown)
     store.write_arrays(session.folder / "snapshots" / f"{iteration:08d}.npz", images=shown)
 

@@ -87,6 +87,7 @@ def evaluate_saved(
     # A set that was moved is the same set.
     values = {k: v for k, v in settings.identity().items() if k != "synthetic"}
     values |= {"set": store.digest(shared.synthetic), "data": raw.fingerprint}
+    values |= {"pack": shared.pack} if shared.pack > 1 else {}
     place = out / f"evaluate-{store.config_hash(values)}"
     if fresh:
         folders.clear(place)
@@ -175,7 +176,7 @@ def differences(raw: RawDataset, shared: SharedSet) -> list[str]:
 def _evaluate(session: Session, shared: SharedSet) -> Result:
     """Train, score, write result.json."""
     settings, own = session.settings, session.settings.run.model
-    sets = {"test": shared.synthetic, "test_uint8": share.as_shared(shared)}
+    sets = {"test": share.decoded(shared), "test_uint8": share.as_shared(shared)}
     collapsed, warnings = shared.origin.get("collapsed") == "True", differences(session.raw, shared)
     rate, origin = settings.config(SetConfig).step_size, "flag"
     if not rate:
@@ -194,6 +195,5 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
     if settings.origin["eval_epochs"] == "set":
         found["preset"] = "of the set"
     seconds = {"evaluate": phase_seconds(store.read_log(session.log), "evaluate")}
-    ipc = int(np.bincount(shared.synthetic.labels).max())
     method = shared.origin.get("method", "unknown")
-    return write_result(session, method, found | {"warnings": warnings, "seconds": seconds}, ipc)
+    return write_result(session, method, found | {"warnings": warnings, "seconds": seconds}, shared)

@@ -8,6 +8,7 @@ import numpy as np
 from medjax import evaluate, share, store
 from medjax.data.archive import read_arrays
 from medjax.errors import UserError
+from medjax.packing import title
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores
 from medjax.pipeline.health import health, no_gain, phase_seconds
@@ -23,14 +24,14 @@ from medjax.types import Synthetic
 def finish(session: Session, method: str, start: Synthetic, spent: dict[str, float]) -> Result:
     """Choose the iteration, evaluate on the test split, write synthetic.npz, the pictures and result.json.
 
-    start: the images the distillation began with. spent: {phase: seconds} of what came before the distillation.
+    start: the images the distillation began with, decoded. spent: {phase: seconds} of what came before it.
     """
     folder, raw = session.folder, session.raw
     select = session.settings.config(evaluate.SelectConfig).select
-    iteration, synthetic = selected(folder, select)
-    rate = float(synthetic.step_size)
+    iteration, stored = selected(folder, select)
+    synthetic, rate = session.decoded(stored), float(stored.step_size)
     warnings, collapsed = health(store.read_log(session.log), iteration, rate)
-    written = write_set(session, method, synthetic, collapsed)
+    written = write_set(session, method, stored, collapsed)
     start_rate = choose_step_size(session, "start-on-val", start)
     chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
     test = session.test()
@@ -56,7 +57,8 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
     found["warnings"] = [*warnings, *no_gain(*gained)]
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
-    draw(session, written, rows, f"{method}, {raw.name}, ipc {session.settings.ipc}")
+    about = f"{method}{title(written.pack)}, {raw.name}, ipc {session.settings.ipc}"
+    draw(session, written, rows, about)
     return write_result(session, method, found)
 
 
@@ -72,6 +74,7 @@ def write_set(
         session.pre,
         raw.class_names,
         network=network_of(session, run.model),
+        pack=session.train.packing.factor,
         dataset=raw.name,
         fingerprint=raw.fingerprint,
         method=method,
@@ -82,18 +85,26 @@ def write_set(
 
 
 def write_result(
-    session: Session, method: str, found: dict[str, Any], ipc: int | None = None
+    session: Session, method: str, found: dict[str, Any], shared: share.SharedSet | None = None
 ) -> Result:
-    """result.json: what was evaluated and how, and what was ``found``. ipc: of the set, if not the settings'."""
+    """result.json: what was evaluated and how, and what was ``found``. shared: a saved set whose size it is, if not the
+    settings'."""
     run, labels = session.settings.run, session.raw.test.labels
     config = session.settings.config(evaluate.EvalConfig)
+    ipc, pack = session.settings.ipc, session.train.packing.factor
+    stored = ipc * session.classes
+    if shared is not None:
+        counts = np.bincount(shared.synthetic.labels)
+        ipc, pack, stored = int(counts.max()), shared.pack, int(counts.sum())
+    packed = {"pack": pack, "stored": stored, "decoded": pack**2 * stored} if pack > 1 else {}
     precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
         "model": run.model,
         "dataset": session.raw.name,
         "fingerprint": session.raw.fingerprint,
-        "ipc": ipc or session.settings.ipc or None,
+        "ipc": ipc or None,
+        **packed,
         "seed": run.seed,
         "preset": run.preset,
         "majority_share": float(np.bincount(labels).max() / len(labels)),

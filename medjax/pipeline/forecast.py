@@ -72,7 +72,7 @@ def peak_memory(
     needs = []
     for model in (setup.model, *others.values()):
         network = cost.footprint(model, image)
-        batch = min(config.eval_batch, setup.ipc * setup.classes)
+        batch = min(config.eval_batch, setup.held * setup.ipc * setup.classes)
         trained = train.alive(model, batch, config.networks)
         scored = together * cost.chunk_size(model, image, config.networks) * network.forward
         images = max(trained * (network.forward + network.gradient), scored)
@@ -87,6 +87,8 @@ def peak_memory(
     running = cost.BASE_BYTES + data + max(method, *needs)
     if pre.whiten != "zca":
         return running
+    if setup.held > 1:  # ZCA's two maps, where the images are
+        running += 8.0 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(image) ** 2
     return max(running, cost.STARTED_BYTES + 8.0 * cost.ZCA_MATRICES * math.prod(image) ** 2)
 
 
@@ -131,7 +133,7 @@ def evaluation_flops(
     for name, model in others.items():
         if name != settings.run.model:
             flops += model.flops * (2 * search + last)
-    return cost.GRADIENT * flops * setup.ipc * setup.classes
+    return cost.GRADIENT * flops * setup.held * setup.ipc * setup.classes
 
 
 def at_best() -> str:

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from medjax import evaluate, metrics, store, train
@@ -10,7 +9,7 @@ from medjax.augment import augment
 from medjax.pipeline.finish import write_result
 from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores, train_and_score
-from medjax.pipeline.session import Session
+from medjax.pipeline.session import Session, chosen
 from medjax.recipes import Recipe
 from medjax.recipes.full import FullConfig
 from medjax.result import Result
@@ -21,11 +20,12 @@ def score_subsets(session: Session, recipe: Recipe) -> Result:
     """A network on each of ``networks`` subsets, and as many networks on the first of them."""
     config = session.settings.config(evaluate.EvalConfig)
     subsets = [subset(session, recipe, number) for number in range(config.networks)]
-    first = Synthetic(*subsets[0], jnp.float32(np.nan))
+    first = subsets[0]
     rate = choose_step_size(session, "start-on-val", first)
     test = session.test()
     trainer = evaluate.trainer(config, session.model, session.classes, augment)
-    pool = jax.tree.map(lambda *a: jnp.concatenate(a), *subsets)
+    images, labels, _ = (jnp.stack(parts) for parts in zip(*subsets, strict=True))
+    pool = Dataset(images.reshape(-1, *images.shape[2:]), labels.reshape(-1))
     people = evaluate.population(
         config, session.key("final"), config.networks, config.eval_epochs, jnp.asarray([rate])
     )._replace(rows=jnp.arange(len(pool.labels)).reshape(config.networks, -1))
@@ -42,11 +42,11 @@ def score_subsets(session: Session, recipe: Recipe) -> Result:
     return write_result(session, recipe.name, found | {"seconds": _seconds(session)})
 
 
-def subset(session: Session, recipe: Recipe, number: int) -> Dataset:
+def subset(session: Session, recipe: Recipe, number: int) -> Synthetic:
     """Subset ``number``; the first is what a distillation of this seed starts from."""
     assert recipe.select is not None
     key = jax.random.fold_in(session.key("subsets"), number) if number else session.key("init")
-    return Dataset(*recipe.select(key, session.train, session.settings.ipc, session.classes))
+    return chosen(session, recipe.select, key)
 
 
 def score_all(session: Session, recipe: Recipe) -> Result:

@@ -15,13 +15,15 @@ from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import STUDY
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.random import random_images
+from medjax.distill.random import packed_images, random_images
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16
+from medjax.packing import PackConfig
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
 from medjax.recipes import Setup
+from medjax.recipes.base import Select
 from medjax.types import Dataset, RawDataset, Synthetic
 
 #: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
@@ -76,8 +78,12 @@ class Session(NamedTuple):
 
     def setup(self, **more) -> Setup:
         """What a recipe builds from."""
-        shape = self.train.images.shape
-        return self.settings.setup(self.model, self.classes, shape, **more)
+        shape, packing = self.train.images.shape, self.train.packing
+        return self.settings.setup(self.model, self.classes, shape, packing=packing, **more)
+
+    def decoded(self, stored: Synthetic) -> Synthetic:
+        """The set that networks see of one that is stored."""
+        return preprocess.decoded(self.pre, stored, self.train.packing.factor)
 
 
 def load_data(settings: Settings, progress: Progress) -> RawDataset:
@@ -98,14 +104,18 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress) -> None:
     of it, unless they may repeat."""
     for note in raw.notes:
         progress.say(f"note: {note}")
-    asked = settings.config(IpcConfig)
+    asked, pack = settings.config(IpcConfig), settings.config(PackConfig).pack
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
-    if settings.ipc > counts.min() and not asked.allow_repeat:
-        name, more = raw.class_names[counts.argmin()], int((counts < asked.ipc).sum()) - 1
+    needed = settings.ipc * pack**2
+    if needed > counts.min() and not asked.allow_repeat:
+        name, more = raw.class_names[counts.argmin()], int((counts < needed).sum()) - 1
         others = f" (and too many for {more} more)" if more else ""
+        packed = (
+            f" with --pack={pack} takes {needed} images of each class, which" if pack > 1 else ""
+        )
         raise UserError(
-            f"--ipc={asked.ipc} is more than the {counts.min()} training images of class {name!r}{others}: lower it, or"
-            " give --allow_repeat to fill such a class by repetition"
+            f"--ipc={asked.ipc}{packed} is more than the {counts.min()} training images of class"
+            f" {name!r}{others}: lower it, or give --allow_repeat to fill such a class by repetition"
         )
 
 
@@ -128,6 +138,7 @@ def open_session(settings: Settings, raw: RawDataset, folder: Path, progress: Pr
     check_memory(config.size, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
     train, val = preprocess.to_device(pre, raw.train), preprocess.to_device(pre, raw.val)
+    train = train._replace(packing=preprocess.packing_of(pre, settings.config(PackConfig).pack))
     model, others = build_models(settings, len(raw.class_names), raw.train.images.shape[-1])
     spent = time.monotonic() - begin
     return Session(settings, progress, folder, home, raw, pre, model, others, train, val, spent)
@@ -161,7 +172,11 @@ def fitted(config: PreprocessConfig, raw: RawDataset, path: Path) -> preprocess.
 
 def random_start(session: Session) -> Synthetic:
     """The random real images of this seed: what a distillation starts from, and the baseline beside it."""
-    images, labels = random_images(
-        session.key("init"), session.train, session.settings.ipc, session.classes
-    )
-    return Synthetic(images, labels, jnp.float32(np.nan))
+    return chosen(session, random_images, session.key("init"))
+
+
+def chosen(session: Session, select: Select, key: Array) -> Synthetic:
+    """Real images that ``select`` chooses, as many as a distilled set holds and packed as they are in it."""
+    ipc, classes = session.settings.ipc, session.classes
+    images, labels = packed_images(select, key, session.train, ipc, classes)
+    return session.decoded(Synthetic(images, labels, jnp.float32(np.nan)))

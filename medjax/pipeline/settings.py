@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from medjax import recipes
+from medjax import packing, recipes
 from medjax.config import from_values, option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
 from medjax.models import MODELS, fit_config
+from medjax.packing import PackConfig
 from medjax.pipeline import presets
 from medjax.recipes import Recipe, Setup
 
@@ -183,6 +184,8 @@ def resolve(
         for name in names:
             source = f"preset {run.preset}" if name in preset else "default"
             origin[name] = "flag" if name in given else source
+    if PackConfig in built:
+        packing.check(built[PackConfig].pack, built[PreprocessConfig].size)
     return fit_networks(Settings(built, origin))
 
 

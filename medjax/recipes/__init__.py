@@ -7,6 +7,7 @@ lines (experiments/NAME.py) and tests. Code outside medjax adds one with `regist
 from typing import NamedTuple
 
 from medjax.errors import UserError
+from medjax.packing import PACKED
 from medjax.recipes import dc, dm, full, mtt, random
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -35,17 +36,29 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def describe(name: str) -> Look:
-    """How a method appears; one that is not in the registry goes by its own name."""
+def describe(kind: str) -> Look:
+    """How a method appears, or its packed form ("mtt, packed 2 x 2"), paler and after it; one that is not in the
+    registry goes by its own name."""
+    name, packed = _parts(kind)
     recipe = RECIPES.get(name)
     if recipe is None:
-        return Look(name, 50, "#CC79A7", "X")
-    return Look(recipe.title, recipe.place, recipe.colour, recipe.marker)
+        return Look(kind, 50, "#CC79A7", "X")
+    if not packed:
+        return Look(recipe.title, recipe.place, recipe.colour, recipe.marker)
+    colour = recipe.colour + "99" * recipe.colour.startswith("#")
+    return Look(recipe.title + packed, recipe.place + 1, colour, "P")
 
 
-def real(name: str) -> bool:
-    """Whether a method trains on real images and distils nothing."""
+def real(kind: str) -> bool:
+    """Whether a method, or its packed form, trains on real images and distils nothing."""
+    name, _ = _parts(kind)
     return name in RECIPES and RECIPES[name].build is None
+
+
+def _parts(kind: str) -> tuple[str, str]:
+    """The method of a `Result.kind`, and what follows: (name, "" or ", packed 2 x 2")."""
+    name, comma, packed = kind.partition(PACKED)
+    return name, comma + packed
 
 
 register(random.RECIPE, dc.DC, dc.DSA, dm.RECIPE, mtt.RECIPE, full.RECIPE)

@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from medjax.distill.base import Distiller
 from medjax.models.base import Model
+from medjax.packing import PackConfig, Packing
 from medjax.types import Dataset, Trajectories
 
 #: (key, data, ipc, classes) -> (images, labels): chooses real images, ``ipc`` of each class.
@@ -21,6 +22,7 @@ class Setup(NamedTuple):
     classes, ipc: k, and synthetic images per class (0 for a method without).
     shape: [n, h, w, c] of the training images in model space.
     trajectories: expert trajectories, for a recipe that asks for them.
+    packing: how stored images hold several, for a recipe that has `PackConfig` among its options.
     """
 
     configs: Mapping[type, Any]
@@ -29,6 +31,7 @@ class Setup(NamedTuple):
     ipc: int
     shape: tuple[int, int, int, int]
     trajectories: Trajectories | None = None
+    packing: Packing = Packing()
 
     def config(self, group: type) -> Any:
         """The values of one dataclass of options."""
@@ -36,8 +39,13 @@ class Setup(NamedTuple):
 
     @property
     def synthetic_shape(self) -> tuple[int, int, int, int]:
-        """[m, h, w, c] of the synthetic images."""
+        """[m, h, w, c] of the synthetic images, as they are stored."""
         return (self.ipc * self.classes, *self.shape[1:])
+
+    @property
+    def held(self) -> int:
+        """Images that networks see of each that is stored."""
+        return self.configs.get(PackConfig, PackConfig()).pack ** 2
 
 
 class Costs(NamedTuple):
@@ -69,7 +77,8 @@ class Recipe(NamedTuple):
     summary: one line for ``--help``.
     place: its order in tables and legends.
     colour, marker: of its lines in figures (matplotlib).
-    configs: its own dataclasses of options; each field is a flag.
+    configs: its own dataclasses of options; each field is a flag. `PackConfig` is among them where its images can be
+        packed.
     costs: setup -> Costs. Raises UserError for values that cannot work together.
     build: setup -> Distiller.
     expert_epochs: setup -> epochs of the expert trajectories that ``build`` needs; None: it needs none.

@@ -9,6 +9,7 @@ from medjax.augment import AugmentConfig, strategy
 from medjax.distill import dc
 from medjax.distill.base import Distiller
 from medjax.distill.dc import DCConfig
+from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
 
@@ -19,8 +20,8 @@ def costs(setup: Setup) -> Costs:
     return Costs(
         {},
         config.iterations,
-        dc.iteration_flops(config, setup.model, setup.ipc, classes),
-        made=setup.ipc * min(classes, at_once),
+        dc.iteration_flops(config, setup.model, setup.ipc, classes, setup.held),
+        made=setup.held * setup.ipc * min(classes, at_once),
         real=train.alive(setup.model, config.batch_real, classes),
     )
 
@@ -44,7 +45,7 @@ DC = Recipe(
     place=10,
     colour="#E69F00",
     marker="s",
-    configs=(DCConfig,),
+    configs=(DCConfig, PackConfig),
     costs=costs,
     build=functools.partial(build, augmented=False),
     shown=("iterations", "batch_real"),
@@ -56,6 +57,6 @@ DSA = DC._replace(
     place=20,
     colour="#56B4E9",
     marker="D",
-    configs=(DCConfig, AugmentConfig),
+    configs=(DCConfig, AugmentConfig, PackConfig),
     build=functools.partial(build, augmented=True),
 )

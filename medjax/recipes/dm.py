@@ -7,6 +7,7 @@ from medjax.augment import AugmentConfig, strategy
 from medjax.distill import dm
 from medjax.distill.base import Distiller
 from medjax.distill.dm import DMConfig
+from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
 
@@ -18,8 +19,8 @@ def costs(setup: Setup) -> Costs:
     return Costs(
         {},
         config.iterations,
-        dm.iteration_flops(config, setup.model, setup.ipc, classes),
-        real=setup.ipc * min(classes, at_once),
+        dm.iteration_flops(config, setup.model, setup.ipc, classes, setup.held),
+        real=setup.held * setup.ipc * min(classes, at_once),
         forward=config.batch_real * min(classes, at_once),
     )
 
@@ -38,7 +39,7 @@ RECIPE = Recipe(
     place=30,
     colour="#009E73",
     marker="^",
-    configs=(DMConfig, AugmentConfig),
+    configs=(DMConfig, AugmentConfig, PackConfig),
     costs=costs,
     build=build,
     shown=("iterations", "batch_real"),

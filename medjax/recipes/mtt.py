@@ -14,6 +14,7 @@ from medjax.distill.mtt import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.distill.step_size_search import search_step_size
 from medjax.experts import ExpertsConfig, group_size
+from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
 #: Step sizes that the search tries, and the number of expert segments it tries each on.
@@ -36,7 +37,8 @@ def costs(setup: Setup) -> Costs:
 def unchecked_costs(setup: Setup) -> Costs:
     """The same where experts alone are trained: they may be shorter than a distillation needs."""
     config, experts = setup.config(MTTConfig), setup.config(ExpertsConfig)
-    model, shape = setup.model, setup.synthetic_shape
+    model, stored = setup.model, setup.synthetic_shape
+    shape = (setup.held * stored[0], *stored[1:])
     images = experts.experts * expert_epochs(setup) * setup.shape[0]
     work = {"experts": cost.GRADIENT * model.flops * images, "distillation": 0.0}
     if config.lr_init == 0:
@@ -85,7 +87,9 @@ def prepare(setup: Setup, distiller: Distiller, key: Array, state: Any) -> tuple
         parts = {"model": setup.model, "augment": students_augmentation(setup)}
         return search_step_size(config, key, state, segments, grid, **parts)
 
-    best, losses = search(search_key, state, segments, jnp.asarray(GRID))
+    images = setup.packing.decode(state.images)
+    seen = state._replace(images=images, labels=setup.packing.labels(state.labels))
+    best, losses = search(search_key, seen, segments, jnp.asarray(GRID))
     found = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
     return state._replace(step_size=best), found
 
@@ -97,7 +101,7 @@ RECIPE = Recipe(
     place=40,
     colour="#0072B2",
     marker="v",
-    configs=(ExpertsConfig, MTTConfig, AugmentConfig),
+    configs=(ExpertsConfig, MTTConfig, AugmentConfig, PackConfig),
     costs=costs,
     build=build,
     expert_epochs=expert_epochs,

@@ -3,13 +3,14 @@
 from medjax import cost
 from medjax.distill.random import random_images
 from medjax.evaluate import EvalConfig, InterimConfig, search_epochs
+from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
 
 def costs(setup: Setup) -> Costs:
     """One network on each of several subsets, as many on one subset, and the search for a step size."""
     config, interim = setup.config(EvalConfig), setup.config(InterimConfig)
-    images = setup.ipc * setup.classes
+    images = setup.held * setup.ipc * setup.classes
     passes = images * (2 * config.networks * config.eval_epochs + search_epochs(interim))
     work = {"evaluation": cost.GRADIENT * setup.model.flops * passes}
     return Costs(work)
@@ -22,7 +23,7 @@ RECIPE = Recipe(
     place=0,
     colour="#6e6e6e",
     marker="o",
-    configs=(),
+    configs=(PackConfig,),
     costs=costs,
     select=random_images,
 )

@@ -16,7 +16,7 @@ from medjax.table import DASH, Table
 
 #: Fields of a result that are compared, beside its scores.
 FACTS = ("method", "dataset", "fingerprint", "ipc", "model", "preset", "seed", "select")
-FACTS += ("selected_iteration", "step_size")
+FACTS += ("pack", "stored", "decoded", "selected_iteration", "step_size")
 HEAD = ("", "A", "B")
 
 
@@ -61,7 +61,7 @@ def _course(figures: Path, pair: dict[str, Run]) -> Chart | None:
     """Both courses in one figure; each run has a colour of its own, for they may be of one method."""
     looks = {"A": (BLUE, "v"), "B": (ORANGE, "s")}
     found = [
-        Course(f"{tag}: {run.result.method}", *looks[tag], rows)
+        Course(f"{tag}: {run.result.kind}", *looks[tag], rows)
         for tag, run in pair.items()
         if (rows := read_course(run))
     ]

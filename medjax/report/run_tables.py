@@ -34,8 +34,8 @@ def runs_table(results: list[Result]) -> Table:
     What a run has not (a start, 8-bit images, ipc) is a dash.
     """
     rows = []
-    for r in sorted(results, key=lambda r: (r.dataset, r.method, r.ipc or 0, r.preset, r.seed)):
-        about = [r.dataset, r.method, DASH if r.ipc is None else str(r.ipc), r.preset, str(r.seed)]
+    for r in sorted(results, key=lambda r: (r.dataset, r.kind, r.ipc or 0, r.preset, r.seed)):
+        about = [r.dataset, r.kind, DASH if r.ipc is None else r.size, r.preset, str(r.seed)]
         scores = [*_texts(r.start)[:2], *_texts(r.test), *_texts(r.test_uint8)[:2]]
         minutes = f"{sum(r.seconds.values()) / 60:.1f}"
         rows.append([*about, *scores, percent(r.majority_share), minutes])
@@ -62,9 +62,8 @@ def cells_table(cells: list[Cell]) -> Table:
 def _cell_row(cell: Cell, network: str, cells: list[Cell]) -> list[str]:
     accuracy = cell.score(network=network)
     random = baseline(cell, cells, network)[0] if cell.distilled else None
-    size = "all" if cell.ipc is None else str(cell.ipc)
     return [
-        *(cell.dataset, cell.title, network, cell.how, size),
+        *(cell.dataset, cell.title, network, cell.how, cell.runs[0].result.size),
         *(shown(accuracy), shown(random), gain(accuracy, random)),
         *(shown(cell.score(metric, network=network)) for metric in ("balanced_accuracy", "auc")),
         shown(cell.score("accuracy", "test_uint8", network)),

@@ -17,7 +17,7 @@ from medjax.score import Score
 
 #: Flags that say which run it was, not how it was done. (`method` is one of runs made before `dsa` was a recipe.)
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
-NAMES |= {"eval_models", "data_dir", "fresh"}
+NAMES |= {"eval_models", "data_dir", "fresh", "pack"}
 
 
 class Run(NamedTuple):
@@ -84,8 +84,8 @@ class Run(NamedTuple):
     def title(self) -> str:
         """'MTT on bloodmnist, 1 per class, seed 0'."""
         r = self.result
-        size = "all images" if r.ipc is None else f"{r.ipc} per class"
-        return f"{describe(r.method).title} on {r.dataset}, {size}, seed {r.seed}"
+        size = "all images" if r.ipc is None else f"{r.size} per class"
+        return f"{describe(r.kind).title} on {r.dataset}, {size}, seed {r.seed}"
 
     @property
     def provenance(self) -> str:
@@ -107,7 +107,8 @@ class Run(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Runs of one method on one data set that differ in their seed alone; at least one. ipc: None for all images."""
+    """Runs of one method on one data set that differ in their seed alone; at least one. ipc: None for all images.
+    method: a `Result.kind`, so that packed images are a method of their own."""
 
     dataset: str
     fingerprint: str
@@ -220,7 +221,7 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
     for run in runs:
         r = run.result
         if r.select is not None:
-            about = (r.dataset, r.fingerprint, r.ipc, r.method, r.model, run.settings)
+            about = (r.dataset, r.fingerprint, r.ipc, r.kind, r.model, run.settings)
             groups.setdefault(about, []).append(run)
 
     def order(group: tuple) -> tuple:
@@ -238,13 +239,15 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
 def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
     """The accuracy of random images to compare a distilled cell with, and where it comes from.
 
-    Runs of `random` with the same preset on the same set, IPC and network come first (other presets train networks
-    otherwise). Else it is the cell's own start, one subset for each seed. network: under which both are scored, by
-    default the cell's own.
+    Runs of `random` with the same preset on the same set, IPC, packing and network come first (other presets train
+    networks otherwise). Else it is the cell's own start, one subset for each seed. network: under which both are
+    scored, by default the cell's own.
     """
-    wanted = (False, cell.fingerprint, cell.ipc, network or cell.model, cell.preset)
+    pack = cell.runs[0].result.pack
+    wanted = (False, cell.fingerprint, cell.ipc, pack, network or cell.model, cell.preset)
     for other in among:
-        found = (other.distilled, other.fingerprint, other.ipc, other.model, other.preset)
+        found = (other.distilled, other.fingerprint, other.ipc, other.runs[0].result.pack)
+        found = (*found, other.model, other.preset)
         if found == wanted:
             return other.score(), "runs of random"
     return cell.score("accuracy", "start", network), "the start of each distillation"

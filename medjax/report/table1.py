@@ -175,6 +175,11 @@ def notes(cells: list[Cell], missing: list[str]) -> list[str]:
     firsts = {(c.dataset, c.fingerprint): c for c in reversed(cells)}
     said += [f"Data: {_origin(cell)}." for cell in reversed(firsts.values())]
     counts, minutes = [], []
+    packs = {run.result.pack or 1 for run in runs} - {1}
+    said += [
+        f"Packed {f} x {f}: networks see {f * f} images for each that is stored, and counted here; not the study's."
+        for f in sorted(packs)
+    ]
     for title in dict.fromkeys(c.title for c in cells):
         mine = [c for c in cells if c.title == title]
         counts.append(f"{title} {', '.join(sorted({c.counted() for c in mine}))}")

@@ -1,0 +1,145 @@
+"""Packing: a stored image holds f x f smaller ones (IDC, Kim et al. 2022).
+
+`decode` cuts each stored image into f x f tiles and brings every tile back to the full size; `pack` makes a stored
+image of f x f whole ones. Both work on pixels in [0, 1], because a tile of a whitened image is not a whitened image:
+`Packing` goes from model space to pixels, decodes and whitens again. All of it is affine, so that every method
+differentiates through it. Networks see decoded images alone, in distillation and in evaluation.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from medjax.config import option
+from medjax.errors import UserError
+
+#: What a side that f does not divide is padded with, at the bottom right.
+GREY = 0.5
+#: What follows the name of a method whose images are packed.
+PACKED = ", packed "
+
+
+@dataclasses.dataclass(frozen=True)
+class PackConfig:
+    """Smaller images in each stored one."""
+
+    pack: int = option(
+        1, "f: each stored image holds f x f smaller ones; 1: it is one image", low=1
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """`decode` and `pack` in model space; a pytree, whose maps live on the device. ``factor`` 1: nothing is packed.
+
+    mean: [1, s, s, c], or [1, 1, 1, c] of a preprocessing per channel. forward, inverse: ZCA's [d, d], or [1, 1, 1, c].
+    `medjax.data.preprocess.packing` makes it.
+    """
+
+    factor: int = dataclasses.field(default=1, metadata={"static": True})
+    mean: Any = None
+    forward: Any = None
+    inverse: Any = None
+
+    @property
+    def held(self) -> int:
+        """Images that a stored one holds."""
+        return self.factor**2
+
+    def decode(self, images: Float[Array, "m s s c"]) -> Float[Array, "n s s c"]:
+        """The images that networks see, n = held * m, in the order of `decode`."""
+        if self.factor == 1:
+            return images
+        pixels = decode(_times(images, self.inverse) + self.mean, self.factor)
+        return _times(pixels - self.mean, self.forward)
+
+    def pack(self, images: Float[Array, "n s s c"]) -> Float[Array, "m s s c"]:
+        """Stored images that hold these, in the order of `decode`."""
+        if self.factor == 1:
+            return images
+        pixels = pack(_times(images, self.inverse) + self.mean, self.factor)
+        return _times(pixels - self.mean, self.forward)
+
+    def labels(self, labels: Int[Array, " m"]) -> Int[Array, " n"]:
+        """The labels of decoded images."""
+        return labels if self.factor == 1 else jnp.tile(labels, self.held)
+
+
+def decode(images: Float[np.ndarray | Array, "m s s c"], factor: int) -> Any:
+    """Pixels of stored images -> those of the images that they hold, [factor * factor * m, s, s, c].
+
+    A stored image is cut into factor x factor tiles of side ceil(s / factor), padded with mid grey at the bottom right
+    first where they need more room; each is enlarged to s x s, bilinear with half-pixel centres. The order is
+    tile-major: the first tile (top left) of all images, then the second (to its right) of all, and so on. NumPy alone
+    where the images are of NumPy.
+    """
+    s, c = images.shape[2:]
+    one_axis = _enlargements(s, factor).astype(images.dtype)
+    if isinstance(images, np.ndarray):
+        product = functools.partial(np.einsum, optimize=True)
+    else:
+        product = functools.partial(jnp.einsum, precision="highest")
+    # Around mid grey padding is zero, and what it adds need not be computed.
+    tiles = product("aip,bjq,mpqc->abmijc", one_axis, one_axis, images - GREY)
+    return tiles.reshape(-1, s, s, c) + GREY
+
+
+def _enlargements(s: int, factor: int) -> Float[np.ndarray, "f s s"]:
+    """Along one axis: place i of enlarged tile t = sum over p of [t, i, p] * place p of the stored image."""
+    side = -(-s // factor)
+    places = np.clip((np.arange(s) + 0.5) * side / s - 0.5, 0, side - 1)
+    weights = np.maximum(0, 1 - np.abs(places.reshape(-1, 1) - np.arange(side)))
+    return np.kron(np.eye(factor).reshape(factor, 1, factor), weights[None])[..., :s]
+
+
+def pack(images: Float[Array, "n s s c"], factor: int) -> Float[Array, "m s s c"]:
+    """Pixels of images, in the order of `decode` -> those of stored images: each is shrunk (antialiased) into its tile,
+    and cut where the last tiles reach over the edge."""
+    n, s, _, c = images.shape
+    side = -(-s // factor)
+    small = jax.image.resize(images, (n, side, side, c), "bilinear")
+    tiles = small.reshape(factor, factor, -1, side, side, c).transpose(2, 0, 3, 1, 4, 5)
+    return tiles.reshape(-1, factor * side, factor * side, c)[:, :s, :s]
+
+
+def filled(image: Float[np.ndarray, "s s c"], factor: int) -> Float[np.ndarray, "s s c"]:
+    """Pixels of the stored image that holds this one, factor x factor times: least squares of what it decodes to."""
+    s = image.shape[0]
+    solve = np.linalg.pinv(_enlargements(s, factor).reshape(-1, s))
+    held = np.tile(image - GREY, (factor, factor, 1))
+    found = np.einsum("pa,qb,abc->pqc", solve, solve, held, optimize=True) + GREY
+    return found.astype(image.dtype)
+
+
+def fits(factor: int, size: int) -> bool:
+    """Whether every tile of an image of side ``size`` has a pixel of its own."""
+    return (factor - 1) * -(-size // factor) < size
+
+
+def check(factor: int, size: int) -> None:
+    """UserError for tiles that lie outside the image."""
+    if not fits(factor, size):
+        largest = max(f for f in range(1, min(factor, size + 1)) if fits(f, size))
+        raise UserError(
+            f"--pack={factor} leaves tiles of a {size} px image without a pixel: give --pack={largest}, or a"
+            " larger --size"
+        )
+
+
+def title(factor: int) -> str:
+    """What tables add to the name of a method; nothing where nothing is packed."""
+    return f"{PACKED}{factor} x {factor}" if factor > 1 else ""
+
+
+def _times(images: Float[Array, "n s s c"], by: Array) -> Float[Array, "n s s c"]:
+    """ZCA's product with flattened images, or a factor per channel."""
+    if by.ndim == 4:
+        return images * by
+    flat = images.reshape(len(images), -1)
+    return jnp.matmul(flat, by, precision="highest").reshape(images.shape)
