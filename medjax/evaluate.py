@@ -28,7 +28,7 @@ SCHEDULE = 1024
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 #: The fields of `EvalConfig` that say how a network is trained.
-TRAINING = ("eval_epochs", "eval_batch", "eval_augment", "decay_parity")
+TRAINING = ("eval_epochs", "eval_steps", "eval_batch", "eval_augment", "decay_parity")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,9 @@ class EvalConfig:
 
     networks: int = option(5, "networks of the final evaluation", low=1)
     eval_epochs: int = option(1000, "epochs of each network of the final evaluation", low=1)
+    eval_steps: int = option(
+        0, "in place of eval_epochs: steps of a full eval_batch; 0: epochs count", low=0
+    )
     eval_batch: int = option(256, "images per step of an evaluated network", low=1)
     eval_augment: bool = option(True, "augment images (DSA) while evaluated networks train")
     decay_parity: bool = option(
@@ -50,6 +53,14 @@ class InterimConfig:
 
     interim_networks: int = option(2, "networks of an interim evaluation", low=1)
     interim_epochs: int = option(300, "epochs of each network of an interim evaluation", low=1)
+    interim_steps: int = option(
+        0, "in place of interim_epochs: steps of a full eval_batch; 0: epochs count", low=0
+    )
+
+
+def epochs_of(steps: int, images: int, batch: int) -> int:
+    """Whole epochs on so many images, of full batches alone, that take at least this many optimiser steps."""
+    return -(-steps // max(1, images // batch))
 
 
 def search_epochs(config: InterimConfig) -> int:
@@ -92,11 +103,16 @@ class Best(NamedTuple):
 
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
 def trainer(
-    config: EvalConfig, model: Model, classes: int, augment: Augmentation | None
+    config: EvalConfig,
+    model: Model,
+    classes: int,
+    augment: Augmentation | None,
+    steps: int = 0,
 ) -> train.Trainer:
-    """The evaluation's recipe."""
+    """The evaluation's recipe. steps: where optimiser steps are counted, every one takes a full batch."""
     augment = augment if config.eval_augment else None
-    return train.Trainer(model, train.sgd(0.9, 5e-4), augment, config.eval_batch, classes)
+    parts = model, train.sgd(0.9, 5e-4), augment, config.eval_batch, classes
+    return train.Trainer(*parts, tail=not steps)
 
 
 def population(

@@ -36,13 +36,15 @@ class PackConfig:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Packing:
-    """`decode` and `pack` in model space; a pytree, whose maps live on the device. ``factor`` 1: nothing is packed.
+    """How a method keeps its images; a pytree, whose maps live on the device.
 
+    factor: 1: nothing is packed. pixels: they are kept as pixels in [0, 1], not in model space.
     mean: [1, s, s, c], or [1, 1, 1, c] of a preprocessing per channel. forward, inverse: ZCA's [d, d], or [1, 1, 1, c].
-    `medjax.data.preprocess.packing` makes it.
+    `medjax.data.preprocess.packing_of` makes it.
     """
 
     factor: int = dataclasses.field(default=1, metadata={"static": True})
+    pixels: bool = dataclasses.field(default=False, metadata={"static": True})
     mean: Any = None
     forward: Any = None
     inverse: Any = None
@@ -52,23 +54,46 @@ class Packing:
         """Images that a stored one holds."""
         return self.factor**2
 
-    def decode(self, images: Float[Array, "m s s c"]) -> Float[Array, "n s s c"]:
-        """The images that networks see, n = held * m, in the order of `decode`."""
-        if self.factor == 1:
-            return images
-        pixels = decode(_times(images, self.inverse) + self.mean, self.factor)
-        return _times(pixels - self.mean, self.forward)
+    @property
+    def nothing(self) -> bool:
+        """Whether the images are kept as networks see them."""
+        return self.factor == 1 and not self.pixels
+
+    def decode(self, kept: Float[Array, "m s s c"]) -> Float[Array, "n s s c"]:
+        """The images that networks see, in model space, n = held * m, in the order of `decode`."""
+        if self.nothing:
+            return kept
+        pixels = kept if self.pixels else self._pixels(kept)
+        return self._images(decode(pixels, self.factor))
 
     def pack(self, images: Float[Array, "n s s c"]) -> Float[Array, "m s s c"]:
-        """Stored images that hold these, in the order of `decode`."""
-        if self.factor == 1:
+        """Images of model space, in the order of `decode` -> those that hold them, as they are kept."""
+        if self.nothing:
             return images
-        pixels = pack(_times(images, self.inverse) + self.mean, self.factor)
-        return _times(pixels - self.mean, self.forward)
+        pixels = pack(self._pixels(images), self.factor)
+        return pixels if self.pixels else self._images(pixels)
+
+    def keep(self, stored: Float[Array, "m s s c"]) -> Float[Array, "m s s c"]:
+        """Stored images of model space, as a method keeps them."""
+        return self._pixels(stored) if self.pixels else stored
+
+    def stored(self, kept: Float[Array, "m s s c"]) -> Float[Array, "m s s c"]:
+        """The stored images in model space, of those that a method keeps."""
+        return self._images(kept) if self.pixels else kept
+
+    def clip(self, kept: Float[Array, "m s s c"]) -> Float[Array, "m s s c"]:
+        """Pixels brought back to [0, 1]; other images as they are."""
+        return jnp.clip(kept, 0, 1) if self.pixels else kept
 
     def labels(self, labels: Int[Array, " m"]) -> Int[Array, " n"]:
         """The labels of decoded images."""
         return labels if self.factor == 1 else jnp.tile(labels, self.held)
+
+    def _pixels(self, images: Array) -> Array:
+        return _times(images, self.inverse) + self.mean
+
+    def _images(self, pixels: Array) -> Array:
+        return _times(pixels - self.mean, self.forward)
 
 
 def decode(images: Float[np.ndarray | Array, "m s s c"], factor: int) -> Any:
@@ -79,6 +104,8 @@ def decode(images: Float[np.ndarray | Array, "m s s c"], factor: int) -> Any:
     tile-major: the first tile (top left) of all images, then the second (to its right) of all, and so on. NumPy alone
     where the images are of NumPy.
     """
+    if factor == 1:
+        return images
     s, c = images.shape[2:]
     one_axis = _enlargements(s, factor).astype(images.dtype)
     if isinstance(images, np.ndarray):
@@ -101,6 +128,8 @@ def _enlargements(s: int, factor: int) -> Float[np.ndarray, "f s s"]:
 def pack(images: Float[Array, "n s s c"], factor: int) -> Float[Array, "m s s c"]:
     """Pixels of images, in the order of `decode` -> those of stored images: each is shrunk (antialiased) into its tile,
     and cut where the last tiles reach over the edge."""
+    if factor == 1:
+        return images
     n, s, _, c = images.shape
     side = -(-s // factor)
     small = jax.image.resize(images, (n, side, side, c), "bilinear")

@@ -51,6 +51,8 @@ class Trainer(NamedTuple):
     balanced: draw every image of an epoch by class first (each class equally often in expectation), with
         replacement, instead of going through a permutation.
     dealt: deal the images of a batch out to the devices; for a network that trains alone in a program.
+    tail: end an epoch by a step on the images after the last full batch; without it they are left out of this epoch,
+        unless they are all.
     """
 
     model: Model
@@ -60,6 +62,7 @@ class Trainer(NamedTuple):
     classes: int
     balanced: bool = False
     dealt: bool = False
+    tail: bool = True
 
 
 def sgd(momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
@@ -241,6 +244,8 @@ def fit(
         full = n // trainer.batch
         if full:
             state = train_steps(trainer, step_key, state, data, order, rates[i], 0, full)
+            if not trainer.tail:
+                return state
         return train_tail(trainer, step_key, state, data, order, rates[i])
 
     return lax.fori_loop(first, last, epoch, state)

@@ -130,14 +130,14 @@ def to_uint8(pre: Preprocessor, images: Images) -> UInt8[np.ndarray, "n s s c"]:
     return np.rint(np.clip(invert(pre, images), 0, 1) * 255).astype(np.uint8)
 
 
-def packing_of(pre: Preprocessor, factor: int) -> Packing:
-    """How stored images hold factor x factor others in this model space, on the device."""
-    if factor == 1:
+def packing_of(pre: Preprocessor, factor: int, pixels: bool = False) -> Packing:
+    """How stored images hold factor x factor others in this model space, on the device; pixels: kept as pixels."""
+    if factor == 1 and not pixels:
         return Packing()
     whole = pre.kind == "zca"
     mean = pre.mean.reshape((1, pre.size, pre.size, -1) if whole else (1, 1, 1, -1))
     maps = (a if whole else a.reshape(1, 1, 1, -1) for a in (pre.forward, pre.inverse))
-    return Packing(factor, *map(jnp.asarray, (mean, *maps)))
+    return Packing(factor, pixels, *map(jnp.asarray, (mean, *maps)))
 
 
 def decoded(pre: Preprocessor, stored: Synthetic, factor: int) -> Synthetic:

@@ -23,7 +23,8 @@ class Distiller(NamedTuple):
     step: (key, state, data, item) -> (state, info); ``item`` is one iteration's slice of a feed, or None. Pure.
         ``info`` is a NamedTuple of scalars for the log, among them ``loss`` and ``skipped`` (whether the iteration
         changed nothing); where it has a ``step_size``, that is shown while the run goes on.
-    extract: state -> Synthetic.
+    extract: state -> Synthetic, its images as they are kept: in model space, or as pixels where ``data.packing`` says
+        so.
     """
 
     init: Callable[[Array, Dataset], Any]

@@ -1,5 +1,6 @@
-"""Shared by the methods whose state is the synthetic images and their momentum alone (DC, DSA, DM)."""
+"""What methods share: how images begin and are updated; the state of those that have no other (DC, DSA, DM)."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from medjax import devices
+from medjax.config import option
 from medjax.distill.random import packed_images, random_images
 from medjax.types import Dataset, Synthetic
 
@@ -16,8 +18,32 @@ from medjax.types import Dataset, Synthetic
 STEP_SIZE = 0.01
 
 
+@dataclasses.dataclass(frozen=True)
+class ImagesConfig:
+    """How images are updated."""
+
+    img_optimizer: str = option(
+        "sgd",
+        "of the images: SGD with momentum in model space (public codes), or Adam on their pixels, kept in [0, 1]",
+        choices=("sgd", "adam"),
+    )
+
+    @property
+    def pixels(self) -> bool:
+        """Whether images are kept as pixels."""
+        return self.img_optimizer == "adam"
+
+    def transformation(self, rate: float, momentum: float) -> optax.GradientTransformation:
+        """The optimiser at a step size; only SGD takes the momentum."""
+        return optax.adam(rate) if self.pixels else optax.sgd(rate, momentum=momentum)
+
+
+#: As the public codes update images.
+AS_PUBLISHED = ImagesConfig()
+
+
 class State(NamedTuple):
-    """What the next iteration needs: images [m, h, w, c], labels [m], their momentum."""
+    """What the next iteration needs: images [m, h, w, c] as they are kept, labels [m], their momentum."""
 
     images: Array
     labels: Array
@@ -36,10 +62,12 @@ class Info(NamedTuple):
 def first_images(
     key: Array, data: Dataset, start: str, ipc: int, classes: int
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
-    """What a distillation begins with. start: "real" (random real images) or "noise" (standard normal)."""
+    """What a distillation begins with, as images are kept (`medjax.packing.Packing`). start: "real" (random real
+    images) or "noise" (standard normal)."""
     images, labels = packed_images(random_images, key, data, ipc, classes)
     if start == "noise":
         images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
+        images = data.packing.clip(data.packing.keep(images))
     return images, labels
 
 

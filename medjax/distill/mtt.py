@@ -27,7 +27,7 @@ from medjax import cost, devices
 from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.distill.base import Distiller
-from medjax.distill.images import first_images
+from medjax.distill.images import AS_PUBLISHED, ImagesConfig, first_images
 from medjax.distill.matching import parameter_distance
 from medjax.distill.segments import Draws, Segments, segment_reader
 from medjax.distill.unroll import minibatches, student
@@ -81,7 +81,7 @@ class MTTConfig:
 class MTTState(NamedTuple):
     """What the next iteration needs.
 
-    images [m, h, w, c], labels [m], step_size []: the synthetic set.
+    images [m, h, w, c], labels [m], step_size []: the synthetic set, as it is kept (`medjax.packing.Packing`).
     opt_state, step_trace []: momentum of the images and of the step size.
     recent: the last hundred losses of finite iterations, NaN where there are fewer.
     seen: finite iterations so far.
@@ -116,10 +116,11 @@ def mtt(
     trajectories: Trajectories,
     ipc: int,
     classes: int,
+    kept: ImagesConfig = AS_PUBLISHED,
 ) -> Distiller:
     """MTT as a `Distiller`. Raises UserError for values that cannot work together (see `check`)."""
     check(config, model, trajectories.epochs)
-    tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
+    tx = kept.transformation(config.lr_img, config.img_momentum)
 
     def init(key: Array, data: Dataset) -> MTTState:
         images, labels = first_images(key, data, config.init_images, ipc, classes)
@@ -159,7 +160,7 @@ def mtt(
         updates, opt_state = tx.update(g_images, state.opt_state, state.images)
         step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
         proposed = state._replace(
-            images=optax.apply_updates(state.images, updates),
+            images=data.packing.clip(state.images + updates),
             opt_state=opt_state,
             step_size=step_size,
             step_trace=step_trace,
@@ -168,13 +169,13 @@ def mtt(
         median = jnp.nanmedian(state.recent)
         spike = (state.seen >= ENOUGH) & (value > config.skip_factor * median)
         use = finite & ~(spike & (config.skip_factor > 0))
-        kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
+        moved = jax.tree.map(lambda new, old: jnp.where(use, new, old), proposed, state)
         # A loss far above the median is recorded too: if the level has really risen, the median follows.
         slot = jnp.where(finite, state.seen % RECENT, RECENT)
         recent = state.recent.at[slot].set(value, mode="drop")
-        kept = kept._replace(recent=recent, seen=state.seen + finite)
+        moved = moved._replace(recent=recent, seen=state.seen + finite)
         norm = jnp.sqrt(jnp.sum(g_images**2))
-        return kept, MTTInfo(value, norm, g_step, state.step_size, displacement, ~use)
+        return moved, MTTInfo(value, norm, g_step, state.step_size, displacement, ~use)
 
     def extract(state: MTTState) -> Synthetic:
         return Synthetic(state.images, state.labels, state.step_size)

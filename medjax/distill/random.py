@@ -31,12 +31,12 @@ def random_images(
 def packed_images(
     select: Callable[..., tuple[Array, Array]], key: Array, data: Dataset, ipc: int, classes: int
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
-    """``ipc`` stored images of each class, class by class, that hold the real images that ``select`` chooses: one each,
-    or as many as ``data.packing`` says."""
+    """``ipc`` images of each class, class by class, as ``data.packing`` keeps them, that hold the real images that
+    ``select`` chooses: one each, or as many as it says."""
     held = data.packing.held
     images, labels = select(key, data, held * ipc, classes)
     if held == 1:
-        return images, labels
+        return data.packing.pack(images), labels
     by_class = images.reshape(classes, held, ipc, *images.shape[1:])
     tiles = by_class.swapaxes(0, 1).reshape(images.shape)
     return data.packing.pack(tiles), labels[::held]

@@ -78,7 +78,7 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
     if found is None:
         begun = prepared(average, inner, _preparation(session, recipe, setup, inner))
         found = 0, begun(fresh) if begun else fresh
-        _snapshot(session, 0, distiller.extract(found[1]))
+        _snapshot(session, 0, session.stored(distiller.extract(found[1])))
         store.save_step(checkpoints, *found)
     # Put the state where a step leaves it, or the second device call is compiled again.
     first, state = (
@@ -90,7 +90,7 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
     if rows and first < iterations:
         session.resumed("distillation", first, iterations, max(r["iteration"] for r in rows))
     if first in _evaluated(config, first + 1) or (first and first == iterations):
-        _interim(session, first, distiller.extract(state))
+        _interim(session, first, session.stored(distiller.extract(state)))
     return Running(session, distiller, first, state, skipped)
 
 
@@ -114,7 +114,10 @@ def _advance(
         own = [nth((state, infos), i) if several else (state, infos) for i in range(len(runs))]
         runs = [_kept(one, done, *mine, seconds) for one, mine in zip(runs, own, strict=True)]
         if done % every == 0 or done == iterations:
-            found = [_interim(r.session, done, r.distiller.extract(r.state)) for r in runs]
+            found = [
+                _interim(r.session, done, r.session.stored(r.distiller.extract(r.state)))
+                for r in runs
+            ]
             accuracy = f"{split} accuracy {' '.join(f'{100 * a:.1f}' for a in found)} %"
         text = f"loss {float(np.mean(own[0][1].loss)):.4f} "
         if "step_size" in infos._fields:

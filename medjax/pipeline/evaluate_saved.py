@@ -83,7 +83,8 @@ def evaluate_saved(
     raw = load_data(settings, progress) if data is None else data
     raw = in_order(raw, shared.class_names)
     check_data(settings, raw, progress)
-    settings = as_distilled(settings, shared)
+    seen = shared.pack**2 * len(shared.synthetic.labels)
+    settings = as_distilled(settings, shared).counted(seen)
     # A set that was moved is the same set.
     values = {k: v for k, v in settings.identity().items() if k != "synthetic"}
     values |= {"set": store.digest(shared.synthetic), "data": raw.fingerprint}

@@ -97,6 +97,7 @@ def write_result(
         counts = np.bincount(shared.synthetic.labels)
         ipc, pack, stored = int(counts.max()), shared.pack, int(counts.sum())
     packed = {"pack": pack, "stored": stored, "decoded": pack**2 * stored} if pack > 1 else {}
+    steps = {"steps": config.eval_steps} if config.eval_steps else {}
     precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
@@ -112,6 +113,7 @@ def write_result(
         "evaluation": {
             "networks": config.networks,
             "epochs": config.eval_epochs,
+            **steps,
             "batch": config.eval_batch,
             "augment": config.eval_augment,
             "decay_parity": config.decay_parity,

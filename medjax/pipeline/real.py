@@ -23,7 +23,8 @@ def score_subsets(session: Session, recipe: Recipe) -> Result:
     first = subsets[0]
     rate = choose_step_size(session, "start-on-val", first)
     test = session.test()
-    trainer = evaluate.trainer(config, session.model, session.classes, augment)
+    parts = session.model, session.classes, augment, config.eval_steps
+    trainer = evaluate.trainer(config, *parts)
     images, labels, _ = (jnp.stack(parts) for parts in zip(*subsets, strict=True))
     pool = Dataset(images.reshape(-1, *images.shape[2:]), labels.reshape(-1))
     people = evaluate.population(

@@ -33,14 +33,14 @@ def interim_scores(
     config, key = session.settings.config(evaluate.InterimConfig), session.key("interim")
     if fresh is not None:
         key = jax.random.fold_in(key, fresh)
-    counts = config.interim_networks, config.interim_epochs
+    counts = config.interim_networks, config.interim_epochs, config.interim_steps
     return _evaluate(session, name, made, real, key, *counts, step_sizes)
 
 
 def final_scores(session: Session, name: str, made: Synthetic, test: Dataset, rate: float) -> dict:
     """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
     config = session.settings.config(evaluate.EvalConfig)
-    counts = config.networks, config.eval_epochs
+    counts = config.networks, config.eval_epochs, config.eval_steps
     (row,) = _evaluate(session, name, made, test, session.key("final"), *counts, (rate,))
     return metrics.summary(row)
 
@@ -60,11 +60,12 @@ def _evaluate(
     key: Array,
     networks: int,
     epochs: int,
+    steps: int,
     step_sizes: Sequence[float],
 ) -> list[list[metrics.Metrics]]:
     """Scores [step size][network]; read back where they exist."""
     config = session.settings.config(evaluate.EvalConfig)
-    trainer = evaluate.trainer(config, session.model, session.classes, augment)
+    trainer = evaluate.trainer(config, session.model, session.classes, augment, steps)
     people = evaluate.population(config, key, networks, epochs, jnp.asarray(step_sizes))
     data, about = Dataset(made.images, made.labels), {"step_sizes": step_sizes}
     scores = train_and_score(session, name, data, real, trainer, people, about)

@@ -15,6 +15,7 @@ from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import STUDY
 from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
@@ -81,6 +82,10 @@ class Session(NamedTuple):
         shape, packing = self.train.images.shape, self.train.packing
         return self.settings.setup(self.model, self.classes, shape, packing=packing, **more)
 
+    def stored(self, kept: Synthetic) -> Synthetic:
+        """The stored set in model space, of one as a method keeps it."""
+        return kept._replace(images=self.train.packing.stored(kept.images))
+
     def decoded(self, stored: Synthetic) -> Synthetic:
         """The set that networks see of one that is stored."""
         return preprocess.decoded(self.pre, stored, self.train.packing.factor)
@@ -138,7 +143,8 @@ def open_session(settings: Settings, raw: RawDataset, folder: Path, progress: Pr
     check_memory(config.size, raw)
     pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
     train, val = preprocess.to_device(pre, raw.train), preprocess.to_device(pre, raw.val)
-    train = train._replace(packing=preprocess.packing_of(pre, settings.config(PackConfig).pack))
+    pack, pixels = settings.config(PackConfig).pack, settings.config(ImagesConfig).pixels
+    train = train._replace(packing=preprocess.packing_of(pre, pack, pixels))
     model, others = build_models(settings, len(raw.class_names), raw.train.images.shape[-1])
     spent = time.monotonic() - begin
     return Session(settings, progress, folder, home, raw, pre, model, others, train, val, spent)
@@ -179,4 +185,4 @@ def chosen(session: Session, select: Select, key: Array) -> Synthetic:
     """Real images that ``select`` chooses, as many as a distilled set holds and packed as they are in it."""
     ipc, classes = session.settings.ipc, session.classes
     images, labels = packed_images(select, key, session.train, ipc, classes)
-    return session.decoded(Synthetic(images, labels, jnp.float32(np.nan)))
+    return session.decoded(session.stored(Synthetic(images, labels, jnp.float32(np.nan))))

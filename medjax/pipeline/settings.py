@@ -14,7 +14,7 @@ from medjax.config import from_values, option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig
+from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig, epochs_of
 from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.pipeline import presets
@@ -84,7 +84,8 @@ class EvalModelsConfig:
 
 class Settings(NamedTuple):
     """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
-    "size" (follows from the image size), "set" (follows from a distilled set) or "data" (images were given)}."""
+    "size" (follows from the image size), "steps" (from optimiser steps and the number of images), "set" (from a
+    distilled set) or "data" (images were given)}."""
 
     groups: dict[type, Any]
     origin: dict[str, str]
@@ -116,6 +117,23 @@ class Settings(NamedTuple):
             for name, value in self.values().items()
             if name not in UNNAMED and value != defaults[name]
         }
+
+    def counted(self, images: int) -> "Settings":
+        """The same with the epochs that the optimiser steps asked for (``eval_steps``, ``interim_steps``) take on so
+        many images, as networks see them. Epochs that a flag gives win over the steps of a preset. Raises UserError
+        where flags give both."""
+        groups, origin = dict(self.groups), dict(self.origin)
+        batch = self.config(EvalConfig).eval_batch
+        for group, name in ((EvalConfig, "eval"), (InterimConfig, "interim")):
+            if group in groups and (steps := getattr(groups[group], f"{name}_steps")):
+                values = {f"{name}_epochs": epochs_of(steps, images, batch)}
+                if origin[f"{name}_epochs"] == "flag":
+                    if origin[f"{name}_steps"] == "flag":
+                        raise UserError(f"give --{name}_epochs or --{name}_steps, not both")
+                    values = {f"{name}_steps": 0}
+                groups[group] = dataclasses.replace(groups[group], **values)
+                origin |= dict.fromkeys(values, "steps")
+        return Settings(groups, origin)
 
     def setup(self, model: Any, classes: int, shape: tuple[int, ...], **more: Any) -> Setup:
         """The `Setup` of a recipe under these options. shape: [n, h, w, c] of the training images."""

@@ -10,6 +10,7 @@ from medjax import cost, train
 from medjax.augment import Augmentation, AugmentConfig, strategy
 from medjax.distill import mtt
 from medjax.distill.base import Distiller
+from medjax.distill.images import ImagesConfig
 from medjax.distill.mtt import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.distill.step_size_search import search_step_size
@@ -69,6 +70,7 @@ def build(setup: Setup) -> Distiller:
         trajectories=setup.trajectories,
         ipc=setup.ipc,
         classes=setup.classes,
+        kept=setup.config(ImagesConfig),
     )
 
 
@@ -101,7 +103,7 @@ RECIPE = Recipe(
     place=40,
     colour="#0072B2",
     marker="v",
-    configs=(ExpertsConfig, MTTConfig, AugmentConfig, PackConfig),
+    configs=(ExpertsConfig, MTTConfig, ImagesConfig, AugmentConfig, PackConfig),
     costs=costs,
     build=build,
     expert_epochs=expert_epochs,
