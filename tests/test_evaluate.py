@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import launching
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from medjax import cost, evaluate, settings
 from medjax.data import sources
-from medjax.evaluate import EvalConfig, Population
+from medjax.evaluate import EvalConfig, Population, epochs_of
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import distil
 from medjax.pipeline.progress import Silent
@@ -201,3 +202,28 @@ def test_networks_of_interim_evaluations(tmp_path, monkeypatch, select):
     for iteration in (0, 5):
         distil._interim(session, iteration, made)
     assert (drawn[0] == drawn[1]) == (select == "val")
+
+
+def test_steps_of_full_batches(linear):
+    """Where steps are counted an epoch has full batches alone: what does not fill one is left out of it; a set smaller
+    than a batch is one step."""
+    net, config = linear(48, 3), EvalConfig(eval_batch=4)
+    images = np.random.default_rng(0).normal(size=(10, 4, 4, 3)).astype(np.float32)
+    data = Dataset(jnp.asarray(images), jnp.asarray(np.arange(10) % 3, jnp.int32))
+    people = evaluate.population(config, jax.random.key(0), 1, 1, jnp.array([0.1]))
+
+    def trained(trainer, data):
+        fresh = evaluate.start_networks(trainer, people)
+        *_, (_, state) = evaluate.train_networks(trainer, people, data, fresh)
+        return np.asarray(ravel_pytree(state.params)[0])
+
+    order_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(people.keys[0], 1), 0))[0]
+    order = np.asarray(jax.random.permutation(order_key, 10))
+    changed = data._replace(images=data.images.at[order[8:]].set(100.0))  # the last, partial batch
+    by_steps = evaluate.trainer(config, net, 3, None, 100)
+    np.testing.assert_array_equal(trained(by_steps, data), trained(by_steps, changed))
+    by_epochs = evaluate.trainer(config, net, 3, None)
+    assert np.abs(trained(by_epochs, data) - trained(by_epochs, changed)).max() > 0.1
+    few = jax.tree.map(lambda a: a[:3], data)
+    np.testing.assert_array_equal(trained(by_steps, few), trained(by_epochs, few))
+    assert [epochs_of(100, n, 64) for n in (8, 64, 80, 128, 320)] == [100, 100, 100, 50, 20]

@@ -24,7 +24,7 @@ from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.distill.mtt import MTTConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig
+from medjax.evaluate import EvalConfig, InterimConfig
 from medjax.models import MODELS, ConvNetConfig, Model, convnet
 from medjax.models.vit import HIDDEN
 from medjax.pipeline import experts, folders, presets
@@ -720,6 +720,33 @@ def test_recipe_of_the_evaluation(data):
     )
     ways = [np.linalg.norm(p - fresh.ravel()) for p in (params, smaller)]
     assert ways[1] > 2 * ways[0]
+
+
+@shows("eval_steps", "interim_steps")
+def test_evaluations_by_steps(tmp_path):
+    """Epochs of full batches that take so many steps on the decoded images: 24 here, in batches of 10. A flag of epochs
+    wins over steps of a preset."""
+    words = (f"--dataset={launching.tiny('rgb')}", "--ipc=2", "--pack=2", "--eval_batch=10")
+    asked = settings(*words, "--eval_steps=31", "--interim_steps=5").counted(24)
+    assert asked.groups[EvalConfig].eval_epochs == 16
+    assert asked.groups[InterimConfig].interim_epochs == 3
+    assert asked.origin["eval_epochs"] == asked.origin["interim_epochs"] == "steps"
+    assert settings(*words).counted(24) == settings(*words)
+    both = settings(*words, "--eval_steps=31", "--eval_epochs=7")
+    with pytest.raises(UserError, match="give --eval_epochs or --eval_steps, not both"):
+        both.counted(24)
+    preset = both._replace(origin=both.origin | {"eval_steps": "preset cpu"}).counted(24)
+    assert preset.groups[EvalConfig] == dataclasses.replace(
+        both.groups[EvalConfig], eval_steps=0, eval_epochs=7
+    )
+
+
+@shows("img_optimizer")
+def test_images_as_pixels(tmp_path):
+    """Adam moves what is kept as pixels (tests/test_img_optimizer.py); SGD moves images of model space."""
+    for name in ("sgd", "adam"):
+        session = make_session(tmp_path, f"--img_optimizer={name}")
+        assert session.train.packing.pixels == (name == "adam")
 
 
 @shows("eval_models")
