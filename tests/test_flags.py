@@ -494,6 +494,20 @@ def test_segments(distil):
     assert needed == [1, 8]
 
 
+@shows("min_start_epoch", "start_growth")
+def test_window_of_starts(distil):
+    """Starts lie in [T-, T+), and the latest one reaches T+ after so many iterations."""
+    starts = [s for _, s, _ in distil(min_start_epoch=2, max_start_epoch=6, iterations=60).read]
+    assert set(starts) == {2, 3, 4, 5}
+    growing = {"min_start_epoch": 1, "max_start_epoch": 5, "start_growth": 40, "iterations": 80}
+    starts = np.array([start for _, start, _ in distil(**growing).read])
+    for i in range(4):
+        assert starts[10 * i : 10 * (i + 1)].max() <= 1 + i
+    assert set(starts[:10]) == {1} and set(starts[40:]) == {1, 2, 3, 4}
+    with pytest.raises(UserError, match="--min_start_epoch=3 leaves no start below"):
+        distil(min_start_epoch=3, max_start_epoch=3)
+
+
 @shows("lr_img", "lr_lr")
 def test_step_sizes_of_the_update(distil):
     """Images and step size move in proportion to their own step size, and stand still at 0."""

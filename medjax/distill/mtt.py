@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices
@@ -46,6 +47,12 @@ class MTTConfig:
     inner_steps: int = option(20, "N: SGD steps of the student per iteration", low=1)
     expert_span: int = option(3, "M: the student aims at its expert M epochs later", low=1)
     max_start_epoch: int = option(20, "T+: a student starts at an expert epoch below this", low=1)
+    min_start_epoch: int = option(0, "T-: and not before this one", low=0)
+    start_growth: int = option(
+        0,
+        "iterations in which the latest start rises from T- to T+ (DATM); 0: all from the first",
+        low=0,
+    )
     lr_img: float = option(1000.0, "step size of the synthetic images", low=0)
     lr_lr: float = option(
         1e-6, "step size with which the student's own step size is learned", low=0
@@ -139,8 +146,8 @@ def mtt(
     ) -> tuple[MTTState, MTTInfo]:
         keys = jax.random.split(key, config.meta_batch)
         # Once an iteration, outside the students' steps: with ZCA it is two products with large matrices.
-        images, stored_gradient = jax.vjp(data.packing.decode, state.images)
-        seen = Synthetic(images, data.packing.labels(state.labels), state.step_size)
+        decoded, stored_gradient = jax.vjp(data.packing.decode, state.images)
+        seen = Synthetic(decoded, data.packing.labels(state.labels), state.step_size)
 
         def one(made: Synthetic, key: Array, start: Array, target: Array) -> Any:
             def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
@@ -158,8 +165,9 @@ def mtt(
         (g_images,) = stored_gradient(g_seen)
         updates, opt_state = tx.update(g_images, state.opt_state, state.images)
         step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
+        images: Any = optax.apply_updates(state.images, updates)
         proposed = state._replace(
-            images=data.packing.clip(state.images + updates),
+            images=data.packing.clip(images),
             opt_state=opt_state,
             step_size=step_size,
             step_trace=step_trace,
@@ -214,7 +222,8 @@ def batch_size(config: MTTConfig, images: int) -> int:
 def draws(config: MTTConfig) -> Draws:
     """How this configuration draws its expert segments."""
     cycled = config.expert_order == "cycled"
-    return Draws(config.meta_batch, config.max_start_epoch, config.expert_span, cycled)
+    window = config.min_start_epoch, config.max_start_epoch, config.start_growth
+    return Draws(config.meta_batch, *window, config.expert_span, cycled)
 
 
 def check(config: MTTConfig, model: Model, epochs: int) -> None:
@@ -224,6 +233,11 @@ def check(config: MTTConfig, model: Model, epochs: int) -> None:
     if 0 < config.skip_factor < 1:
         raise UserError(
             f"--skip_factor={config.skip_factor} would skip usual iterations: give 1 or more, or 0"
+        )
+    if config.min_start_epoch >= config.max_start_epoch:
+        raise UserError(
+            f"--min_start_epoch={config.min_start_epoch} leaves no start below"
+            f" --max_start_epoch={config.max_start_epoch}: lower it"
         )
     needed = config.max_start_epoch - 1 + config.expert_span
     if epochs < needed:

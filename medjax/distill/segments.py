@@ -24,11 +24,14 @@ class Segments(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """How segments are drawn: ``count`` an iteration (b), start epochs below ``starts`` (T+), ``span`` epochs long (M);
-    experts drawn, or ``cycled`` through in shuffled order."""
+    """How segments are drawn: ``count`` an iteration (b); start epochs from ``first`` (T-) on and below ``starts`` (T+);
+    the latest start rises to it over ``growth`` iterations (Guo et al. 2024, DATM); ``span`` epochs long (M); experts
+    drawn, or ``cycled`` through in shuffled order."""
 
     count: int
+    first: int
     starts: int
+    growth: int
     span: int
     cycled: bool
 
@@ -85,7 +88,11 @@ def draw_segments(
 
     def draw(iteration: Array) -> tuple[Array, Array]:
         expert_key, epoch_key = jax.random.split(jax.random.fold_in(key, iteration))
-        starts = jax.random.randint(epoch_key, (b,), 0, draws.starts)
+        below = draws.starts
+        if draws.growth:
+            share = jnp.minimum(1.0, (iteration + 1) / draws.growth)
+            below = draws.first + jnp.ceil(share * (draws.starts - draws.first)).astype(jnp.int32)
+        starts = jax.random.randint(epoch_key, (b,), draws.first, below)
         if not draws.cycled:
             return jax.random.randint(expert_key, (b,), 0, experts), starts
         # The public code goes through all experts before it shuffles them again.

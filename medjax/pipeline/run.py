@@ -7,7 +7,6 @@ from pathlib import Path
 
 from medjax import devices, recipes
 from medjax.errors import UserError
-from medjax.packing import PackConfig
 from medjax.paths import results_path
 from medjax.pipeline import folders
 from medjax.pipeline.distil import distil
@@ -72,7 +71,7 @@ def run_seeds(
     raw = load_data(settings, progress) if data is None else data
     asked = settings.run if data is None else dataclasses.replace(settings.run, dataset=IN_MEMORY)
     origin = settings.origin | ({} if data is None else {"dataset": "data"})
-    seen = settings.ipc * settings.config(PackConfig).pack ** 2 * len(raw.class_names)
+    seen = settings.decoded * len(raw.class_names)
     groups, origin = Settings(settings.groups, origin).counted(seen)
     each = [
         Settings(groups | {RunConfig: dataclasses.replace(asked, seed=asked.seed + i)}, origin)

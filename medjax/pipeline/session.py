@@ -111,7 +111,7 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress) -> None:
         progress.say(f"note: {note}")
     asked, pack = settings.config(IpcConfig), settings.config(PackConfig).pack
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
-    needed = settings.ipc * pack**2
+    needed = settings.decoded
     if needed > counts.min() and not asked.allow_repeat:
         name, more = raw.class_names[counts.argmin()], int((counts < needed).sum()) - 1
         others = f" (and too many for {more} more)" if more else ""

@@ -104,6 +104,11 @@ class Settings(NamedTuple):
         """Synthetic images per class; 0 for a method that trains on all images."""
         return self.groups[IpcConfig].ipc if IpcConfig in self.groups else 0
 
+    @property
+    def decoded(self) -> int:
+        """Images per class that networks see of them."""
+        return self.ipc * self.config(PackConfig).pack ** 2
+
     def values(self) -> dict[str, Any]:
         """All values, by option."""
         return {k: v for g in self.groups.values() for k, v in dataclasses.asdict(g).items()}
