@@ -14,8 +14,9 @@ from medjax.augment import augment
 from medjax.distill import dc as gradients
 from medjax.distill import mtt as trajectory
 from medjax.distill.dc import DCConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
+from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
 
@@ -99,7 +100,7 @@ def expert_steps(count: int, steps: int = 2, batch: int = 256, conv: str = "auto
 def evaluation(networks: int, images: int, epochs: int, conv: str = "auto") -> Case:
     """``epochs`` epochs of the evaluation's networks on a synthetic set."""
     model, data = network(conv=conv), labelled(images)
-    config = evaluate.EvalConfig()
+    config = EvalConfig()
     trainer = evaluate.trainer(config, model, CLASSES, augment)
     people = evaluate.population(config, jax.random.key(0), networks, epochs, jnp.array([0.01]))
     fresh = evaluate.start_networks(trainer, people)

@@ -23,7 +23,8 @@ from jax.extend import core
 from medjax import experts, provenance, store, train
 from medjax.augment import augment
 from medjax.data import preprocess, sources
-from medjax.distill.mtt import MTTConfig, match
+from medjax.distill.mtt import match
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import random_images
 from medjax.distill.segments import Segments
 from medjax.models import ConvNetConfig, Model, convnet

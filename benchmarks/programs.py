@@ -20,8 +20,9 @@ from medjax.distill import dc as gradients
 from medjax.distill import mtt as trajectory
 from medjax.distill.base import iterated
 from medjax.distill.dc import DCConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
+from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, Model, convnet
 from medjax.models.base import in_bf16
 from medjax.types import Dataset, Trajectories
@@ -122,7 +123,7 @@ def expert_steps(count: int, policy: Policy) -> Case:
 
 def evaluation(networks: int, ipc: int, policy: Policy) -> Case:
     """Epochs of the networks of an evaluation."""
-    epochs, model, config, images = REPEAT, network(policy), evaluate.EvalConfig(), ipc * CLASSES
+    epochs, model, config, images = REPEAT, network(policy), EvalConfig(), ipc * CLASSES
     trainer = evaluate.trainer(config, model, CLASSES, augment)
 
     def arguments() -> tuple[Any, ...]:

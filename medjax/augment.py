@@ -206,3 +206,22 @@ def bilinear(
         + corner(left, top + 1)
         + corner(left + 1, top + 1)
     )
+
+
+def cutmix(
+    key: Array, images: Float[Array, "n h w c"], labels: Int[Array, " n"], classes: int
+) -> tuple[Float[Array, "n h w c"], Float[Array, "n k"]]:
+    """CutMix (Yun et al. 2019) as IDC and its successors train on a set: in every second call one box, whose share of
+    the area is uniform, is filled from the images in another order; the share of each class follows the area that
+    remains within the image."""
+    whether, order, area, centre = jax.random.split(key, 4)
+    (n, h, w, _), target = images.shape, jax.nn.one_hot(labels, classes)
+    side = jnp.sqrt(jax.random.uniform(area)) * jnp.array([h, w]) / 2
+    middle = jax.random.uniform(centre, (2,)) * jnp.array([h, w])
+    low, high = jnp.round(middle - side), jnp.round(middle + side)
+    rows, columns = jnp.arange(h).reshape(-1, 1), jnp.arange(w).reshape(1, -1)
+    inside = (rows >= low[0]) & (rows < high[0]) & (columns >= low[1]) & (columns < high[1])
+    inside &= jax.random.bernoulli(whether)
+    other, share = jax.random.permutation(order, n), inside.mean()
+    mixed = jnp.where(inside[None, :, :, None], images[other], images)
+    return mixed, (1 - share) * target + share * target[other]

@@ -4,7 +4,6 @@ Protocol of the public codes: SGD at the set's step size, momentum 0.9, weight d
 after half of the epochs.
 """
 
-import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,68 +15,12 @@ from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, graphs, metrics, train
 from medjax.augment import Augmentation
-from medjax.config import option
+from medjax.eval_config import EvalConfig
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree, Synthetic
 
 #: Schedules are as long as a multiple of this, so that one compiled program serves interim and final evaluations.
 SCHEDULE = 1024
-
-
-#: Step sizes among which val chooses, for images that bring none of their own.
-GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
-
-#: The fields of `EvalConfig` that say how a network is trained.
-TRAINING = ("eval_epochs", "eval_steps", "eval_batch", "eval_augment", "decay_parity")
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalConfig:
-    """Evaluation: networks trained on the synthetic set."""
-
-    networks: int = option(5, "networks of the final evaluation", low=1)
-    eval_epochs: int = option(1000, "epochs of each network of the final evaluation", low=1)
-    eval_steps: int = option(
-        0, "in place of eval_epochs: steps of a full eval_batch; 0: epochs count", low=0
-    )
-    eval_batch: int = option(256, "images per step of an evaluated network", low=1)
-    eval_augment: bool = option(True, "augment images (DSA) while evaluated networks train")
-    decay_parity: bool = option(
-        False, "decay as in the public code: after epoch E//2+1, momentum reset, E+1 epochs"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class InterimConfig:
-    """Interim evaluations on the val split, of sets during distillation and of step sizes."""
-
-    interim_networks: int = option(2, "networks of an interim evaluation", low=1)
-    interim_epochs: int = option(300, "epochs of each network of an interim evaluation", low=1)
-    interim_steps: int = option(
-        0, "in place of interim_epochs: steps of a full eval_batch; 0: epochs count", low=0
-    )
-
-
-def epochs_of(steps: int, images: int, batch: int) -> int:
-    """Whole epochs on so many images, of full batches alone, that take at least this many optimiser steps."""
-    return -(-steps // max(1, images // batch))
-
-
-def search_epochs(config: InterimConfig) -> int:
-    """Epochs, over all networks, of a search for a step size on val (`GRID`)."""
-    return len(GRID) * config.interim_networks * config.interim_epochs
-
-
-@dataclasses.dataclass(frozen=True)
-class SelectConfig:
-    """The choice of the iteration that is kept."""
-
-    eval_every: int = option(100, "iterations between interim evaluations", low=1)
-    select: str = option(
-        "val",
-        "iteration that is kept: best on val, last, or best on test, the start included (optimistic)",
-        choices=("val", "last", "test"),
-    )
 
 
 class Population(NamedTuple):
@@ -112,7 +55,7 @@ def trainer(
     """The evaluation's recipe. steps: where optimiser steps are counted, every one takes a full batch."""
     augment = augment if config.eval_augment else None
     parts = model, train.sgd(0.9, 5e-4), augment, config.eval_batch, classes
-    return train.Trainer(*parts, tail=not steps)
+    return train.Trainer(*parts, cutmix=config.eval_recipe == "cutmix", tail=not steps)
 
 
 def population(

@@ -8,7 +8,8 @@ and ``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's 
 by row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); ``network``, JSON: {"name": the
 network that the set was distilled with, "config": all of its options}; and strings: ``method``, ``dataset``,
 ``fingerprint``, ``collapsed`` (whether the learned step size is unusable), and how its run trained networks on the set
-(``eval_epochs``, ``eval_steps``, ``eval_batch``, ``eval_augment``, ``decay_parity``). Nothing in it is pickled.
+(``eval_epochs``, ``eval_steps``, ``eval_batch``, ``eval_augment``, ``eval_recipe``, ``decay_parity``). Nothing in it is
+pickled.
 
 Older files have no ``pack``, which is 1, and the strings ``model`` and, for a ConvNet, ``width`` and ``depth`` in place
 of ``network``.
@@ -28,7 +29,7 @@ from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.data.splits import nfc
 from medjax.errors import UserError, one_line
-from medjax.evaluate import TRAINING
+from medjax.eval_config import RECIPES, TRAINING
 from medjax.packing import fits
 from medjax.store import write_arrays
 from medjax.types import Synthetic
@@ -176,6 +177,7 @@ def _check(z: dict[str, np.ndarray]) -> None:
         and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),
         **{n: str(z[n]) in ("True", "False") for n in SWITCHES if n in z},
         **{n: 1 <= int(str(z[n])) <= 10**6 for n in NUMBERS if n in z},
+        "eval_recipe": str(z.get("eval_recipe", RECIPES[0])) in RECIPES,
         "eval_steps": 0 <= int(str(z.get("eval_steps", 0))) <= 10**6,
     }
     if wrong := [name for name, good in sound.items() if not good]:

@@ -5,7 +5,7 @@ Every draw comes from ``fold_in(key, index)`` and the loops' bounds are argument
 goes on with the same numbers and without a new compilation.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from medjax import devices
-from medjax.augment import Augmentation
+from medjax.augment import Augmentation, cutmix
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
+
+#: A class for each image, or the share of each class in it.
+Labels: TypeAlias = Int[Array, " n"] | Float[Array, "n k"]
 
 #: Images whose activations of one layer stay in a CPU's cache (ConvNet-3-128, 32 px).
 CPU_PIECE = 16
@@ -51,6 +54,7 @@ class Trainer(NamedTuple):
     balanced: draw every image of an epoch by class first (each class equally often in expectation), with
         replacement, instead of going through a permutation.
     dealt: deal the images of a batch out to the devices; for a network that trains alone in a program.
+    cutmix: mix pairs of the images of a step (`medjax.augment.cutmix`).
     tail: end an epoch by a step on the images after the last full batch; without it they are left out of this epoch,
         unless they are all.
     """
@@ -62,6 +66,7 @@ class Trainer(NamedTuple):
     classes: int
     balanced: bool = False
     dealt: bool = False
+    cutmix: bool = False
     tail: bool = True
 
 
@@ -82,12 +87,14 @@ def resume(trainer: Trainer, params: PyTree, model_state: PyTree) -> FitState:
     return FitState(params, model_state, trainer.tx.init(params), jnp.float32(jnp.nan))
 
 
-def cross_entropies(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
-    """Cross-entropy of each image; integer labels."""
+def cross_entropies(logits: Float[Array, "n k"], labels: Labels) -> Float[Array, " n"]:
+    """Cross-entropy of each image."""
+    if labels.ndim == 2:
+        return optax.softmax_cross_entropy(logits, labels)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+def cross_entropy(logits: Float[Array, "n k"], labels: Labels) -> Float[Array, ""]:
     """Their mean."""
     return cross_entropies(logits, labels).mean()
 
@@ -175,6 +182,8 @@ def train_batch(
     batch = Dataset(data.images[chosen], data.labels[chosen])
     if trainer.augment is not None:
         batch = batch._replace(images=trainer.augment(key, batch.images))
+    if trainer.cutmix:
+        batch = Dataset(*cutmix(jax.random.fold_in(key, 1), *batch[:2], trainer.classes))
     params, model_state = state.params, state.model_state
     if trainer.dealt and trainer.model.separable and devices.splits(len(chosen)):
         loss, grads = dealt_gradient(trainer.model, params, batch)

@@ -22,8 +22,9 @@ from medjax.augment import augment
 from medjax.distill import Distiller, dc, mtt, run
 from medjax.distill.base import iterated
 from medjax.distill.dc import DCConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.seeds import stacked, together
+from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -43,8 +44,8 @@ def expert_group():
 
 
 def evaluation():
-    trainer = evaluate.trainer(evaluate.EvalConfig(), MODEL, 3, augment)
-    people = evaluate.population(evaluate.EvalConfig(), jax.random.key(3), 6, 3, jnp.array([0.01]))
+    trainer = evaluate.trainer(EvalConfig(), MODEL, 3, augment)
+    people = evaluate.population(EvalConfig(), jax.random.key(3), 6, 3, jnp.array([0.01]))
     fresh = evaluate.start_networks(trainer, people)
     *_, (_, state) = evaluate.train_networks(trainer, people, DATA, fresh)
     return np.append(flat(state.params), evaluate.predict(MODEL, state, DATA.images))

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: From the ground up: a module imports from its own line and from the lines before it. A name stands for a module or
 #: for a folder with all its modules.
 LAYERS = (
-    ("errors", "config", "packing", "types"),
+    ("errors", "config", "packing", "types", "eval_config"),
     ("store", "locks", "paths", "provenance", "devices", "graphs", "augment", "metrics", "memory"),
     ("data", "models"),
     ("cost",),

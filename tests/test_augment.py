@@ -9,6 +9,7 @@ import pytest
 from golden import dsa_numpy
 
 from medjax import augment as dsa
+from medjax.augment import cutmix
 from medjax.errors import UserError
 
 SHAPES = [(3, 12, 12, 3), (3, 9, 14, 1)]
@@ -283,3 +284,24 @@ def test_gradient_is_the_difference(draws):
             difference, derivative, transposed = products(key, x, d, g)
             np.testing.assert_allclose(difference, derivative, atol=1e-6, err_msg=name)
             np.testing.assert_allclose((derivative * g).sum(), (transposed * d).sum(), rtol=1e-9)
+
+
+def test_cutmix_counts_what_it_pasted():
+    """Flat images, one of each class: the share of a class in a label is its share of the pixels; half of the calls
+    change nothing; the box has every size."""
+    images = jnp.arange(4.0).reshape(4, 1, 1, 1) * jnp.ones((1, 8, 6, 2))
+    labels, shares = jnp.arange(4, dtype=jnp.int32), []
+    for number in range(60):
+        mixed, target = cutmix(jax.random.key(number), images, labels, 5)
+        counts = [[(image == c).mean() for c in range(5)] for image in np.asarray(mixed)]
+        np.testing.assert_allclose(target, counts, atol=1e-6)
+        pasted = np.asarray(mixed) != np.asarray(images)
+        rows, columns = np.nonzero(pasted.any((0, 3)))
+        if len(rows):  # one box, the same in all images that get another one
+            box = np.zeros((8, 6), bool)
+            box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+            assert {p.all(-1).tobytes() for p in pasted} <= {box.tobytes(), (0 * box > 0).tobytes()}
+        shares.append(1 - np.diag(target[:, :4]).min())
+    shares = np.array(shares)
+    assert 15 < (shares == 0).sum() < 45
+    assert shares.max() > 0.6 and ((shares > 0) & (shares < 0.2)).any()

@@ -17,8 +17,10 @@ from jax.flatten_util import ravel_pytree
 
 from medjax import cost, evaluate, experts
 from medjax.augment import augment
-from medjax.distill.mtt import MTTConfig, mtt
+from medjax.distill.mtt import mtt
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
+from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Trajectories
 
@@ -59,7 +61,7 @@ def expert_epoch():
 
 def evaluation():
     """Two networks (one a device), some epochs."""
-    config = evaluate.EvalConfig()
+    config = EvalConfig()
     trainer = evaluate.trainer(config, MODEL, 4, augment)
     people = evaluate.population(config, jax.random.key(0), 2, 4, jnp.array([0.01]))
     state = evaluate.start_networks(trainer, people)

@@ -9,7 +9,8 @@ from jax.flatten_util import ravel_pytree
 
 from medjax import cost, evaluate, settings
 from medjax.data import sources
-from medjax.evaluate import EvalConfig, Population, epochs_of
+from medjax.eval_config import EvalConfig, epochs_of
+from medjax.evaluate import Population
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import distil
 from medjax.pipeline.progress import Silent

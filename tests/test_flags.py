@@ -21,10 +21,10 @@ from medjax.cli import methods
 from medjax.cli.flags import OutConfig, help_text
 from medjax.distill import Distiller, mtt, run
 from medjax.distill.average import AverageConfig, averaged, prepared
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig
+from medjax.eval_config import EvalConfig, InterimConfig
 from medjax.models import MODELS, ConvNetConfig, Model, convnet
 from medjax.models.vit import HIDDEN
 from medjax.pipeline import experts, folders, presets
@@ -706,6 +706,15 @@ def test_runs_differ_in_the_flags_of_the_evaluation():
             assert one[name] != other[name], name
     selects = {run_of().result["select"] for run_of in launching.RUNS}
     assert selects == {"val", "last", "test"}
+
+
+@shows("eval_recipe")
+def test_cutmix_is_a_recipe_of_its_own():
+    """Evaluated networks train on mixed images and shares of classes."""
+    for name in ("study", "cutmix"):
+        config = settings(f"--eval_recipe={name}").groups[EvalConfig]
+        trainer = evaluate.trainer(config, linear(48, 3), 3, None)
+        assert trainer.cutmix == (name == "cutmix")
 
 
 @shows("eval_batch", "decay_parity")

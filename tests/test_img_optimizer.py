@@ -11,7 +11,7 @@ import medjax
 from medjax.data import preprocess
 from medjax.distill import images, mtt
 from medjax.distill.images import ImagesConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.types import Dataset, Trajectories
 

@@ -12,7 +12,7 @@ from medjax import cost, devices, train
 from medjax.augment import Augmentation, augment
 from medjax.distill import mtt, segments
 from medjax.distill.matching import parameter_distance
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import random_images
 from medjax.distill.segments import Segments
 from medjax.distill.step_size_search import search_step_size

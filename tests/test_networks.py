@@ -12,7 +12,7 @@ from medjax import evaluate, models, share
 from medjax.config import option
 from medjax.data import preprocess
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig
+from medjax.eval_config import EvalConfig
 from medjax.models import MODELS, ConvNetConfig, Model, Network, ResNetConfig
 from medjax.models.alexnet import AlexNetConfig
 from medjax.models.base import parameter_count

@@ -14,7 +14,7 @@ from medjax.data import preprocess
 from medjax.distill import dc, dm, mtt
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.distill.segments import Segments
 from medjax.errors import UserError

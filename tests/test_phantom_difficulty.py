@@ -10,6 +10,7 @@ from medjax.augment import augment
 from medjax.data import preprocess
 from medjax.data.phantom import phantom
 from medjax.distill.random import random_images
+from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Synthetic
 
@@ -41,7 +42,7 @@ def test_one_random_image_per_class_stays_under_45_percent(space, seed):
     """The final protocol (with fewer epochs) on random real images, at the best of three step sizes on test."""
     data, test, model = space
     images, labels = random_images(jax.random.key(seed), data, 1, 8)
-    config = evaluate.EvalConfig()
+    config = EvalConfig()
     trainer = evaluate.trainer(config, model, 8, augment)
     rates = jnp.array([0.003, 0.01, 0.03])
     people = evaluate.population(config, jax.random.key(seed), 2, 300, rates)

@@ -19,7 +19,7 @@ from medjax.distill import Distiller, dc, dm, mtt, run
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.seeds import nth, stacked, together
 from medjax.recipes import RECIPES
 from medjax.types import Dataset, Synthetic, Trajectories

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from medjax.distill import base, mtt
+from medjax.distill.mtt_config import MTTConfig
 from medjax.types import Trajectories
 
 
@@ -18,7 +19,7 @@ def method(linear, jitter):
         start, way = 0.1 * rng.normal(size=(2, p))
         return np.asarray(start + 0.1 * epochs[:, None] * way, np.float32)
 
-    config = mtt.MTTConfig(inner_steps=3, max_start_epoch=4, lr_img=10.0, batch_syn=4, meta_batch=2)
+    config = MTTConfig(inner_steps=3, max_start_epoch=4, lr_img=10.0, batch_syn=4, meta_batch=2)
     return mtt.mtt(
         config,
         model=linear(768, 3),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from medjax import devices, train
+from medjax.augment import cutmix
 from medjax.types import Dataset
 
 
@@ -199,3 +200,34 @@ def test_dealt_entries(count):
     products, firsts = jax.jit(outer)(base, x)
     np.testing.assert_array_equal(products, np.outer(x.sum(1), base))
     np.testing.assert_array_equal(firsts, x[:, 0])
+
+
+def test_shares_of_classes_as_labels(linear):
+    """Cross-entropy of shares: one-hot shares are the classes; a step on shares is the weighted sum of both steps."""
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))
+    labels = jnp.arange(6, dtype=jnp.int32) % 4
+    by_class = train.cross_entropies(logits, labels)
+    np.testing.assert_allclose(
+        train.cross_entropies(logits, jax.nn.one_hot(labels, 4)), by_class, rtol=1e-6
+    )
+    mixed = 0.3 * jax.nn.one_hot(labels, 4) + 0.7 * jax.nn.one_hot((labels + 1) % 4, 4)
+    expected = 0.3 * by_class + 0.7 * train.cross_entropies(logits, (labels + 1) % 4)
+    np.testing.assert_allclose(train.cross_entropies(logits, mixed), expected, rtol=1e-5)
+
+
+def test_a_step_with_cutmix_is_a_step_on_what_it_mixed(linear):
+    """The images and shares that `cutmix` gives for the step's key, computed by hand."""
+    model = linear(48, 3)
+    trainer = train.Trainer(model, train.sgd(), None, 6, 3, cutmix=True)
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(6, 4, 4, 3)).astype(np.float32))
+    data, key = Dataset(images, jnp.arange(6, dtype=jnp.int32) % 3), jax.random.key(3)
+    state = train.start(trainer, jax.random.key(0))
+    found = train.train_batch(trainer, key, state, data, jnp.arange(6), jnp.float32(0.1))
+    mixed, shares = cutmix(jax.random.fold_in(key, 1), images, data.labels, 3)
+    assert (np.asarray(mixed) != np.asarray(images)).any()
+
+    def loss(params):
+        return -(shares * jax.nn.log_softmax(model.apply(params, {}, mixed, True)[0])).sum(1).mean()
+
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, jax.grad(loss)(state.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found.params, expected)

@@ -24,7 +24,7 @@ class Segments(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """How segments are drawn: ``count`` an iteration (b); start epochs from ``first`` (T-) on and below ``starts`` (T+);
+    """How segments are drawn: ``count`` an iteration (b); start epochs from ``first`` (T-) and below ``starts`` (T+);
     the latest start rises to it over ``growth`` iterations (Guo et al. 2024, DATM); ``span`` epochs long (M); experts
     drawn, or ``cycled`` through in shuffled order."""
 

@@ -6,7 +6,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from medjax.augment import Augmentation
-from medjax.distill.mtt import MTTConfig, MTTState, match
+from medjax.distill.mtt import MTTState, match
+from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.models.base import Model
 

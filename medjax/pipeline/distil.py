@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medjax import cost, devices, evaluate, metrics, store
+from medjax import cost, devices, metrics, store
 from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.distill import Distiller, run
 from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.distill.seeds import nth, stacked, together
 from medjax.errors import UserError
+from medjax.eval_config import SelectConfig
 from medjax.pipeline.progress import Update
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import Session
@@ -46,7 +47,7 @@ def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: 
     assert costs.iterations is not None
     iterations, every = (
         costs.iterations,
-        sessions[0].settings.config(evaluate.SelectConfig).eval_every,
+        sessions[0].settings.config(SelectConfig).eval_every,
     )
     runs = [_begun(*pair, recipe, iterations) for pair in zip(sessions, setups, strict=True)]
     name = "distil" if len(runs) == 1 else f"distil {len(runs)} seeds"
@@ -68,7 +69,7 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
     assert recipe.build
     average, inner = session.settings.config(AverageConfig), recipe.build(setup)
     distiller = averaged(average, inner)
-    config = session.settings.config(evaluate.SelectConfig)
+    config = session.settings.config(SelectConfig)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
     checkpoints = session.folder / "checkpoints"
     found = store.load_latest(checkpoints, fresh, session.note)
@@ -105,7 +106,7 @@ def _advance(
         distiller = together([one.distiller for one in runs])
         key = jnp.stack([one.session.key("distil") for one in runs])
         state = stacked([one.state for one in runs])
-    config, accuracy = session.settings.config(evaluate.SelectConfig), ""
+    config, accuracy = session.settings.config(SelectConfig), ""
     every, split = config.eval_every, "test" if config.select == "test" else "val"
     begin = time.monotonic()
     calls = run(distiller, key, session.train, state, first=first, iterations=end, chunk=chunk)
@@ -160,7 +161,7 @@ def _preparation(
 
 def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns its accuracy."""
-    folder, select = session.folder, session.settings.config(evaluate.SelectConfig).select
+    folder, select = session.folder, session.settings.config(SelectConfig).select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     store.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
     _snapshot(session, iteration, synthetic)
@@ -221,12 +222,12 @@ def _candidate(folder: Path, iteration: int) -> Path:
     return folder / "candidates" / f"{iteration:08d}.npz"
 
 
-def _evaluated(config: evaluate.SelectConfig, end: int) -> range:
+def _evaluated(config: SelectConfig, end: int) -> range:
     """The iterations before ``end`` that have an interim evaluation."""
     return range(0 if config.select == "test" else config.eval_every, end, config.eval_every)
 
 
-def _lost(folder: Path, config: evaluate.SelectConfig, first: int) -> Path | None:
+def _lost(folder: Path, config: SelectConfig, first: int) -> Path | None:
     """A file of an iteration before ``first`` that the end of the run needs and that cannot be read any more."""
     done = _evaluated(config, first)
     for iteration in done:

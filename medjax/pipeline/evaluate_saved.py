@@ -13,7 +13,7 @@ from medjax.config import option
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
-from medjax.evaluate import TRAINING, EvalConfig, InterimConfig
+from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
 from medjax.models import MODELS
 from medjax.paths import results_path, user_path
 from medjax.pipeline import folders, presets
@@ -112,12 +112,10 @@ def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
     if origin["model"] not in given and name in MODELS:
         groups[RunConfig] = dataclasses.replace(settings.run, model=name)
         origin["model"] = "set"
-    training = {n: shared.origin[n] for n in TRAINING if n in shared.origin}
-    kept: dict[type, dict[str, Any]] = {
-        EvalConfig: {
-            n: v == "True" if v in ("True", "False") else int(v) for n, v in training.items()
-        }
-    }
+    read = {bool: "True".__eq__, int: int, str: str}
+    types = {f.name: read[type(f.default)] for f in dataclasses.fields(EvalConfig)}
+    training = {n: types[n](shared.origin[n]) for n in TRAINING if n in shared.origin}
+    kept: dict[type, dict[str, Any]] = {EvalConfig: training}
     if config is not None and groups[RunConfig].model == name:
         kept[type(config)] = dataclasses.asdict(config)
     for group, values in kept.items():

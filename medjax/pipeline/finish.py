@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from medjax import evaluate, share, store
+from medjax import share, store
 from medjax.data.archive import read_arrays
 from medjax.errors import UserError
+from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.packing import title
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores
@@ -27,7 +28,7 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
     start: the images the distillation began with, decoded. spent: {phase: seconds} of what came before it.
     """
     folder, raw = session.folder, session.raw
-    select = session.settings.config(evaluate.SelectConfig).select
+    select = session.settings.config(SelectConfig).select
     iteration, stored = selected(folder, select)
     synthetic, rate = session.decoded(stored), float(stored.step_size)
     warnings, collapsed = health(store.read_log(session.log), iteration, rate)
@@ -67,7 +68,7 @@ def write_set(
 ) -> share.SharedSet:
     """synthetic.npz, read back as its users will."""
     path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
-    training = session.settings.config(evaluate.EvalConfig)
+    training = session.settings.config(EvalConfig)
     share.save_set(
         path,
         synthetic,
@@ -79,7 +80,7 @@ def write_set(
         fingerprint=raw.fingerprint,
         method=method,
         collapsed=str(collapsed),
-        **{name: str(getattr(training, name)) for name in evaluate.TRAINING},
+        **{name: str(getattr(training, name)) for name in TRAINING},
     )
     return share.load_set(path)
 
@@ -90,7 +91,7 @@ def write_result(
     """result.json: what was evaluated and how, and what was ``found``. shared: a saved set whose size it is, if not the
     settings'."""
     run, labels = session.settings.run, session.raw.test.labels
-    config = session.settings.config(evaluate.EvalConfig)
+    config = session.settings.config(EvalConfig)
     ipc, pack = session.settings.ipc, session.train.packing.factor
     stored = ipc * session.classes
     if shared is not None:
@@ -98,6 +99,8 @@ def write_result(
         ipc, pack, stored = int(counts.max()), shared.pack, int(counts.sum())
     packed = {"pack": pack, "stored": stored, "decoded": pack**2 * stored} if pack > 1 else {}
     steps = {"steps": config.eval_steps} if config.eval_steps else {}
+    usual = config.eval_recipe == EvalConfig.eval_recipe
+    own = {} if usual else {"recipe": config.eval_recipe}
     precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
@@ -117,6 +120,7 @@ def write_result(
             "batch": config.eval_batch,
             "augment": config.eval_augment,
             "decay_parity": config.decay_parity,
+            **own,
             **precision,
         },
         "warnings": [],

@@ -8,13 +8,7 @@ import jax
 from medjax import cost, devices, memory, train
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
-from medjax.evaluate import (
-    GRID,
-    EvalConfig,
-    InterimConfig,
-    SelectConfig,
-    search_epochs,
-)
+from medjax.eval_config import GRID, EvalConfig, InterimConfig, SelectConfig, search_epochs
 from medjax.models import Model
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import Settings

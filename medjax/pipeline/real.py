@@ -6,6 +6,7 @@ import optax
 
 from medjax import evaluate, metrics, store, train
 from medjax.augment import augment
+from medjax.eval_config import EvalConfig
 from medjax.pipeline.finish import write_result
 from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores, train_and_score
@@ -18,7 +19,7 @@ from medjax.types import Dataset, Synthetic
 
 def score_subsets(session: Session, recipe: Recipe) -> Result:
     """A network on each of ``networks`` subsets, and as many networks on the first of them."""
-    config = session.settings.config(evaluate.EvalConfig)
+    config = session.settings.config(EvalConfig)
     subsets = [subset(session, recipe, number) for number in range(config.networks)]
     first = subsets[0]
     rate = choose_step_size(session, "start-on-val", first)

@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from medjax import evaluate, metrics, store, train
 from medjax.augment import augment
+from medjax.eval_config import GRID, EvalConfig, InterimConfig
 from medjax.pipeline.session import Session
 from medjax.types import Dataset, Synthetic
 
@@ -30,7 +31,7 @@ def interim_scores(
     fresh: a number that draws networks of its own; None: the same networks every time, so that sets are compared in
     pairs.
     """
-    config, key = session.settings.config(evaluate.InterimConfig), session.key("interim")
+    config, key = session.settings.config(InterimConfig), session.key("interim")
     if fresh is not None:
         key = jax.random.fold_in(key, fresh)
     counts = config.interim_networks, config.interim_epochs, config.interim_steps
@@ -39,17 +40,17 @@ def interim_scores(
 
 def final_scores(session: Session, name: str, made: Synthetic, test: Dataset, rate: float) -> dict:
     """The final evaluation of one set of images on the test split: {score: {mean, std, n}}."""
-    config = session.settings.config(evaluate.EvalConfig)
+    config = session.settings.config(EvalConfig)
     counts = config.networks, config.eval_epochs, config.eval_steps
     (row,) = _evaluate(session, name, made, test, session.key("final"), *counts, (rate,))
     return metrics.summary(row)
 
 
 def choose_step_size(session: Session, name: str, made: Synthetic) -> float:
-    """The step size of `evaluate.GRID` whose networks score best on val (balanced accuracy)."""
-    table = interim_scores(session, name, made, session.val, evaluate.GRID)
+    """The step size of `GRID` whose networks score best on val (balanced accuracy)."""
+    table = interim_scores(session, name, made, session.val, GRID)
     means = [metrics.summary(row)["balanced_accuracy"]["mean"] for row in table]
-    return evaluate.GRID[int(np.argmax(means))]
+    return GRID[int(np.argmax(means))]
 
 
 def _evaluate(
@@ -64,7 +65,7 @@ def _evaluate(
     step_sizes: Sequence[float],
 ) -> list[list[metrics.Metrics]]:
     """Scores [step size][network]; read back where they exist."""
-    config = session.settings.config(evaluate.EvalConfig)
+    config = session.settings.config(EvalConfig)
     trainer = evaluate.trainer(config, session.model, session.classes, augment, steps)
     people = evaluate.population(config, key, networks, epochs, jnp.asarray(step_sizes))
     data, about = Dataset(made.images, made.labels), {"step_sizes": step_sizes}

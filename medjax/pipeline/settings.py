@@ -14,7 +14,7 @@ from medjax.config import from_values, option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
-from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig, epochs_of
+from medjax.eval_config import EvalConfig, InterimConfig, SelectConfig, epochs_of
 from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.pipeline import presets

@@ -11,7 +11,7 @@ from medjax.augment import Augmentation, AugmentConfig, strategy
 from medjax.distill import mtt
 from medjax.distill.base import Distiller
 from medjax.distill.images import ImagesConfig
-from medjax.distill.mtt import MTTConfig
+from medjax.distill.mtt_config import MTTConfig, check
 from medjax.distill.segments import Segments
 from medjax.distill.step_size_search import search_step_size
 from medjax.experts import ExpertsConfig, group_size
@@ -31,7 +31,7 @@ def expert_epochs(setup: Setup) -> int:
 
 def costs(setup: Setup) -> Costs:
     """Experts, search and iterations. Raises UserError for values with which MTT cannot work."""
-    mtt.check(setup.config(MTTConfig), setup.model, expert_epochs(setup))
+    check(setup.config(MTTConfig), setup.model, expert_epochs(setup))
     return unchecked_costs(setup)
 
 

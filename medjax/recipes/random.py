@@ -2,7 +2,7 @@
 
 from medjax import cost
 from medjax.distill.random import random_images
-from medjax.evaluate import EvalConfig, InterimConfig, search_epochs
+from medjax.eval_config import EvalConfig, InterimConfig, search_epochs
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
