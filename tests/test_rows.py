@@ -1,0 +1,106 @@
+"""`benchmarks.rows`: the runs of a plan, what is kept of them, and going on."""
+
+import json
+import sys
+
+import launching
+import pytest
+
+from benchmarks import rows
+
+PLAN = """
+scored = {scored}
+
+[common]
+preset = "quick"
+size = 8
+depth = 1
+width = 8
+networks = 1
+eval_epochs = 2
+interim_networks = 1
+interim_epochs = 2
+
+[[cells]]
+name = "dm-ipc1"
+method = "dm"
+datasets = ["tiny"]
+seeds = [0, 1]
+batch_real = 4
+iterations = 4
+eval_every = 2
+
+{more}
+"""
+RANDOM = """
+[[cells]]
+name = "random-ipc2"
+method = "random"
+datasets = ["tiny", "nothing"]
+ipc = 2
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """(plan, arguments) -> the exit status of a call in a folder with one data set."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "tiny.npz").symlink_to(launching.tiny("rgb"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rows.medjax, "use_cores", lambda: None)
+
+    def call(text):
+        (tmp_path / "small.toml").write_text(text)
+        monkeypatch.setattr(sys, "argv", ["rows", "small.toml", "--data=data", "--out=runs"])
+        with pytest.raises(SystemExit) as ended:
+            rows.main()
+        return ended.value.code
+
+    return call
+
+
+def test_a_plan(place, tmp_path, monkeypatch, capsys):
+    """Whole runs are kept with their scores; a cell that cannot run is one line, and the others go on; what is kept is not
+    run again."""
+    assert place(PLAN.format(scored="true", more="")) == 0
+    kept = tmp_path / "results/small"
+    first, second = (kept / f"tiny-dm-ipc1-seed{seed}" for seed in (0, 1))
+    assert {p.name for p in first.iterdir()} == {
+        "config.json",
+        "course.json",
+        "gallery.png",
+        "result.json",
+    }
+    assert "gallery.png" not in {p.name for p in second.iterdir()}
+    course = json.loads((first / "course.json").read_text())
+    assert [(p["iteration"], p["split"]) for p in course] == [(2, "val"), (4, "val")]
+    assert json.loads((second / "result.json").read_text())["seed"] == 1
+    table = (kept / "rows.md").read_text()
+    shown = f"2: {100 * course[0]['accuracy']:.1f}, 4: {100 * course[1]['accuracy']:.1f}"
+    assert table.count("tiny") == 2 and shown in table
+    monkeypatch.setattr(rows, "scored", lambda *_: pytest.fail("a kept row is run again"))
+    assert place(PLAN.format(scored="true", more="")) == 0
+
+
+def test_what_cannot_run_is_a_line(place, tmp_path, capsys):
+    """An unknown data set: one line, status 1, and the other rows are there."""
+    text = PLAN.format(scored="true", more=RANDOM).replace("seeds = [0, 1]", "seeds = []")
+    text = text.replace("interim_networks = 1\n", "").replace("interim_epochs = 2\n", "")
+    assert place(text) == 1
+    assert "nothing-random-ipc2-seed0: " in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "results/small").iterdir() if p.is_dir()] == [
+        "tiny-random-ipc2-seed0"
+    ]
+
+
+def test_a_course_alone(place, tmp_path):
+    """Without scores a run ends with its last interim evaluation; they are those of the whole run."""
+    assert place(PLAN.format(scored="false", more="").replace("[0, 1]", "[0]")) == 0
+    kept = tmp_path / "results/small/tiny-dm-ipc1-seed0"
+    assert not (kept / "result.json").exists()
+    alone = (kept / "course.json").read_text()
+    for path in kept.iterdir():
+        path.unlink()
+    assert place(PLAN.format(scored="true", more="").replace("[0, 1]", "[0]")) == 0
+    assert (kept / "course.json").read_text() == alone
