@@ -8,6 +8,7 @@ import numpy as np
 from medjax import evaluate, share, store
 from medjax.data.archive import read_arrays
 from medjax.errors import UserError
+from medjax.experts import ExpertsConfig
 from medjax.packing import title
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores
@@ -98,6 +99,8 @@ def write_result(
         ipc, pack, stored = int(counts.max()), shared.pack, int(counts.sum())
     packed = {"pack": pack, "stored": stored, "decoded": pack**2 * stored} if pack > 1 else {}
     steps = {"steps": config.eval_steps} if config.eval_steps else {}
+    shared = session.settings.config(ExpertsConfig).expert_seed
+    experts = {"expert_seed": shared} if shared >= 0 else {}
     precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
@@ -107,6 +110,7 @@ def write_result(
         "ipc": ipc or None,
         **packed,
         "seed": run.seed,
+        **experts,
         "preset": run.preset,
         "majority_share": float(np.bincount(labels).max() / len(labels)),
         "chance": 1 / session.classes,

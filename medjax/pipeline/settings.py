@@ -15,6 +15,7 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
 from medjax.evaluate import EvalConfig, InterimConfig, SelectConfig, epochs_of
+from medjax.experts import ExpertsConfig
 from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.pipeline import presets
@@ -98,6 +99,12 @@ class Settings(NamedTuple):
     def run(self) -> RunConfig:
         """The options that every run has."""
         return self.groups[RunConfig]
+
+    @property
+    def expert_seed(self) -> int:
+        """The seed of the experts."""
+        asked = self.config(ExpertsConfig).expert_seed
+        return self.run.seed if asked == ExpertsConfig.expert_seed else asked
 
     @property
     def ipc(self) -> int:
