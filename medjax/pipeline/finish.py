@@ -99,8 +99,8 @@ def write_result(
         ipc, pack, stored = int(counts.max()), shared.pack, int(counts.sum())
     packed = {"pack": pack, "stored": stored, "decoded": pack**2 * stored} if pack > 1 else {}
     steps = {"steps": config.eval_steps} if config.eval_steps else {}
-    shared = session.settings.config(ExpertsConfig).expert_seed
-    experts = {"expert_seed": shared} if shared >= 0 else {}
+    given = session.settings.config(ExpertsConfig).expert_seed
+    experts = {"expert_seed": given} if given >= 0 else {}
     precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
