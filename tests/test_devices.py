@@ -8,8 +8,8 @@ import launching
 import numpy as np
 import pytest
 
-#: Networks that whole programs train, and what classes have for themselves; the classes, segments, seeds and images of a
-#: distillation whose programs are dealt out in part.
+#: Networks that whole programs train, and what each class has for itself; the classes, segments, seeds and images of
+#: distillations whose programs are dealt out in part.
 WHOLE = ("expert_group", "evaluation", "class_moments", "matched_classes")
 SUMMED = ("classes", "segments", "seeds", "one_student")
 
