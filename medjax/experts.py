@@ -29,6 +29,9 @@ class ExpertsConfig:
 
     experts: int = option(100, "number of expert networks", low=1)
     expert_epochs: int = option(0, "epochs of each expert; 0: as many as distillation reads", low=0)
+    expert_seed: int = option(
+        -1, "seed of the experts, which runs of other seeds can share; -1: the run's", low=-1
+    )
     expert_lr: float = option(0.01, "SGD step size of experts", low=0)
     expert_batch: int = option(256, "images per step of experts", low=1)
     expert_sampling: str = option(

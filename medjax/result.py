@@ -52,6 +52,7 @@ class Result:
     """What a run or an evaluation found. None (or empty) stands for what does not apply; such keys are not written.
 
     method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
+    expert_seed: of the experts, where it was given.
     pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
         they are stored (ipc of each class) and as networks see them.
     majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
@@ -75,6 +76,7 @@ class Result:
     fingerprint: str
     ipc: result_file.Positive | None
     seed: Count
+    expert_seed: Count | None = None
     preset: str
     pack: result_file.Positive | None = None
     stored: Count | None = None

@@ -28,7 +28,7 @@ from medjax.types import PyTree
 
 #: Numbers that readers of a log need, by the phase of a row.
 LOGGED = {"distill": ("iteration",), "interim": ("iteration",), "experts": ("seconds",)}
-LOGGED |= {"evaluate": ("seconds",)}
+LOGGED |= {"evaluate": ("seconds",), "moments": ("seconds",)}
 #: Keys whose values must be a number or null, and keys whose values must be text, in every row.
 NUMBERS = ("epoch", "seconds", "loss", "step_size", "displacement", "skipped")
 NUMBERS += ("accuracy", "balanced_accuracy")

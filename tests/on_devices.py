@@ -19,11 +19,13 @@ from jax.flatten_util import ravel_pytree
 from benchmarks.aot import hlo
 from medjax import devices, evaluate, experts
 from medjax.augment import augment
-from medjax.distill import Distiller, dc, mtt, run
+from medjax.distill import Distiller, dc, moments, mtt, run, tgdd
 from medjax.distill.base import iterated
 from medjax.distill.dc import DCConfig
+from medjax.distill.moments import Moments, Wanted
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.seeds import stacked, together
+from medjax.distill.tgdd import TGDDConfig
 from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -65,6 +67,28 @@ def trajectories(seed):
     keys = jax.random.split(jax.random.key(seed), 4)
     rows = np.stack([np.asarray(ravel_pytree(MODEL.init(key)[0])[0]) for key in keys])
     return Trajectories(lambda expert, epochs: rows[epochs], 1, 3)
+
+
+def snapshot():
+    """The moments of all images at one snapshot, in pieces of which the last is shorter."""
+    key, wanted = jax.random.key(11), Wanted("moments", augment, 2, 1)
+    groups = moments.cut(np.asarray(DATA.labels), at_once=4, size=5)
+    (row,) = trajectories(12).read(0, np.arange(1))
+    return moments.of_snapshot(wanted, MODEL, key, (0, 0), row, DATA.images, groups, 3)
+
+
+def class_moments():
+    return snapshot().means
+
+
+def matched_classes():
+    """Images that approach them."""
+    config, found = TGDDConfig(max_start_epoch=2, draws=2, statistics="moments"), snapshot()
+    parts = {"model": MODEL, "augment": augment, "trajectories": trajectories(12)}
+    read = Moments(lambda expert, epoch: found, np.asarray([0, 11], np.uint32))
+    method = tgdd.tgdd(config, **parts, moments=read, ipc=2, classes=3)
+    state = method.init(jax.random.key(5), DATA)
+    return flat(distilled(method, jax.random.key(13), state).images)
 
 
 def students(meta_batch, seed=6):
@@ -118,6 +142,7 @@ def one_student():
 
 if __name__ == "__main__":
     found = {"devices": np.array(jax.device_count())}
-    for part in (expert_group, evaluation, classes, segments, seeds, one_student, exchanges):
+    parts = (expert_group, evaluation, class_moments, matched_classes)
+    for part in (*parts, classes, segments, seeds, one_student, exchanges):
         found[part.__name__] = part()
     np.savez(sys.argv[1], allow_pickle=False, **found)

@@ -8,8 +8,9 @@ import launching
 import numpy as np
 import pytest
 
-#: Networks that whole programs train; and the classes, segments, seeds and images of a distillation.
-WHOLE = ("expert_group", "evaluation")
+#: Networks that whole programs train, and what each class has for itself; the classes, segments, seeds and images of
+#: distillations whose programs are dealt out in part.
+WHOLE = ("expert_group", "evaluation", "class_moments", "matched_classes")
 SUMMED = ("classes", "segments", "seeds", "one_student")
 
 

@@ -421,6 +421,23 @@ def test_expert_flags(tmp_path):
     assert np.linalg.norm(fewer[0, 1] - fewer[0, 0]) < moved[0]
 
 
+@shows("expert_seed")
+def test_expert_seed(tmp_path):
+    """Runs of several seeds have the experts of one; without it each has its own, in the folders of before."""
+
+    def made(*words):
+        session = make_session(tmp_path, *words)
+        return experts.experts_folder(session), session.key("experts"), session.key("init")
+
+    own, other = made("--seed=0"), made("--seed=1")
+    assert own[0] == made("--seed=0", "--expert_seed=-1")[0] != other[0]
+    assert own[0].name.startswith("experts-convnet-seed0-")
+    for seed in (1, 2):
+        folder, key, init = made(f"--seed={seed}", "--expert_seed=0")
+        assert (folder, key) == own[:2] and init != own[2]
+    assert made("--expert_seed=1")[:2] == other[:2]
+
+
 @shows("expert_sampling")
 def test_expert_sampling(tmp_path, data):
     """shuffled: every image once. balanced: with replacement, each class as often."""

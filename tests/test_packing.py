@@ -208,7 +208,7 @@ def test_real_images_are_packed_by_class():
 
 def test_costs_count_decoded_images(linear):
     """Four times the synthetic images in every method; real images and DC's loops stay."""
-    for name in ("mtt", "dc", "dsa", "dm", "random"):
+    for name in ("mtt", "dc", "dsa", "dm", "tgdd", "random"):
         recipe = recipes.find(name)
         found = []
         for pack in (1, 2):
@@ -219,6 +219,8 @@ def test_costs_count_decoded_images(linear):
         if name == "mtt":
             assert two.iteration == 4 * one.iteration and two.made == 4 * one.made
             assert two.kept == 4 * one.kept and two.work["experts"] == one.work["experts"]
+        elif name == "tgdd":
+            assert two.iteration == 4 * one.iteration and two.work == one.work
         elif name == "random":
             assert two.work["evaluation"] == 4 * one.work["evaluation"]
         else:

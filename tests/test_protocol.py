@@ -15,12 +15,14 @@ import pytest
 
 from medjax import graphs
 from medjax.data import preprocess
-from medjax.distill import Distiller, dc, dm, mtt, run
+from medjax.distill import Distiller, dc, dm, mtt, run, tgdd
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
+from medjax.distill.moments import Moments, Snapshot
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.seeds import nth, stacked, together
+from medjax.distill.tgdd import TGDDConfig
 from medjax.recipes import RECIPES
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -29,9 +31,10 @@ CONFIGS = {
     "dc": {"config": DCConfig(batch_real=5, inner=2, outer=2)},
     "dsa": {"config": DCConfig(batch_real=5, inner=2, outer=2, init_images="real")},
     "dm": {"config": DMConfig(batch_real=5)},
+    "tgdd": {"config": TGDDConfig(max_start_epoch=3, ahead=1, draws=2)},
     "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1)},
 }
-FACTORIES = {"dc": dc.dc, "dsa": dc.dc, "dm": dm.dm, "mtt": mtt.mtt}
+FACTORIES = {"dc": dc.dc, "dsa": dc.dc, "dm": dm.dm, "tgdd": tgdd.tgdd, "mtt": mtt.mtt}
 #: channels, classes, images per class: both ends of each; and images that hold four each.
 CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1), "packed": (1, 2, 3)}
 
@@ -55,10 +58,14 @@ def make(linear, jitter):
         features = SIDE * SIDE * channels
         parts = {"model": linear(features, classes), "augment": jitter} | CONFIGS[name]
         parts |= {"augment": None} if name == "dc" else {}
-        if name == "mtt":
+        if name in ("tgdd", "mtt"):
             rows = np.random.default_rng(0).normal(size=(4, (features + 1) * classes))
             rows = np.cumsum(0.1 * rows, axis=0).astype(np.float32)
             parts["trajectories"] = Trajectories(lambda expert, epochs: rows[epochs], 2, 3)
+        if name == "tgdd":
+            means = np.random.default_rng(1).normal(size=(2, classes, features))
+            cached = Snapshot(means.astype(np.float32), np.float32(1))
+            parts["moments"] = Moments(lambda expert, epoch: cached, np.zeros(2, np.uint32))
         rng = np.random.default_rng(classes)
         images = jnp.asarray(rng.normal(size=(7 * classes, SIDE, SIDE, channels)), jnp.float32)
         raw = rng.integers(0, 256, (20, SIDE, SIDE, channels)).astype(np.uint8)

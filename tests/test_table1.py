@@ -194,7 +194,7 @@ def test_jobs_of_the_words():
     config = Table1Config(datasets="a.npz", ipcs="1,10", preset="cpu", seeds=2)
     made_jobs = make_jobs(config)
     count = {m: sum(j.method == m for j in made_jobs) for m in RECIPES}
-    assert count == {"random": 8, "dc": 4, "dsa": 4, "dm": 4, "mtt": 4, "full": 2}
+    assert count == {"random": 8, "dc": 4, "dsa": 4, "dm": 4, "tgdd": 4, "mtt": 4, "full": 2}
     assert len({j.name for j in made_jobs}) == len(made_jobs)
     words = job("dc", 10, 3).command(launching.workplace())
     assert words[words.index("-m") :][:3] == ["-m", "medjax", "dc"]
@@ -219,8 +219,9 @@ def test_forecast_of_every_method_grows_with_the_set(method):
         more = forecast_job(job(method)._replace(other="resnet18"), (8, 3, 12000), 1e11)
         assert more.total > small.total, "a further network is trained too"
     assert 0 < small.total <= large.total and small.memory > 1e8
-    # MTT keeps the steps of a small set in memory, and computes those of a large one again.
-    assert small.memory <= large.memory or method == "mtt"
+    # MTT keeps the steps of a small set in memory, and computes those of a large one again. TGDD reads more snapshots
+    # for a call of the device the smaller the set is.
+    assert small.memory <= large.memory or method in ("tgdd", "mtt")
     assert (small.total < large.total) == (method != "full")
 
 

@@ -20,7 +20,9 @@ from medjax.pipeline.settings import IpcConfig, RunConfig, settings
 class BestConfig(RunConfig):
     """The run."""
 
-    preset: str = option("best", "best alone; other presets are those of a method", choices=("best",))
+    preset: str = option(
+        "best", "best alone; other presets are those of a method", choices=("best",)
+    )
 
 
 GROUPS = (BestConfig, IpcConfig, SeedsConfig, OutConfig)

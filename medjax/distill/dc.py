@@ -85,7 +85,7 @@ def dc(
             seen, stored_gradients = jax.vjp(jax.vmap(packing.decode), stored)
             match = functools.partial(match_class, model, augment, config.distance, network)
             losses, gradients = devices.map_sharded(match)(*args, seen, jnp.arange(classes))
-            state, info = update(tx, state, losses, *stored_gradients(gradients))
+            state, info = update(tx, state, data.packing, losses, *stored_gradients(gradients))
             if outer > 1:
                 # Not after the last update: the network is not used again.
                 last = jnp.where(number < outer - 1, inner, 0)

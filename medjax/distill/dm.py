@@ -64,7 +64,7 @@ def dm(
             losses, gradients = devices.map_sharded(match)(*args)
         else:
             losses, gradients = match_together(embed, augment, *args)
-        return update(tx, state, losses, *stored_gradients(gradients))
+        return update(tx, state, data.packing, losses, *stored_gradients(gradients))
 
     return Distiller(beginning(tx, config.init_images, ipc, classes), None, step, extract)
 

@@ -1,4 +1,5 @@
-"""What methods share: how images begin and are updated; the state of those that have no other (DC, DSA, DM)."""
+"""What methods share: how images begin and are updated; the state of those that have no other (DC, DSA, DM,
+TGDD)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from medjax import devices
 from medjax.config import option
 from medjax.distill.random import packed_images, random_images
+from medjax.packing import Packing
 from medjax.types import Dataset, Synthetic
 
 #: Step size of the networks that are trained on a finished set: these methods learn none.
@@ -86,13 +88,14 @@ def beginning(
 def update(
     tx: optax.GradientTransformation,
     state: State,
+    packing: Packing,
     losses: Float[Array, " k"],
     gradients: Float[Array, "k i h w c"],
 ) -> tuple[State, Info]:
     """The images after one step along the gradients of all classes; unchanged if a gradient is not finite."""
     gradient = gradients.reshape(state.images.shape)
     updates, opt_state = tx.update(gradient, state.opt_state, state.images)
-    images = optax.apply_updates(state.images, updates)
+    images = packing.clip(state.images + updates)
     moved = state._replace(images=images, opt_state=opt_state)
     use = jnp.isfinite(gradient).all()
     kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)

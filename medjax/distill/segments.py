@@ -1,4 +1,4 @@
-"""Which pieces of the expert trajectories an MTT iteration reads."""
+"""Which pieces of the expert trajectories an iteration reads."""
 
 import functools
 from collections.abc import Callable
@@ -38,16 +38,28 @@ class Draws(NamedTuple):
 
 def segment_reader(trajectories: Trajectories, draws: Draws) -> Callable[[Array, Any], Segments]:
     """The feed of MTT: (key, iterations [K]) -> their expert segments, float32 [K, b, p]; iteration i draws from
-    fold_in(key, i). An accelerator keeps the trajectories and picks from them itself, where they take a small share of
-    its memory; the host would copy two gigabytes for a call of a thousand iterations."""
-    held = functools.cache(lambda: _on_accelerator(trajectories, draws.starts + draws.span))
+    fold_in(key, i)."""
+    segments = snapshot_reader(trajectories, draws.starts + draws.span)
 
     def read(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
         # On the host's own device: an accelerator is still at work on earlier iterations, and the host would wait.
         host = jax.local_devices(backend="cpu")[0]
         drawn = draw_segments(draws, trajectories.experts, *jax.device_put((key, iterations), host))
         experts, starts = (np.asarray(a) for a in drawn)
-        targets = starts + draws.span
+        return segments(experts, starts, starts + draws.span)
+
+    return read
+
+
+def snapshot_reader(
+    trajectories: Trajectories, snapshots: int
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Segments]:
+    """(experts [K, b], start and target epochs below ``snapshots``) -> segments, float32 [K, b, p]. An accelerator
+    keeps the trajectories and picks from them itself, where they take a small share of its memory; the host would copy
+    two gigabytes for a call of a thousand iterations."""
+    held = functools.cache(lambda: _on_accelerator(trajectories, snapshots))
+
+    def segments(experts: np.ndarray, starts: np.ndarray, targets: np.ndarray) -> Segments:
         if (there := held()) is not None:
             return Segments(_picked(there, experts, starts), _picked(there, experts, targets))
         epochs = np.stack([starts, targets], axis=-1)
@@ -58,7 +70,7 @@ def segment_reader(trajectories: Trajectories, draws: Draws) -> Callable[[Array,
         stacked = np.asarray(rows, dtype=np.float32)
         return Segments(stacked[:, :, 0], stacked[:, :, 1])
 
-    return read
+    return segments
 
 
 def _on_accelerator(trajectories: Trajectories, snapshots: int) -> Array | None:

@@ -22,13 +22,14 @@ from medjax.types import Trajectories
 
 def experts_folder(session: Session) -> Path:
     """The folder of these experts; experts that differ in anything but their number and length have another."""
-    run = session.settings.run
+    run, named = session.settings.run, ("experts", "expert_epochs", "expert_seed")
     values = changed(session.settings.config(experts.ExpertsConfig))
-    values = {k: v for k, v in values.items() if k not in ("experts", "expert_epochs")}
+    values = {k: v for k, v in values.items() if k not in named}
     values |= changed(session.settings.config(MODELS[run.model].config))
     values |= {"preprocess": session.pre.kind, "size": session.pre.size}
     values |= {"precision": run.precision} if run.precision != RunConfig.precision else {}
-    return session.home / f"experts-{run.model}-seed{run.seed}-{store.config_hash(values)}"
+    seed = session.settings.expert_seed
+    return session.home / f"experts-{run.model}-seed{seed}-{store.config_hash(values)}"
 
 
 def experts_seconds(session: Session) -> float:

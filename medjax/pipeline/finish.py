@@ -9,6 +9,7 @@ from medjax import share, store
 from medjax.data.archive import read_arrays
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
+from medjax.experts import ExpertsConfig
 from medjax.packing import title
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores
@@ -101,6 +102,8 @@ def write_result(
     steps = {"steps": config.eval_steps} if config.eval_steps else {}
     usual = config.eval_recipe == EvalConfig.eval_recipe
     own = {} if usual else {"recipe": config.eval_recipe}
+    given = session.settings.config(ExpertsConfig).expert_seed
+    experts = {"expert_seed": given} if given >= 0 else {}
     precision = {} if run.precision == RunConfig.precision else {"precision": run.precision}
     about = {
         "method": method,
@@ -110,6 +113,7 @@ def write_result(
         "ipc": ipc or None,
         **packed,
         "seed": run.seed,
+        **experts,
         "preset": run.preset,
         "majority_share": float(np.bincount(labels).max() / len(labels)),
         "chance": 1 / session.classes,

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 from medjax import devices, recipes
 from medjax.errors import UserError
@@ -13,6 +14,7 @@ from medjax.pipeline.distil import distil
 from medjax.pipeline.experts import experts_seconds, train_experts
 from medjax.pipeline.finish import finish
 from medjax.pipeline.forecast import forecast
+from medjax.pipeline.moments import compute_moments, moments_seconds
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
@@ -112,8 +114,13 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
         spent.append({"data": session.seconds})
         if recipe.expert_epochs:
             read = train_experts(session, recipe.expert_epochs(setup))
-            setups[i] = session.setup(trajectories=read)
+            more: dict[str, Any] = {"trajectories": read}
             spent[i]["experts"] = experts_seconds(session)
+            if recipe.moments:
+                wanted = recipe.moments(setup)
+                more["moments"] = compute_moments(session, read, wanted)
+                spent[i]["moments"] = moments_seconds(session, wanted)
+            setups[i] = session.setup(**more)
     distil(sessions, recipe, setups, costs)
     return [
         finish(session, recipe.name, random_start(session), seconds)

@@ -29,6 +29,7 @@ from medjax.types import Dataset, RawDataset, Synthetic
 
 #: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
 KEYS = ("experts", "init", "distil", "search", "interim", "final", "subsets", "full")
+KEYS += ("moments",)
 
 
 class Session(NamedTuple):
@@ -75,7 +76,9 @@ class Session(NamedTuple):
 
     def key(self, name: str) -> Array:
         """The key of one use of randomness."""
-        return jax.random.fold_in(jax.random.key(self.settings.run.seed), KEYS.index(name))
+        shared = name in ("experts", "moments")
+        seed = self.settings.expert_seed if shared else self.settings.run.seed
+        return jax.random.fold_in(jax.random.key(seed), KEYS.index(name))
 
     def setup(self, **more) -> Setup:
         """What a recipe builds from."""

@@ -15,6 +15,7 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig, InterimConfig, SelectConfig, epochs_of
+from medjax.experts import ExpertsConfig
 from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.pipeline import presets
@@ -100,6 +101,12 @@ class Settings(NamedTuple):
         return self.groups[RunConfig]
 
     @property
+    def expert_seed(self) -> int:
+        """The seed of the experts."""
+        asked = self.config(ExpertsConfig).expert_seed
+        return self.run.seed if asked == ExpertsConfig.expert_seed else asked
+
+    @property
     def ipc(self) -> int:
         """Synthetic images per class; 0 for a method that trains on all images."""
         return self.groups[IpcConfig].ipc if IpcConfig in self.groups else 0
@@ -175,10 +182,10 @@ def settings(
 ) -> Settings:
     """The options of a run from Python.
 
-    method: name of a recipe ("mtt", "dc", "dsa", "dm", "random", "full"). preset: a table of configs/METHOD.toml.
-    dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any other
-    option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are not
-    allowed.
+    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "random", "full"). preset: a table of
+    configs/METHOD.toml. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by
+    "full"). values: any other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown
+    names and values that are not allowed.
     """
     recipe = recipes.find(method)
     groups = groups_of(recipe)

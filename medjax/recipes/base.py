@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array
 
 from medjax.distill.base import Distiller
+from medjax.distill.moments import Moments, Wanted
 from medjax.models.base import Model
 from medjax.packing import PackConfig, Packing
 from medjax.types import Dataset, Trajectories
@@ -21,7 +22,7 @@ class Setup(NamedTuple):
     model: the network.
     classes, ipc: k, and synthetic images per class (0 for a method without).
     shape: [n, h, w, c] of the training images in model space.
-    trajectories: expert trajectories, for a recipe that asks for them.
+    trajectories, moments: of experts, for a recipe that asks for them.
     packing: how stored images hold several, for a recipe that has `PackConfig` among its options.
     """
 
@@ -31,6 +32,7 @@ class Setup(NamedTuple):
     ipc: int
     shape: tuple[int, int, int, int]
     trajectories: Trajectories | None = None
+    moments: Moments | None = None
     packing: Packing = Packing()
 
     def config(self, group: type) -> Any:
@@ -51,7 +53,7 @@ class Setup(NamedTuple):
 class Costs(NamedTuple):
     """What a run will cost, counted before it starts.
 
-    work: floating-point operations by phase ("experts", "training", ...), without iterations and evaluations.
+    work: floating-point operations by phase ("experts", "moments", ...), without iterations and evaluations.
     iterations: of a distillation; None where nothing is distilled.
     iteration: floating-point operations of one of them.
     made: images at once in a step whose gradient is differentiated again. real: images at once in one that is not.
@@ -82,6 +84,7 @@ class Recipe(NamedTuple):
     costs: setup -> Costs. Raises UserError for values that cannot work together.
     build: setup -> Distiller.
     expert_epochs: setup -> epochs of the expert trajectories that ``build`` needs; None: it needs none.
+    moments: setup -> the moments of the real images at the experts' snapshots that ``build`` needs; None: none.
     prepare: (setup, distiller, key, first state) -> (state, values for the log), or None where nothing is to be
         prepared; called once, before the first iteration.
     select: chooses real images.
@@ -99,6 +102,7 @@ class Recipe(NamedTuple):
     costs: Callable[[Setup], Costs]
     build: Callable[[Setup], Distiller] | None = None
     expert_epochs: Callable[[Setup], int] | None = None
+    moments: Callable[[Setup], Wanted] | None = None
     prepare: Callable[[Setup, Distiller, Array, Any], tuple[Any, dict] | None] | None = None
     select: Select | None = None
     shown: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ def dry_run(out: Path, jobs: list[Job]) -> str:
     trained: set[str] = set()
     for job in jobs:
         found = forecast_job(job, sizes[job.dataset, job.integrate], rate)
-        seconds = found.total - (found.seconds.get("experts", 0.0) if job.claim in trained else 0.0)
+        shared = sum(found.seconds.get(phase, 0.0) for phase in ("experts", "moments"))
+        seconds = found.total - (shared if job.claim in trained else 0.0)
         trained.add(job.claim)
         known = (state(out, job) or {"status": "to do"})["status"]
         if known != "done":

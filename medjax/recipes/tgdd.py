@@ -1,0 +1,93 @@
+"""TGDD: experts first, then the moments of the real images at their snapshots, then the distillation."""
+
+from medjax import cost, devices, train
+from medjax.augment import AugmentConfig, strategy
+from medjax.distill import moments, tgdd
+from medjax.distill.base import Distiller
+from medjax.distill.images import ImagesConfig
+from medjax.distill.moments import Wanted
+from medjax.distill.tgdd import TGDDConfig
+from medjax.evaluate import SelectConfig
+from medjax.experts import ExpertsConfig, group_size
+from medjax.models.base import parameter_count
+from medjax.packing import PackConfig
+from medjax.recipes.base import Costs, Recipe, Setup
+
+#: Copies in memory of what the iterations of a device call read: while it is gathered, of the call at work, and of the
+#: next one.
+FED = 4
+
+
+def expert_epochs(setup: Setup) -> int:
+    """As far as the distillation reads: starts below T+, and ``ahead`` epochs more; or what ``expert_epochs`` says."""
+    config = setup.config(TGDDConfig)
+    asked = setup.config(ExpertsConfig).expert_epochs
+    return asked or config.max_start_epoch - 1 + config.ahead
+
+
+def wanted(setup: Setup) -> Wanted:
+    """Moments of all snapshots that an iteration may start from."""
+    config = setup.config(TGDDConfig)
+    augment = strategy(setup.config(AugmentConfig).augment, "augment")
+    draws = tgdd.draws_of(config, augment)
+    return Wanted(config.statistics, augment, draws, config.max_start_epoch)
+
+
+def costs(setup: Setup) -> Costs:
+    """Experts, moments and iterations. Raises UserError for values with which TGDD cannot work."""
+    config, experts = setup.config(TGDDConfig), setup.config(ExpertsConfig)
+    model, classes, n = setup.model, setup.classes, setup.shape[0]
+    tgdd.check(config, model, expert_epochs(setup))
+    seen, read = experts.experts * n, wanted(setup)
+    passes = read.snapshots * (read.draws + moments.STATISTICS[config.statistics].random)
+    at_once, size = moments.pieces_at_once(model, setup.shape[1:])
+    lanes = devices.device_count()
+    each = setup.held * setup.ipc
+    iteration = tgdd.iteration_flops(config, model, classes * each)
+    every = setup.config(SelectConfig).eval_every
+    fed = cost.divisor(every, cost.work_per_call() / iteration) * 2 * 4 * parameter_count(model)
+    return Costs(
+        {
+            "experts": cost.GRADIENT * model.flops * seen * expert_epochs(setup),
+            "moments": model.flops * seen * passes,
+        },
+        config.iterations,
+        iteration,
+        real=max(
+            train.alive(model, experts.expert_batch, min(experts.experts, group_size())),
+            each * (min(classes, lanes) if devices.on_cpu() else classes),
+            min(at_once, lanes) * size,
+        ),
+        kept=FED * fed,
+    )
+
+
+def build(setup: Setup) -> Distiller:
+    """TGDD on the experts' trajectories and the moments."""
+    assert setup.trajectories is not None and setup.moments is not None
+    return tgdd.tgdd(
+        setup.config(TGDDConfig),
+        model=setup.model,
+        augment=strategy(setup.config(AugmentConfig).augment, "augment"),
+        trajectories=setup.trajectories,
+        moments=setup.moments,
+        ipc=setup.ipc,
+        classes=setup.classes,
+        kept=setup.config(ImagesConfig),
+    )
+
+
+RECIPE = Recipe(
+    name="tgdd",
+    title="TGDD",
+    summary="Distribution matching on snapshots of experts (TGDD, 2026).",
+    place=36,
+    colour="#D55E00",
+    marker="p",
+    configs=(ExpertsConfig, TGDDConfig, ImagesConfig, AugmentConfig, PackConfig),
+    costs=costs,
+    build=build,
+    expert_epochs=expert_epochs,
+    moments=wanted,
+    shown=("experts", "expert_epochs", "expert_seed", "iterations"),
+)
