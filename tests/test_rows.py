@@ -61,8 +61,8 @@ def place(tmp_path, monkeypatch):
 
 
 def test_a_plan(place, tmp_path, monkeypatch, capsys):
-    """Whole runs are kept with their scores; a cell that cannot run is one line, and the others go on; what is kept is not
-    run again."""
+    """Whole runs are kept with their scores; a cell that cannot run is one line, and the others go on; what is kept
+    is not run again."""
     assert place(PLAN.format(scored="true", more="")) == 0
     kept = tmp_path / "results/small"
     first, second = (kept / f"tiny-dm-ipc1-seed{seed}" for seed in (0, 1))

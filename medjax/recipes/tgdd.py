@@ -7,7 +7,7 @@ from medjax.distill.base import Distiller
 from medjax.distill.images import ImagesConfig
 from medjax.distill.moments import Wanted
 from medjax.distill.tgdd import TGDDConfig
-from medjax.evaluate import SelectConfig
+from medjax.eval_config import SelectConfig
 from medjax.experts import ExpertsConfig, group_size
 from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
