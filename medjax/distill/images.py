@@ -95,7 +95,7 @@ def update(
     """The images after one step along the gradients of all classes; unchanged if a gradient is not finite."""
     gradient = gradients.reshape(state.images.shape)
     updates, opt_state = tx.update(gradient, state.opt_state, state.images)
-    images = packing.clip(state.images + updates)
+    images = packing.clip(jnp.asarray(optax.apply_updates(state.images, updates)))
     moved = state._replace(images=images, opt_state=opt_state)
     use = jnp.isfinite(gradient).all()
     kept = jax.tree.map(lambda new, old: jnp.where(use, new, old), moved, state)
