@@ -14,6 +14,7 @@ from medjax.distill.moments import STATISTICS, Moments, Snapshot, Wanted
 from medjax.distill.tgdd import TGDDConfig
 from medjax.models.base import Model
 from medjax.pipeline import moments as files
+from medjax.pipeline import trajectory_files
 from medjax.pipeline.experts import experts_folder
 from medjax.pipeline.folders import home
 from medjax.pipeline.progress import Silent
@@ -291,6 +292,20 @@ def test_killed_and_damaged_moments_are_made_again(compute):
     for place, means in whole.items():
         np.testing.assert_array_equal(again[place], means)
     assert not list(folder.glob("*.tmp"))
+
+
+def test_moments_of_a_damaged_expert_go_with_it(tmp_path):
+    """It may be trained again to other numbers; those of the other experts stay."""
+    names = [f"expert-000{i}-e000{s}.npz" for i in (0, 1) for s in (0, 1)]
+    for index in (0, 1):
+        trajectory_files.save_expert(tmp_path, index, np.ones((2, 5), np.float32))
+    for name in names:
+        store.write_arrays(tmp_path / "moments-means-0a" / name, means=np.ones(3), scale=1.0)
+    (tmp_path / "expert-0001-e0001" / "sums.json").write_text('{"gone": "0"}')
+    said = []
+    stored = [trajectory_files.epochs_stored(tmp_path, i, 5, said.append) for i in (0, 1)]
+    assert stored == [1, 0] and len(said) == 1
+    assert sorted(p.name for p in tmp_path.glob("moments-*/*")) == names[:2]
 
 
 # --- whole runs

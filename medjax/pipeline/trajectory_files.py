@@ -39,7 +39,8 @@ def newest(folder: Path, index: int) -> Path | None:
 
 
 def epochs_stored(folder: Path, index: int, parameters: int, note: Note) -> int:
-    """The last epoch of an expert on disk, 0 if there is none. A damaged one is said, deleted and trained again."""
+    """The last epoch of an expert on disk, 0 if there is none. A damaged one is said, deleted and trained again, and so
+    is what was computed of it (`medjax.pipeline.moments`): another machine may train it to other numbers."""
     path = newest(folder, index)
     if path is None:
         return 0
@@ -47,6 +48,8 @@ def epochs_stored(folder: Path, index: int, parameters: int, note: Note) -> int:
         return len(_read(path, parameters)) - 1
     except store.Damaged as error:
         note(f"{error}; this expert is trained again")
+        for computed in folder.glob(f"moments-*/expert-{index:04d}-e*.npz"):
+            computed.unlink()
         shutil.rmtree(path)
         return 0
 
