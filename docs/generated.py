@@ -11,6 +11,7 @@ from typing import Any
 
 import medjax
 from medjax.cli.launch import TOOLS, Command, find
+from medjax.pipeline import presets
 from medjax.recipes import RECIPES
 
 #: A part of a docstring that names an argument or a field: "images: uint8 [n, h, w, c]".
@@ -94,9 +95,11 @@ def flag_table(group: type) -> str:
 
 def preset_tables() -> str:
     """For every method, what its presets set on the phantom set at one image per class."""
-    names = ("paper", "public", "cpu", "quick")
     parts = []
     for method, recipe in RECIPES.items():
+        names = [
+            n for n in ("paper", "public", "cpu", "best", "quick") if n in presets.read(recipe)
+        ]
         columns = {name: medjax.settings(method, preset=name, ipc=1) for name in names}
         values = {name: column.values() for name, column in columns.items()}
         changed = [

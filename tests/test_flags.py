@@ -781,6 +781,13 @@ def test_evaluations_by_steps(tmp_path):
     )
 
 
+@shows("init_set")
+def test_a_set_to_begin_with(tmp_path):
+    """One that is not there is refused before any work (tests/test_img_optimizer.py: what it begins with)."""
+    with pytest.raises(UserError, match="nothing.npz"):
+        make_session(tmp_path, "--init_set=nothing.npz")
+
+
 @shows("img_optimizer")
 def test_images_as_pixels(tmp_path):
     """Adam moves what is kept as pixels (tests/test_img_optimizer.py); SGD moves images of model space."""

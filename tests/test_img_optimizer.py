@@ -115,3 +115,33 @@ def test_a_run(tmp_path, pack):
     other = medjax.run("mtt", plain, tmp_path)
     assert other.start.accuracy.mean == pytest.approx(result.start.accuracy.mean)
     assert result.pack == (None if pack == 1 else pack)
+
+
+def test_a_run_begins_with_a_set(tmp_path):
+    """With ``init_set`` the first images are those of the file, also in another model space and kept as pixels; a set
+    that was moved is the same run; one that does not fit is refused."""
+    values = {"dataset": launching.tiny("rgb"), "size": 8, "depth": 1, "width": 8, "networks": 1}
+    values |= {"iterations": 2, "eval_every": 2, "eval_epochs": 2, "interim_epochs": 2, "ipc": 2}
+    values |= {"experts": 1, "max_start_epoch": 2, "lr_init": 0.01, "average": 0.0}
+    first = medjax.run("mtt", medjax.settings("mtt", "quick", **values), tmp_path)
+    saved = first.folder / "synthetic.npz"
+    made = medjax.load_set(saved)
+    pixels = preprocess.invert(made.preprocessor, made.synthetic.images)
+    for kind, optimizer in (("zca", "sgd"), ("half", "adam")):
+        more = values | {"init_set": str(saved), "whiten": kind, "img_optimizer": optimizer}
+        more |= {"lr_img": 0.0}
+        result = medjax.run("mtt", medjax.settings("mtt", "quick", **more), tmp_path)
+        found = medjax.load_set(result.folder / "synthetic.npz")
+        expected = np.clip(pixels, 0, 1) if optimizer == "adam" else pixels
+        shown = preprocess.invert(found.preprocessor, found.synthetic.images)
+        np.testing.assert_allclose(shown, expected, rtol=1e-4, atol=1e-3)
+    moved = tmp_path / "moved.npz"
+    moved.write_bytes(saved.read_bytes())
+    again = medjax.settings("mtt", "quick", **more | {"init_set": str(moved)})
+    assert medjax.run("mtt", again, tmp_path).folder == result.folder
+    for wrong, line in (
+        ({"ipc": 1}, "images per class: 2 there, 1 here"),
+        ({"size": 4}, "pixels a side: 8 there, 4"),
+    ):
+        with pytest.raises(medjax.UserError, match=line):
+            medjax.run("mtt", medjax.settings("mtt", "quick", **more | wrong), tmp_path)

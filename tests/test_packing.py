@@ -108,7 +108,7 @@ def test_model_space(kind):
     real = jnp.asarray(expected)
     np.testing.assert_allclose(
         packed.pack(real),
-        preprocess._forward(pre, np.asarray(packing.pack(jnp.asarray(held), 2))),
+        preprocess.forward(pre, np.asarray(packing.pack(jnp.asarray(held), 2))),
         atol=1e-3,
     )
 
@@ -269,7 +269,7 @@ def test_a_run_of_packed_images(packed_runs):
     assert seen.images.shape == received.images.shape == (12, 8, 8, 3)
     assert seen.labels.tolist() == [0, 1, 2] * 4
     pixels = by_loops(shared.images_uint8 / 255, 2)
-    expected = preprocess._forward(shared.preprocessor, pixels.astype(np.float32))
+    expected = preprocess.forward(shared.preprocessor, pixels.astype(np.float32))
     np.testing.assert_allclose(received.images, expected, atol=1e-3)
     mine, again = (found[name].test.accuracy for name in ("mtt", "again"))
     assert (mine.mean, mine.n) == (again.mean, again.n)

@@ -18,7 +18,7 @@ from medjax.pipeline.settings import IpcConfig, RunConfig, settings
 
 @dataclasses.dataclass(frozen=True)
 class BestConfig(RunConfig):
-    """The run."""
+    """The run of the best method."""
 
     preset: str = option(
         "best", "best alone; other presets are those of a method", choices=("best",)

@@ -107,10 +107,10 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
     """uint8 images of any size -> float32 model space."""
     blocks = np.split(images, range(BLOCK, len(images), BLOCK))
-    return np.concatenate([_forward(pre, resize(block, pre.size)) for block in blocks])
+    return np.concatenate([forward(pre, resize(block, pre.size)) for block in blocks])
 
 
-def _forward(pre: Preprocessor, x: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s c"]:
+def forward(pre: Preprocessor, x: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s c"]:
     """Intensities in [0, 1] at the model's size -> model space."""
     if pre.kind == "zca":
         return ((x.reshape(len(x), -1) - pre.mean) @ pre.forward).reshape(x.shape)
@@ -154,7 +154,7 @@ def _seen(pre: Preprocessor, images: Images, factor: int) -> Float[np.ndarray, "
     """Stored images -> the images that they hold, in model space."""
     if factor == 1:
         return np.asarray(images)
-    return _forward(pre, packing.decode(invert(pre, images), factor))
+    return forward(pre, packing.decode(invert(pre, images), factor))
 
 
 def into_range(pre: Preprocessor, images: Images, factor: int = 1) -> Images:
@@ -172,7 +172,7 @@ def into_range(pre: Preprocessor, images: Images, factor: int = 1) -> Images:
     best, chosen = np.full(len(images), np.inf), np.ones(len(images), np.float32)
     for contrast in map(np.float32, CONTRASTS):
         pixels = to_uint8(pre, centre + contrast * (images - centre))
-        shown = _seen(pre, _forward(pre, pixels / np.float32(255)), factor)
+        shown = _seen(pre, forward(pre, pixels / np.float32(255)), factor)
         errors = np.sqrt(_squares(shown / contrast - seen, len(images)) / size)
         better = (best > ERROR) & (errors < best)
         best, chosen[better] = np.where(better, errors, best), contrast
@@ -184,7 +184,7 @@ def _centre(pre: Preprocessor, factor: int) -> Float[np.ndarray, "1 s s c"] | np
     if factor == 1 or pre.kind != "zca":
         return np.float32(0)
     mean = pre.mean.reshape(pre.size, pre.size, -1)
-    return _forward(pre, packing.filled(mean, factor)[None])
+    return forward(pre, packing.filled(mean, factor)[None])
 
 
 def _squares(seen: Float[np.ndarray, "n s s c"], stored: int) -> Float[np.ndarray, " m"]:

@@ -29,6 +29,7 @@ class ImagesConfig:
         "of the images: SGD with momentum in model space (public codes), or Adam on their pixels, kept in [0, 1]",
         choices=("sgd", "adam"),
     )
+    init_set: str = option("", "start of the images: path of a synthetic.npz; else init_images")
 
     @property
     def pixels(self) -> bool:
@@ -62,24 +63,35 @@ class Info(NamedTuple):
 
 
 def first_images(
-    key: Array, data: Dataset, start: str, ipc: int, classes: int
+    key: Array,
+    data: Dataset,
+    start: str,
+    ipc: int,
+    classes: int,
+    begun: Float[Array, "m h w c"] | None = None,
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
     """What a distillation begins with, as images are kept (`medjax.packing.Packing`). start: "real" (random real
-    images) or "noise" (standard normal)."""
+    images) or "noise" (standard normal). begun: stored images of model space to begin with instead."""
     images, labels = packed_images(random_images, key, data, ipc, classes)
     if start == "noise":
         images = jax.random.normal(jax.random.fold_in(key, 1), images.shape)
         images = data.packing.clip(data.packing.keep(images))
+    if begun is not None:
+        images = data.packing.clip(data.packing.keep(begun))
     return images, labels
 
 
 def beginning(
-    tx: optax.GradientTransformation, start: str, ipc: int, classes: int
+    tx: optax.GradientTransformation,
+    start: str,
+    ipc: int,
+    classes: int,
+    begun: Float[Array, "m h w c"] | None = None,
 ) -> Callable[[Array, Dataset], State]:
-    """A method's ``init``; start: as in `first_images`."""
+    """A method's ``init``; start, begun: as in `first_images`."""
 
     def init(key: Array, data: Dataset) -> State:
-        images, labels = first_images(key, data, start, ipc, classes)
+        images, labels = first_images(key, data, start, ipc, classes, begun)
         return devices.replicated(State(images, labels, tx.init(images)))
 
     return init

@@ -76,13 +76,15 @@ def mtt(
     ipc: int,
     classes: int,
     kept: ImagesConfig = AS_PUBLISHED,
+    begun: Float[Array, "m h w c"] | None = None,
 ) -> Distiller:
-    """MTT as a `Distiller`. Raises UserError for values that cannot work together (see `check`)."""
+    """MTT as a `Distiller`. begun: stored images of model space to begin with. Raises UserError for values that
+    cannot work together (see `check`)."""
     check(config, model, trajectories.epochs)
     tx = kept.transformation(config.lr_img, config.img_momentum)
 
     def init(key: Array, data: Dataset) -> MTTState:
-        images, labels = first_images(key, data, config.init_images, ipc, classes)
+        images, labels = first_images(key, data, config.init_images, ipc, classes, begun)
         state = MTTState(
             images,
             labels,

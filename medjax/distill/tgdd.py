@@ -99,8 +99,10 @@ def tgdd(
     ipc: int,
     classes: int,
     kept: ImagesConfig = AS_PUBLISHED,
+    begun: Float[Array, "m h w c"] | None = None,
 ) -> Distiller:
-    """TGDD as a `Distiller`. Raises UserError for values that cannot work together (see `check`)."""
+    """TGDD as a `Distiller`. begun: stored images of model space to begin with. Raises UserError for values that
+    cannot work together (see `check`)."""
     check(config, model, trajectories.epochs)
     tx = kept.transformation(config.lr_img, config.img_momentum)
     statistics = STATISTICS[config.statistics]
@@ -136,7 +138,8 @@ def tgdd(
         losses, gradients = spread_out(keys, jnp.arange(classes), item.means, seen)
         return update(tx, state, data.packing, losses, *stored_gradients(gradients))
 
-    return Distiller(beginning(tx, config.init_images, ipc, classes), feed, step, extract)
+    init = beginning(tx, config.init_images, ipc, classes, begun)
+    return Distiller(init, feed, step, extract)
 
 
 def match_class(

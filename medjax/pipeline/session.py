@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from medjax import locks, memory, models, store
+from medjax import locks, memory, models, share, store
 from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import STUDY
@@ -21,6 +21,7 @@ from medjax.errors import UserError
 from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16
 from medjax.packing import PackConfig
+from medjax.paths import user_path
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
 from medjax.recipes import Setup
@@ -82,8 +83,10 @@ class Session(NamedTuple):
 
     def setup(self, **more) -> Setup:
         """What a recipe builds from."""
-        shape, packing = self.train.images.shape, self.train.packing
-        return self.settings.setup(self.model, self.classes, shape, packing=packing, **more)
+        shape, more = self.train.images.shape, more | {"packing": self.train.packing}
+        if path := self.settings.config(ImagesConfig).init_set:
+            more["begun"] = set_to_begin_with(self, path)
+        return self.settings.setup(self.model, self.classes, shape, **more)
 
     def stored(self, kept: Synthetic) -> Synthetic:
         """The stored set in model space, of one as a method keeps it."""
@@ -189,3 +192,29 @@ def chosen(session: Session, select: Select, key: Array) -> Synthetic:
     ipc, classes = session.settings.ipc, session.classes
     images, labels = packed_images(select, key, session.train, ipc, classes)
     return session.decoded(session.stored(Synthetic(images, labels, jnp.float32(np.nan))))
+
+
+def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
+    """The stored images of a saved set in the model space of this run. Raises UserError where they are not as many, as
+    large or of the same classes as this run's."""
+    shared, ipc = share.load_set(user_path(path)), session.settings.ipc
+    has = {
+        "classes": ", ".join(shared.class_names),
+        "images per class": " ".join(map(str, np.unique(np.bincount(shared.synthetic.labels)))),
+        "pixels a side": str(shared.preprocessor.size),
+        "channels": str(shared.synthetic.images.shape[-1]),
+        "--pack": str(shared.pack),
+    }
+    wants = {
+        "classes": ", ".join(session.raw.class_names),
+        "images per class": str(ipc),
+        "pixels a side": str(session.pre.size),
+        "channels": str(session.train.images.shape[-1]),
+        "--pack": str(session.train.packing.factor),
+    }
+    if differing := [name for name in wants if has[name] != wants[name]]:
+        about = "; ".join(f"{n}: {has[n]} there, {wants[n]} here" for n in differing)
+        raise UserError(f"--init_set={path} does not fit this run ({about}): give another set")
+    order = np.argsort(shared.synthetic.labels, kind="stable")
+    pixels = preprocess.invert(shared.preprocessor, shared.synthetic.images)[order]
+    return jnp.asarray(preprocess.forward(session.pre, pixels))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from medjax import packing, recipes
+from medjax import packing, recipes, share, store
 from medjax.config import from_values, option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
@@ -18,6 +18,7 @@ from medjax.eval_config import EvalConfig, InterimConfig, SelectConfig, epochs_o
 from medjax.experts import ExpertsConfig
 from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
+from medjax.paths import user_path
 from medjax.pipeline import presets
 from medjax.recipes import Recipe, Setup
 
@@ -124,9 +125,12 @@ class Settings(NamedTuple):
         """The values that make it another run: those that differ from their defaults. An option that a later version
         adds is at its default for every earlier run, so it changes no name."""
         defaults = {f.name: f.default for f in fields(*self.groups)}
+        values = self.values()
+        if path := values.get("init_set"):  # a set that was moved is the same set
+            values["init_set"] = store.digest(share.load_set(user_path(path)).synthetic)
         return {
             name: value
-            for name, value in self.values().items()
+            for name, value in values.items()
             if name not in UNNAMED and value != defaults[name]
         }
 

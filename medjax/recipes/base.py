@@ -24,6 +24,7 @@ class Setup(NamedTuple):
     shape: [n, h, w, c] of the training images in model space.
     trajectories, moments: of experts, for a recipe that asks for them.
     packing: how stored images hold several, for a recipe that has `PackConfig` among its options.
+    begun: [m, s, s, c] stored images of model space to begin with, for a recipe that has `ImagesConfig`; None: none.
     """
 
     configs: Mapping[type, Any]
@@ -34,6 +35,7 @@ class Setup(NamedTuple):
     trajectories: Trajectories | None = None
     moments: Moments | None = None
     packing: Packing = Packing()
+    begun: Array | None = None
 
     def config(self, group: type) -> Any:
         """The values of one dataclass of options."""

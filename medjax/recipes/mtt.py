@@ -71,6 +71,7 @@ def build(setup: Setup) -> Distiller:
         ipc=setup.ipc,
         classes=setup.classes,
         kept=setup.config(ImagesConfig),
+        begun=setup.begun,
     )
 
 

@@ -1,0 +1,58 @@
+"""`experiments.best`: which method it runs, and that the method's preset ``best`` stands for every size."""
+
+import launching
+import pytest
+
+from medjax import recipes
+from medjax.cli import best
+from medjax.errors import UserError
+from medjax.pipeline import presets
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 10, 50])
+@pytest.mark.parametrize("dataset", ["phantom", "bloodmnist", "my_set"])
+def test_every_size_has_a_method_with_the_preset(dataset, ipc):
+    """A recipe that is there, whose values of ``best`` are allowed together."""
+    recipe = recipes.find(best.method_of(dataset, ipc))
+    settings = launching.settings(
+        recipe.name, "--preset=best", f"--dataset={dataset}", f"--ipc={ipc}"
+    )
+    assert "preset best" in settings.origin.values()
+
+
+def test_the_command_is_the_methods(monkeypatch, capsys):
+    """It says the method, and hands over what was asked for; options of its own methods are not its flags."""
+    seen = []
+
+    def run_seeds(recipe, settings, out, seeds, **how):
+        seen.append((recipe.name, settings.values(), out, seeds, how["fresh"]))
+        return []
+
+    monkeypatch.setattr(best, "run_seeds", run_seeds)
+    with launching.own_flags():
+        launching.parse(
+            best.GROUPS, "--dataset=phantom", "--ipc=10", "--seed=3", "--out=here", "--fresh"
+        )
+        best.main([])
+    name, values, *place = seen[0]
+    expected = launching.settings(name, "--preset=best", "--ipc=10", "--seed=3").values()
+    expected = {name: value for name, value in expected.items() if name in values}
+    assert (values, place) == (expected, ["here", 1, True])
+    assert f"`python -m experiments.{name} --preset=best`" in capsys.readouterr().out
+
+
+def test_other_presets_are_refused():
+    """One line that says what there is."""
+    with (
+        launching.own_flags(),
+        pytest.raises(UserError, match="--preset=cpu is not known: choose one of best"),
+    ):
+        launching.parse(best.GROUPS, "--preset=cpu")
+        best.main([])
+
+
+def test_the_table_names_methods_alone():
+    """Every entry of configs/best.toml is one recipe."""
+    for sizes in presets.read_file("best")["method"].values():
+        for entry in sizes.values():
+            assert list(entry) == ["recipe"] and entry["recipe"] in recipes.RECIPES
