@@ -59,10 +59,10 @@ class Result:
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
         of a saved set chose nothing: its ``select`` is None.
     test: scores of the float images on the test split. test_uint8: of the images as shared. start: of the random images
-        that the distillation began with. test_one_subset: `random` alone, all networks on one subset. test_chosen_step:
+        that the distillation began with. test_one_subset: of chosen real images, all networks on one subset. test_chosen_step:
         where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test split chose the
-        iteration, the scores that it was chosen by: what the public code reports. subsets: `random` alone, subsets in
-        ``test``.
+        iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen real images, subsets
+        in ``test``.
     confusion: counts [true class][predicted class] of the networks of ``test``, summed.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.

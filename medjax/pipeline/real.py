@@ -1,5 +1,8 @@
 """Networks trained on real images: on subsets that a recipe selects, or on all images."""
 
+import time
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -10,16 +13,23 @@ from medjax.pipeline.finish import write_result
 from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores, train_and_score
 from medjax.pipeline.session import Session, chosen
-from medjax.recipes import Recipe
+from medjax.recipes import Recipe, Setup
+from medjax.recipes.base import Select
 from medjax.recipes.full import FullConfig
 from medjax.result import Result
 from medjax.types import Dataset, Synthetic
 
 
-def score_subsets(session: Session, recipe: Recipe) -> Result:
-    """A network on each of ``networks`` subsets, and as many networks on the first of them."""
-    config = session.settings.config(evaluate.EvalConfig)
-    subsets = [subset(session, recipe, number) for number in range(config.networks)]
+def score_subsets(
+    session: Session, recipe: Recipe, setup: Setup, spent: Mapping[str, float]
+) -> Result:
+    """A network on each of ``networks`` subsets, and as many networks on the first of them. spent: {phase: seconds} of
+    what came before."""
+    config, begin = session.settings.config(evaluate.EvalConfig), time.monotonic()
+    assert recipe.select is not None
+    select = recipe.select(setup, session.train)
+    subsets = [subset(session, select, number) for number in range(config.networks)]
+    spent = {**spent, "select": time.monotonic() - begin}
     first = subsets[0]
     rate = choose_step_size(session, "start-on-val", first)
     test = session.test()
@@ -39,14 +49,13 @@ def score_subsets(session: Session, recipe: Recipe) -> Result:
         "test_one_subset": final_scores(session, "one-subset", first, test, rate),
         "confusion": confused(session.folder, "subsets"),
     }
-    return write_result(session, recipe.name, found | {"seconds": _seconds(session)})
+    return write_result(session, recipe.name, found | {"seconds": _seconds(session, spent)})
 
 
-def subset(session: Session, recipe: Recipe, number: int) -> Synthetic:
-    """Subset ``number``; the first is what a distillation of this seed starts from."""
-    assert recipe.select is not None
+def subset(session: Session, select: Select, number: int) -> Synthetic:
+    """Subset ``number``; of random images the first is what a distillation of this seed starts from."""
     key = jax.random.fold_in(session.key("subsets"), number) if number else session.key("init")
-    return chosen(session, recipe.select, key)
+    return chosen(session, select, key)
 
 
 def score_all(session: Session, recipe: Recipe) -> Result:
@@ -72,9 +81,10 @@ def score_all(session: Session, recipe: Recipe) -> Result:
         "confusion": confused(session.folder, "networks"),
         "evaluation": {"networks": config.full_networks, "epochs": config.full_epochs},
     }
-    return write_result(session, recipe.name, found | {"seconds": _seconds(session)})
+    return write_result(
+        session, recipe.name, found | {"seconds": _seconds(session, {"data": session.seconds})}
+    )
 
 
-def _seconds(session: Session) -> dict[str, float]:
-    spent = phase_seconds(store.read_log(session.log), "evaluate")
-    return {"data": session.seconds, "evaluate": spent}
+def _seconds(session: Session, spent: Mapping[str, float]) -> dict[str, float]:
+    return {**spent, "evaluate": phase_seconds(store.read_log(session.log), "evaluate")}

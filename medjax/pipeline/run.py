@@ -104,9 +104,6 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
     setup = first.setup()
     costs = recipe.costs(setup)
     forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
-    if recipe.build is None:
-        score = score_subsets if recipe.select else score_all
-        return [score(session, recipe) for session in sessions]
     setups, spent = [session.setup() for session in sessions], []
     for i, session in enumerate(sessions):
         spent.append({"data": session.seconds})
@@ -114,6 +111,13 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
             read = train_experts(session, recipe.expert_epochs(setup))
             setups[i] = session.setup(trajectories=read)
             spent[i]["experts"] = experts_seconds(session)
+    if recipe.build is None:
+        if recipe.select is None:
+            return [score_all(session, recipe) for session in sessions]
+        return [
+            score_subsets(session, recipe, own, seconds)
+            for session, own, seconds in zip(sessions, setups, spent, strict=True)
+        ]
     distil(sessions, recipe, setups, costs)
     return [
         finish(session, recipe.name, random_start(session), seconds)
