@@ -33,7 +33,7 @@ class Table1Config:
     methods: str = option(",".join(RECIPES), "methods, of " + ", ".join(RECIPES))
     models: str = option(
         "",
-        "networks; what is distilled, or chosen by experts, is of the first; empty: convnet,resnet18, with quick convnet",
+        "networks; what is distilled or chosen by experts is of the first; empty: convnet,resnet18, with quick convnet",
     )
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     preset: str = option(RunConfig.preset, "table of values: paper, public, cpu or quick")

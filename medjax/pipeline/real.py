@@ -15,7 +15,7 @@ from medjax.pipeline.score import choose_step_size, confused, final_scores, trai
 from medjax.pipeline.session import Session, chosen
 from medjax.recipes import Recipe, Setup
 from medjax.recipes.base import Select
-from medjax.recipes.full import FullConfig
+from medjax.recipes.full import EVALUATION_LR, FullConfig
 from medjax.result import Result
 from medjax.types import Dataset, Synthetic
 
@@ -59,31 +59,41 @@ def subset(session: Session, select: Select, number: int) -> Synthetic:
 
 
 def score_all(session: Session, recipe: Recipe) -> Result:
-    """Networks on all images: Adam, its step size x 0.1 at half and at three quarters of the epochs."""
+    """Networks on all images, by the recipe that ``full_recipe`` names."""
     config = session.settings.config(FullConfig)
-    trainer = train.Trainer(
-        session.model, optax.scale_by_adam(), None, config.full_batch, session.classes
-    )
-    epoch = jnp.arange(config.full_epochs)
-    drops = (2 * epoch >= len(epoch)).astype(int) + (4 * epoch >= 3 * len(epoch))
-    rates = (config.full_lr * 0.1**drops).reshape(1, -1)
-    keys = jax.vmap(lambda i: jax.random.fold_in(session.key("full"), i))(
-        jnp.arange(config.full_networks)
-    )
-    people = evaluate.Population(keys, jnp.tile(rates, (len(keys), 1)), jnp.zeros(len(epoch), bool))
+    trainer, people = _all_images(session, config)
     val = session.val if config.full_select == "val" else None
     scores = train_and_score(
         session, "networks", session.train, session.test(), trainer, people, {}, val
     )
+    about = {"networks": config.full_networks, "epochs": config.full_epochs}
+    if config.full_recipe != FullConfig.full_recipe:
+        about["recipe"] = config.full_recipe
     found = {
         "select": config.full_select,
         "test": metrics.summary(scores),
         "confusion": confused(session.folder, "networks"),
-        "evaluation": {"networks": config.full_networks, "epochs": config.full_epochs},
+        "evaluation": about,
     }
     return write_result(
         session, recipe.name, found | {"seconds": _seconds(session, {"data": session.seconds})}
     )
+
+
+def _all_images(session: Session, config: FullConfig) -> tuple[train.Trainer, evaluate.Population]:
+    """How networks train on all images, and which."""
+    key, networks, epochs = session.key("full"), config.full_networks, config.full_epochs
+    if config.full_recipe == "evaluation":
+        how = evaluate.EvalConfig(eval_batch=config.full_batch)
+        people = evaluate.population(how, key, networks, epochs, jnp.asarray([EVALUATION_LR]))
+        return evaluate.trainer(how, session.model, session.classes, augment), people
+    epoch = jnp.arange(epochs)
+    drops = (2 * epoch >= epochs).astype(int) + (4 * epoch >= 3 * epochs)
+    rates = (config.full_lr * 0.1**drops).reshape(1, -1)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(networks))
+    people = evaluate.Population(keys, jnp.tile(rates, (networks, 1)), jnp.zeros(epochs, bool))
+    adam = optax.scale_by_adam()
+    return train.Trainer(session.model, adam, None, config.full_batch, session.classes), people
 
 
 def _seconds(session: Session, spent: Mapping[str, float]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from medjax.pipeline.experts import experts_seconds, train_experts
 from medjax.pipeline.finish import finish
 from medjax.pipeline.forecast import forecast
 from medjax.pipeline.progress import Progress, Silent
+from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import RunConfig, Settings, groups_of
@@ -78,24 +79,30 @@ def run_seeds(
         for i in range(seeds)
     ]
     check_data(settings, raw, progress)
+    bound = upper_bound(settings, raw)
     places = [folders.run_folder(out, raw, recipe.name, own) for own in each]
     for place, own in zip(places, each, strict=True):
         if fresh:
             folders.clear(place)
         folders.check(place, raw, own)
-    results = [read_finished(place, progress) for place in places]
-    missing = [i for i in range(seeds) if results[i] is None]
-    if not missing:
-        return [result for result in results if result is not None]
+    finished = [read_finished(place, progress) for place in places]
+    results = {i: result for i, result in enumerate(finished) if result is not None}
+    open_ones = [i for i in range(seeds) if i not in results or lacks(results[i], bound)]
+    if not open_ones:
+        return [results[i] for i in range(seeds)]
     with contextlib.ExitStack() as held:
-        for i in missing:
+        for i in open_ones:
             held.enter_context(folders.hold(places[i], progress))
-        opened = open_session(each[missing[0]], raw, places[missing[0]], progress)
-        sessions = [opened._replace(settings=each[i], folder=places[i]) for i in missing]
-        for session in sessions:
-            folders.write_config(session.folder, raw, session.settings)
-        made = dict(zip(missing, work(sessions, recipe), strict=True))
-    return [result or made[i] for i, result in enumerate(results)]
+        opened = open_session(each[open_ones[0]], raw, places[open_ones[0]], progress)
+        sessions = {i: opened._replace(settings=each[i], folder=places[i]) for i in open_ones}
+        if missing := [i for i in open_ones if i not in results]:
+            for i in missing:
+                folders.write_config(places[i], raw, each[i])
+            made = work([sessions[i] for i in missing], recipe)
+            results |= dict(zip(missing, made, strict=True))
+        if bound:
+            results |= {i: ranked(sessions[i], results[i], bound) for i in open_ones}
+    return [results[i] for i in range(seeds)]
 
 
 def work(sessions: list[Session], recipe: Recipe) -> list[Result]:

@@ -20,8 +20,8 @@ from medjax.packing import PackConfig
 from medjax.pipeline import presets
 from medjax.recipes import Recipe, Setup
 
-#: Options that are no part of a run's name: which data (its fingerprint says that), permissions.
-UNNAMED = ("dataset", "preset", "data_dir", "allow_repeat")
+#: Options that are no part of a run's name: which data (its fingerprint says that), permissions, scores that are added.
+UNNAMED = ("dataset", "preset", "data_dir", "allow_repeat", "ranking")
 UNNAMED += ("integrate", "integrate_share", "integrate_seed")
 Group = TypeVar("Group")
 
@@ -82,6 +82,15 @@ class EvalModelsConfig:
         return tuple(self.eval_models.split(",")) if self.eval_models else ()
 
 
+@dataclasses.dataclass(frozen=True)
+class RankingConfig:
+    """DD-Ranking's scores."""
+
+    ranking: str = option(
+        "", "folder of a finished run of full, same data and network: adds DD-Ranking's LRS and ARS"
+    )
+
+
 class Settings(NamedTuple):
     """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
     "size" (follows from the image size), "set" (follows from a distilled set) or "data" (images were given)}."""
@@ -133,8 +142,8 @@ def groups_of(recipe: Recipe) -> tuple[type, ...]:
     before = (RunConfig, IpcConfig) if recipe.sized else (RunConfig,)
     before = (*before, PreprocessConfig, *networks(), *recipe.configs)
     if recipe.build:
-        after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig, EvalModelsConfig)
-        return (*before, *after)
+        after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig)
+        return (*before, *after, EvalModelsConfig, RankingConfig)
     return (*before, EvalConfig, InterimConfig) if recipe.select else before
 
 

@@ -129,8 +129,8 @@ def courses_of(same: list[Cell], ipc: int) -> list[Course]:
 
 
 def confusions(same: list[Cell]) -> list[tuple[str, np.ndarray]]:
-    """The best of chosen real images, the best distilled and all images, at the largest IPC of those that have a matrix;
-    three at most."""
+    """Chosen real images, distilled ones (the best of both) and all images, at the largest IPC of those that have a
+    matrix; three at most."""
     found: dict[str, tuple] = {}
     largest = max((c.ipc or 0 for c in same if c.distilled), default=0)
     for cell in same:
