@@ -31,7 +31,9 @@ def test_the_best_epoch_on_val_is_scored(tmp_path, monkeypatch):
     best_of, predict = score.evaluate.best_of, score.evaluate.predict
 
     def watched(model, best, state, data):
-        val.append([one.auc for one in score.evaluate.score(model, state, *data)])
+        val.append(
+            [one.auc for one in score.evaluate.score(model, state, data.images, data.labels)]
+        )
         return best_of(model, best, state, data)
 
     def seen(model, state, images):

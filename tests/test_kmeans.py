@@ -81,7 +81,7 @@ def clusters(sizes, classes=2):
     values = np.array([centres[row] for row in rows], float).reshape(-1, 1, 1, 1)
     images = jnp.asarray(values + RNG.uniform(size=(len(rows), 2, 2, 1)), jnp.float32)
     data = Dataset(images, jnp.asarray([c for c, _ in rows], jnp.int32))
-    return data, np.array([k for _, k in rows]), np.asarray(images).reshape(len(rows), -1)
+    return data, np.array([k for _, k in rows]), np.asarray(images, float).reshape(len(rows), -1)
 
 
 def test_every_cluster_is_hit_by_an_image_of_its_class():
