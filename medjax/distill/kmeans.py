@@ -47,10 +47,8 @@ def kmeans_images(
         mine = np.flatnonzero(labels == number)
         places = np.arange(ipc) % len(mine)
         if len(mine) > ipc:
-            points = features[mine]
-            points -= points.mean(
-                0
-            )  # a distance is a difference of squares, which are small around the mean
+            # In float64: a distance is a difference of large squares.
+            points = features[mine].astype(float)
             places = nearest(points, lloyd(points, starts(draws[number], points)))
         chosen.append(mine[places])
     repeated = jnp.repeat(jnp.arange(classes, dtype=jnp.int32), ipc)
