@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from medjax import result_file, store
 from medjax.errors import UserError
 from medjax.packing import title
+from medjax.ranking import Ranking
 from medjax.result_file import Count, Fraction, Number
 from medjax.score import HEADINGS, Score, Scores, percent
 from medjax.table import Table
@@ -60,10 +61,10 @@ class Result:
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
         of a saved set chose nothing: its ``select`` is None.
     test: scores of the float images on the test split. test_uint8: of the images as shared. start: of the random images
-        that the distillation began with. test_one_subset: `random` alone, all networks on one subset. test_chosen_step:
-        where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test split chose the
-        iteration, the scores that it was chosen by: what the public code reports. subsets: `random` alone, subsets in
-        ``test``.
+        that the distillation began with. test_one_subset: of chosen real images, all networks on one subset.
+        test_chosen_step: where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test
+        split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
+        real images, subsets in ``test``. ranking: DD-Ranking's scores.
     confusion: counts [true class][predicted class] of the networks of ``test``, summed.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.
@@ -99,6 +100,7 @@ class Result:
     test_chosen_step: _Row | None = None
     test_selected: _Row | None = None
     confusion: result_file.Confusion | None = None
+    ranking: Annotated[Ranking, result_file.known(*Ranking._fields)] | None = None
     eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, result_file.Seconds]
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -212,6 +214,8 @@ class Result:
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
         )
+        if self.ranking:
+            notes.append(str(self.ranking))
         seconds = ", ".join(f"{phase} {value:.0f}" for phase, value in self.seconds.items())
         return [*notes, f"Seconds: {seconds}"]
 
@@ -242,7 +246,7 @@ def _plain(value: Any) -> Any:
     """Scores as mappings; what is None in those of a network is left out."""
     if isinstance(value, NetworkScores):
         return {k: _plain(v) for k, v in vars(value).items() if v is not None}
-    if isinstance(value, Score | Scores):
+    if isinstance(value, Score | Scores | Ranking):
         return _plain(value._asdict())
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("cost",),
     ("train", "evaluate", "experts"),
     ("distill",),
-    ("score", "table", "result_file", "result"),
+    ("score", "table", "result_file", "ranking", "result"),
     ("recipes",),
     ("share",),
     ("report",),

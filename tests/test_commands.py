@@ -87,7 +87,9 @@ def test_an_unknown_command_is_one_line():
     """With all that are known."""
     ended = shell("-m", "medjax", "mmt", "--help")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("error: 'mmt' is no command of medjax: choose one of random, dc")
+    assert ended.stderr.startswith(
+        "error: 'mmt' is no command of medjax: choose one of random, kmeans, dc"
+    )
     assert ended.stderr.count("\n") == 1
 
 

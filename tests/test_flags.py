@@ -784,7 +784,7 @@ def test_evaluations_by_steps(tmp_path):
 @shows("init_set")
 def test_a_set_to_begin_with(tmp_path):
     """One that is not there is refused before any work (tests/test_img_optimizer.py: what it begins with)."""
-    with pytest.raises(UserError, match="nothing.npz"):
+    with pytest.raises(UserError, match=r"nothing\.npz"):
         make_session(tmp_path, "--init_set=nothing.npz")
 
 

@@ -4,8 +4,11 @@ import launching
 import numpy as np
 import pytest
 
-from medjax import store
+from medjax import evaluate, store
+from medjax.augment import augment
 from medjax.data import sources
+from medjax.errors import UserError
+from medjax.eval_config import EvalConfig
 from medjax.pipeline import real, score
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import open_session
@@ -19,7 +22,7 @@ SMALL |= {"full_epochs": 6, "full_networks": 2, "full_batch": 20, "full_lr": 0.5
 def open_run(folder, **values):
     """A session on the tiny colour set."""
     raw = sources.load(str(launching.tiny("rgb")))
-    return open_session(settings("full", **SMALL, **values), raw, folder / "run", Silent())
+    return open_session(settings("full", **SMALL | values), raw, folder / "run", Silent())
 
 
 def test_the_best_epoch_on_val_is_scored(tmp_path, monkeypatch):
@@ -29,7 +32,9 @@ def test_the_best_epoch_on_val_is_scored(tmp_path, monkeypatch):
     best_of, predict = score.evaluate.best_of, score.evaluate.predict
 
     def watched(model, best, state, data):
-        val.append([one.auc for one in score.evaluate.score(model, state, *data)])
+        val.append(
+            [one.auc for one in score.evaluate.score(model, state, data.images, data.labels)]
+        )
         return best_of(model, best, state, data)
 
     def seen(model, state, images):
@@ -60,3 +65,47 @@ def test_the_best_epoch_on_val_is_scored(tmp_path, monkeypatch):
     again = real.score_all(open_run(tmp_path / "killed", full_select="val"), RECIPE)
     np.testing.assert_array_equal(judged[-1], judged[-2])
     assert again.test == whole.test and again.confusion == whole.confusion
+
+
+def test_the_recipe_of_the_evaluation(tmp_path, monkeypatch):
+    """Networks on all images train as on a distilled set: the very trainer of `evaluate`, DSA too, SGD at 0.01, a tenth
+    after half. The recipe is part of the result; without it nothing changes."""
+    seen, train = [], real.train_and_score
+
+    def watched(session, name, data, test, trainer, people, *more):
+        seen.append((trainer, np.asarray(people.rates), len(data.labels)))
+        return train(session, name, data, test, trainer, people, *more)
+
+    monkeypatch.setattr(real, "train_and_score", watched)
+    values = SMALL | {"full_recipe": "evaluation", "full_epochs": 4}
+    del values["full_lr"]
+    raw = sources.load(str(launching.tiny("rgb")))
+    session = open_session(settings("full", **values), raw, tmp_path / "run", Silent())
+    result = real.score_all(session, RECIPE)
+    ((trainer, rates, images),) = seen
+    own = EvalConfig(eval_batch=20)
+    assert trainer == evaluate.trainer(own, session.model, 3, augment) and trainer.augment
+    np.testing.assert_allclose(rates, [[0.01, 0.01, 0.001, 0.001]] * 2, rtol=1e-6)
+    assert images == 60 and result.evaluation == {
+        "networks": 2,
+        "epochs": 4,
+        "recipe": "evaluation",
+    }
+    assert result.test.accuracy.n == 2
+
+    plain = real.score_all(open_run(tmp_path / "plain", full_epochs=4), RECIPE)
+    trainer, rates, _ = seen[-1]
+    assert trainer.augment is None and plain.evaluation == {"networks": 2, "epochs": 4}
+    np.testing.assert_allclose(rates, [[0.5, 0.5, 0.05, 0.005]] * 2, rtol=1e-6)
+
+
+def test_a_step_size_that_would_change_nothing():
+    """One line, with the way out."""
+    with pytest.raises(
+        UserError, match=r"--full_lr=0.1 is Adam's; .* by SGD at 0.01: leave it out"
+    ):
+        settings("full", full_recipe="evaluation", full_lr=0.1)
+    with pytest.raises(
+        UserError, match="--full_recipe=sgd is not known: choose one of medmnist, eval"
+    ):
+        settings("full", full_recipe="sgd")

@@ -340,6 +340,7 @@ METHODS = {
     "dm": MATCHING,
     "tgdd": (*SCORING, "--iterations=2", "--eval_every=1", "--experts=1", "--max_start_epoch=1"),
     "random": (*SCORING, "--ipc=2"),
+    "kmeans": (*SCORING, "--ipc=2"),
     "full": ("--full_epochs=2", "--full_networks=2"),
 }
 
@@ -360,7 +361,8 @@ def test_every_method_ends_in_a_result(tmp_path, method):
     result = json.loads(path.read_text())
     assert (result["method"], result["model"], result["preset"]) == (method, "convnet", "quick")
     assert result["ipc"] == (None if method == "full" else 2 if "--ipc=2" in words else 1)
-    names = {"random": ("test", "test_one_subset"), "full": ("test",)}
+    subsets = ("test", "test_one_subset")
+    names = {"random": subsets, "kmeans": subsets, "full": ("test",)}
     counts = np.array(result["confusion"])
     assert np.trace(counts) / counts.sum() == pytest.approx(result["test"]["accuracy"]["mean"])
     for name in names.get(method, ("test", "test_uint8", "start")):

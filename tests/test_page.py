@@ -173,6 +173,9 @@ def test_cells_join_seeds_alone(tmp_path):
     assert real.mean == 0.2 and which == "runs of random", "of the same network"
     alone, which = baseline(mtt, [mtt])
     assert alone.mean == pytest.approx(0.35) and "start" in which
+    made.write(tmp_path, made.result("kmeans", "a", 1, 0.4))
+    others = [c for c in cells(collect(tmp_path)[0]) if c.method in ("kmeans", "mtt")]
+    assert len(others) > 1 and "start" in baseline(mtt, others)[1], "k-means are no random images"
 
 
 def test_a_seed_that_diverged_is_counted(tmp_path):

@@ -41,7 +41,7 @@ def test_every_subset_has_images_and_a_network_of_its_own(session, tmp_path, mon
 
     monkeypatch.setattr(real, "train_and_score", watched)
     monkeypatch.setattr(real, "choose_step_size", lambda *_: 0.01)
-    returned = real.score_subsets(session, RECIPE)
+    returned = real.score_subsets(session, RECIPE, session.setup(), {})
     ((name, pool, trainer, people),) = trained
     assert name == "subsets" and people.rows.shape == (3, 6)
     images = np.asarray(pool.images)[people.rows]

@@ -33,7 +33,7 @@ class Table1Config:
     methods: str = option(",".join(RECIPES), "methods, of " + ", ".join(RECIPES))
     models: str = option(
         "",
-        "networks; distilled sets are made with the first; empty: convnet,resnet18, with --preset=quick convnet",
+        "networks; what is distilled or chosen by experts is of the first; empty: convnet,resnet18, with quick convnet",
     )
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     preset: str = option(RunConfig.preset, "table of values: paper, public, cpu or quick")
@@ -93,12 +93,15 @@ def make_jobs(config: Table1Config) -> list[Job]:
     for dataset in STUDY if datasets == ["study"] else datasets:
         parts = config.integrate if dataset == "integrated" else ""
         for method in methods:
-            sized, alone = recipes.find(method).sized, recipes.real(method)
+            recipe, alone = recipes.find(method), recipes.real(method)
+            sized = recipe.sized
+            # Experts, and what is made with them, are of the first network.
+            several = alone and recipe.expert_epochs is None
             for ipc in ipcs if sized else [None]:
                 other = "" if alone else ",".join(models[1:])
                 # Training on all images needs no seeds: its networks differ in theirs already.
                 for seed in range(config.seeds if sized else 1):
-                    for model in models if alone else models[:1]:
+                    for model in models if several else models[:1]:
                         about = (dataset, ipc, method, model, seed, config.preset)
                         made.append(Job(*about, other, parts))
     return list(dict.fromkeys(made))

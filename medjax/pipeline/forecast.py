@@ -11,7 +11,7 @@ from medjax.errors import UserError
 from medjax.eval_config import GRID, EvalConfig, InterimConfig, SelectConfig, search_epochs
 from medjax.models import Model
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.settings import Settings
+from medjax.pipeline.settings import RankingConfig, Settings
 from medjax.recipes import Costs, Setup
 
 #: On a CPU a forecast of more seconds than this comes with a hint.
@@ -116,14 +116,15 @@ def evaluation_flops(
     settings: Settings, setup: Setup, others: dict[str, Model], iterations: int
 ) -> float:
     """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
-    three final evaluations; for each further network, of three final ones and of two searches."""
+    three final evaluations (of five with ``ranking``); for each further network, three and two searches."""
     interim, final = settings.config(InterimConfig), settings.config(EvalConfig)
     choice = settings.config(SelectConfig)
     rounds = -(-iterations // choice.eval_every) if iterations else 0
     rounds += iterations > 0 and choice.select == "test"  # the start
     once, search = interim.interim_networks * interim.interim_epochs, search_epochs(interim)
     last = 3 * final.networks * final.eval_epochs
-    flops = setup.model.flops * (rounds * once + search + last)
+    more = 2 * final.networks * final.eval_epochs * bool(settings.config(RankingConfig).ranking)
+    flops = setup.model.flops * (rounds * once + search + last + more)
     for name, model in others.items():
         if name != settings.run.model:
             flops += model.flops * (2 * search + last)

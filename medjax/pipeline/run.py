@@ -16,6 +16,7 @@ from medjax.pipeline.finish import finish
 from medjax.pipeline.forecast import forecast
 from medjax.pipeline.moments import compute_moments, moments_seconds
 from medjax.pipeline.progress import Progress, Silent
+from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import RunConfig, Settings, groups_of
@@ -80,24 +81,30 @@ def run_seeds(
         for i in range(seeds)
     ]
     check_data(settings, raw, progress)
+    bound = upper_bound(settings, raw)
     places = [folders.run_folder(out, raw, recipe.name, own) for own in each]
     for place, own in zip(places, each, strict=True):
         if fresh:
             folders.clear(place)
         folders.check(place, raw, own)
-    results = [read_finished(place, progress) for place in places]
-    missing = [i for i in range(seeds) if results[i] is None]
-    if not missing:
-        return [result for result in results if result is not None]
+    finished = [read_finished(place, progress) for place in places]
+    results = {i: result for i, result in enumerate(finished) if result is not None}
+    open_ones = [i for i in range(seeds) if i not in results or lacks(results[i], bound)]
+    if not open_ones:
+        return [results[i] for i in range(seeds)]
     with contextlib.ExitStack() as held:
-        for i in missing:
+        for i in open_ones:
             held.enter_context(folders.hold(places[i], progress))
-        opened = open_session(each[missing[0]], raw, places[missing[0]], progress)
-        sessions = [opened._replace(settings=each[i], folder=places[i]) for i in missing]
-        for session in sessions:
-            folders.write_config(session.folder, raw, session.settings)
-        made = dict(zip(missing, work(sessions, recipe), strict=True))
-    return [result or made[i] for i, result in enumerate(results)]
+        opened = open_session(each[open_ones[0]], raw, places[open_ones[0]], progress)
+        sessions = {i: opened._replace(settings=each[i], folder=places[i]) for i in open_ones}
+        if missing := [i for i in open_ones if i not in results]:
+            for i in missing:
+                folders.write_config(places[i], raw, each[i])
+            made = work([sessions[i] for i in missing], recipe)
+            results |= dict(zip(missing, made, strict=True))
+        if bound:
+            results |= {i: ranked(sessions[i], results[i], bound) for i in open_ones}
+    return [results[i] for i in range(seeds)]
 
 
 def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
@@ -106,9 +113,6 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
     setup = first.setup()
     costs = recipe.costs(setup)
     forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
-    if recipe.build is None:
-        score = score_subsets if recipe.select else score_all
-        return [score(session, recipe) for session in sessions]
     setups, spent = [session.setup() for session in sessions], []
     for i, session in enumerate(sessions):
         spent.append({"data": session.seconds})
@@ -121,6 +125,13 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
                 more["moments"] = compute_moments(session, read, wanted)
                 spent[i]["moments"] = moments_seconds(session, wanted)
             setups[i] = session.setup(**more)
+    if recipe.build is None:
+        if recipe.select is None:
+            return [score_all(session, recipe) for session in sessions]
+        return [
+            score_subsets(session, recipe, own, seconds)
+            for session, own, seconds in zip(sessions, setups, spent, strict=True)
+        ]
     distil(sessions, recipe, setups, costs)
     return [
         finish(session, recipe.name, random_start(session), seconds)

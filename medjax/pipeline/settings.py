@@ -22,8 +22,8 @@ from medjax.paths import user_path
 from medjax.pipeline import presets
 from medjax.recipes import Recipe, Setup
 
-#: Options that are no part of a run's name: which data (its fingerprint says that), permissions.
-UNNAMED = ("dataset", "preset", "data_dir", "allow_repeat")
+#: Options that are no part of a run's name: which data (its fingerprint says that), permissions, scores that are added.
+UNNAMED = ("dataset", "preset", "data_dir", "allow_repeat", "ranking")
 UNNAMED += ("integrate", "integrate_share", "integrate_seed")
 Group = TypeVar("Group")
 
@@ -82,6 +82,15 @@ class EvalModelsConfig:
     def names(self) -> tuple[str, ...]:
         """The networks asked for."""
         return tuple(self.eval_models.split(",")) if self.eval_models else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingConfig:
+    """DD-Ranking's scores."""
+
+    ranking: str = option(
+        "", "folder of a finished run of full, same data and network: adds DD-Ranking's LRS and ARS"
+    )
 
 
 class Settings(NamedTuple):
@@ -167,8 +176,8 @@ def groups_of(recipe: Recipe) -> tuple[type, ...]:
     before = (RunConfig, IpcConfig) if recipe.sized else (RunConfig,)
     before = (*before, PreprocessConfig, *networks(), *recipe.configs)
     if recipe.build:
-        after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig, EvalModelsConfig)
-        return (*before, *after)
+        after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig)
+        return (*before, *after, EvalModelsConfig, RankingConfig)
     return (*before, EvalConfig, InterimConfig) if recipe.select else before
 
 
@@ -186,10 +195,10 @@ def settings(
 ) -> Settings:
     """The options of a run from Python.
 
-    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "random", "full"). preset: a table of
-    configs/METHOD.toml. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by
-    "full"). values: any other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown
-    names and values that are not allowed.
+    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "random", "kmeans", "full"). preset: a table of its TOML
+    file. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any
+    other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are
+    not allowed.
     """
     recipe = recipes.find(method)
     groups = groups_of(recipe)

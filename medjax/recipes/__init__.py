@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from medjax.errors import UserError
 from medjax.packing import PACKED
-from medjax.recipes import dc, dm, full, mtt, random, tgdd
+from medjax.recipes import dc, dm, full, kmeans, mtt, random, tgdd
 from medjax.recipes.base import Costs, Recipe, Setup
 
 #: name -> recipe, in the order of tables.
@@ -61,6 +61,7 @@ def _parts(kind: str) -> tuple[str, str]:
     return name, comma + packed
 
 
-register(random.RECIPE, dc.DC, dc.DSA, dm.RECIPE, tgdd.RECIPE, mtt.RECIPE, full.RECIPE)
+register(random.RECIPE, kmeans.RECIPE, dc.DC, dc.DSA, dm.RECIPE)
+register(tgdd.RECIPE, mtt.RECIPE, full.RECIPE)
 
 __all__ = ["RECIPES", "Costs", "Look", "Recipe", "Setup", "describe", "find", "real", "register"]

@@ -85,11 +85,11 @@ class Recipe(NamedTuple):
         packed.
     costs: setup -> Costs. Raises UserError for values that cannot work together.
     build: setup -> Distiller.
-    expert_epochs: setup -> epochs of the expert trajectories that ``build`` needs; None: it needs none.
+    expert_epochs: setup -> epochs of the expert trajectories that ``build`` or ``select`` needs; None: none.
     moments: setup -> the moments of the real images at the experts' snapshots that ``build`` needs; None: none.
     prepare: (setup, distiller, key, first state) -> (state, values for the log), or None where nothing is to be
         prepared; called once, before the first iteration.
-    select: chooses real images.
+    select: (setup, training images) -> `Select`, which chooses real images.
     shown: names of its own flags that ``--help`` shows.
     presets: path of its TOML file, where that is not configs/NAME.toml.
     """
@@ -106,7 +106,7 @@ class Recipe(NamedTuple):
     expert_epochs: Callable[[Setup], int] | None = None
     moments: Callable[[Setup], Wanted] | None = None
     prepare: Callable[[Setup, Distiller, Array, Any], tuple[Any, dict] | None] | None = None
-    select: Select | None = None
+    select: Callable[[Setup, Dataset], Select] | None = None
     shown: tuple[str, ...] = ()
     presets: str = ""
 

@@ -25,5 +25,5 @@ RECIPE = Recipe(
     marker="o",
     configs=(PackConfig,),
     costs=costs,
-    select=random_images,
+    select=lambda setup, data: random_images,
 )

@@ -129,17 +129,18 @@ def courses_of(same: list[Cell], ipc: int) -> list[Course]:
 
 
 def confusions(same: list[Cell]) -> list[tuple[str, np.ndarray]]:
-    """Random, the best distilled and all images, at the largest IPC of those that have a matrix; three at most."""
+    """Chosen real images, distilled ones (the best of both) and all images, at the largest IPC of those that have a
+    matrix; three at most."""
     found: dict[str, tuple] = {}
     largest = max((c.ipc or 0 for c in same if c.distilled), default=0)
     for cell in same:
         counts, accuracy = cell.runs[0].result.confusion, cell.score()
         if counts and accuracy:
-            kind = "distilled" if cell.distilled else "random" if cell.ipc else "full"
-            # Random images beside as many distilled ones.
+            kind = "distilled" if cell.distilled else "chosen" if cell.ipc else "full"
+            # Chosen images beside as many distilled ones.
             rank = (cell.ipc == largest, cell.ipc or 0, accuracy.mean)
             size = f", {cell.ipc} per class" if cell.ipc else ""
             if kind not in found or rank > found[kind][0]:
                 title = f"{cell.title}{size}, {cell.model}"
                 found[kind] = (rank, title, np.array(counts, float))
-    return [found[k][1:] for k in ("random", "distilled", "full") if k in found]
+    return [found[k][1:] for k in ("chosen", "distilled", "full") if k in found]

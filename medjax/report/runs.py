@@ -17,7 +17,7 @@ from medjax.score import Score
 
 #: Flags that say which run it was, not how it was done. (`method` is one of runs made before `dsa` was a recipe.)
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
-NAMES |= {"eval_models", "data_dir", "fresh", "pack"}
+NAMES |= {"eval_models", "data_dir", "fresh", "pack", "ranking"}
 
 
 class Run(NamedTuple):
@@ -244,10 +244,10 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
     scored, by default the cell's own.
     """
     pack = cell.runs[0].result.pack
-    wanted = (False, cell.fingerprint, cell.ipc, pack, network or cell.model, cell.preset)
+    wanted = ("random", cell.fingerprint, cell.ipc, pack, network or cell.model, cell.preset)
     for other in among:
-        found = (other.distilled, other.fingerprint, other.ipc, other.runs[0].result.pack)
-        found = (*found, other.model, other.preset)
+        one = other.runs[0].result
+        found = (one.method, other.fingerprint, other.ipc, one.pack, other.model, other.preset)
         if found == wanted:
             return other.score(), "runs of random"
     return cell.score("accuracy", "start", network), "the start of each distillation"

@@ -1,0 +1,76 @@
+"""Representative real images: the baseline that any distillation should beat."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+
+from medjax import cost, train
+from medjax.distill import kmeans
+from medjax.errors import UserError
+from medjax.experts import ExpertsConfig
+from medjax.models.base import flattening
+from medjax.packing import PackConfig
+from medjax.recipes import random
+from medjax.recipes.base import Costs, Recipe, Select, Setup
+from medjax.types import Dataset
+
+
+def expert_epochs(setup: Setup) -> int:
+    """How long the network trains whose features are read."""
+    return setup.config(ExpertsConfig).expert_epochs
+
+
+def check(setup: Setup) -> None:
+    """UserError for a network or experts whose features cannot be read."""
+    config = setup.config(ExpertsConfig)
+    if not setup.model.separable or setup.model.features is None:
+        raise UserError(
+            "kmeans needs a network with features and without batch statistics; choose --model=convnet"
+        )
+    if config.experts != 1:
+        raise UserError(
+            f"--experts={config.experts}: kmeans reads the features of one expert: give --experts=1"
+        )
+    if config.expert_epochs < 1:
+        raise UserError(
+            "--expert_epochs=0 leaves the network untrained whose features kmeans reads: give 1 or more"
+        )
+
+
+def costs(setup: Setup) -> Costs:
+    """The expert, its features of all images, and what random images cost. Raises UserError for values with which
+    kmeans cannot work."""
+    check(setup)
+    model, images = setup.model, setup.shape[0]
+    work = {
+        "experts": cost.GRADIENT * model.flops * expert_epochs(setup) * images,
+        "features": model.flops * images,
+        **random.costs(setup).work,
+    }
+    batch = setup.config(ExpertsConfig).expert_batch
+    chunk = cost.chunk_size(model, setup.shape[1:], 1)
+    return Costs(work, real=train.alive(model, batch, 1), forward=chunk)
+
+
+def select(setup: Setup, data: Dataset) -> Select:
+    """k-means in the features of expert 0 after its last epoch."""
+    assert setup.trajectories is not None, "the pipeline trains the expert before"
+    row = setup.trajectories.read(0, np.array([expert_epochs(setup)]))[0]
+    params = flattening(setup.model)(jnp.asarray(row))
+    return functools.partial(kmeans.kmeans_images, kmeans.embed(setup.model, params, data.images))
+
+
+RECIPE = Recipe(
+    name="kmeans",
+    title="k-means",
+    summary="Representative selection: networks trained on the real images nearest to k-means centres.",
+    place=5,
+    colour="#a6761d",
+    marker="h",
+    configs=(ExpertsConfig, PackConfig),
+    costs=costs,
+    expert_epochs=expert_epochs,
+    select=select,
+    shown=("expert_epochs",),
+)
