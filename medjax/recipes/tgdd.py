@@ -90,5 +90,5 @@ RECIPE = Recipe(
     build=build,
     expert_epochs=expert_epochs,
     moments=wanted,
-    shown=("experts", "expert_epochs", "expert_seed", "iterations"),
+    shown=("experts", "expert_epochs", "iterations"),
 )
