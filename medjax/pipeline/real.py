@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +69,7 @@ def score_all(session: Session, recipe: Recipe) -> Result:
     scores = train_and_score(
         session, "networks", session.train, session.test(), trainer, people, {}, val
     )
-    about: dict[str, int | str] = {"networks": config.full_networks}
-    about["epochs"] = config.full_epochs
+    about: dict[str, Any] = {"networks": config.full_networks, "epochs": config.full_epochs}
     if config.full_recipe != FullConfig.full_recipe:
         about["recipe"] = config.full_recipe
     found = {
