@@ -11,17 +11,28 @@ Accuracies are means over networks on the test split, as fractions; all labels a
 LRS is 27 where a set gains over random images what it loses against all, ARS where it gains nothing (a = 0).
 """
 
+import dataclasses
 import math
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from medjax.config import option
 from medjax.result_file import Fraction, Number
 from medjax.score import percent
 
 #: A difference of accuracies, and a score of DD-Ranking.
 Difference = Annotated[Number, Field(ge=-1, le=1, allow_inf_nan=False)]
 Hundred = Annotated[Number, Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingConfig:
+    """DD-Ranking's scores."""
+
+    ranking: str = option(
+        "", "folder of a finished run of full, same data and network: adds DD-Ranking's LRS and ARS"
+    )
 
 
 class Ranking(NamedTuple):

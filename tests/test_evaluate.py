@@ -138,7 +138,7 @@ def test_best_epoch_of_each_network(linear, small, tiny):
     calls = evaluate.train_networks(trainer, people, real(small), state, every_epoch=True)
     for epoch, state in calls:
         best = evaluate.best_of(trainer.model, best, state, tiny)
-        auc.append([m.auc for m in evaluate.score(trainer.model, state, *tiny)])
+        auc.append([m.auc for m in evaluate.score(trainer.model, state, *tiny[:2])])
         weights.append(np.asarray(state.params["w"]))
         assert epoch == len(auc)
     chosen = np.argmax(auc, axis=0)

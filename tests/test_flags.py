@@ -30,8 +30,9 @@ from medjax.models.vit import HIDDEN
 from medjax.pipeline import experts, folders, presets
 from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
+from medjax.pipeline.rank import upper_bound
 from medjax.pipeline.session import check_data, load_data, open_session, random_start
-from medjax.pipeline.settings import UNNAMED, IpcConfig, RunConfig, groups_of, resolve
+from medjax.pipeline.settings import SETS, UNNAMED, IpcConfig, RunConfig, groups_of, resolve
 from medjax.recipes.base import Setup
 from medjax.recipes.mtt import RECIPE, expert_epochs, prepare, students_augmentation
 from medjax.result import Result
@@ -781,6 +782,15 @@ def test_evaluations_by_steps(tmp_path):
     )
 
 
+@shows("ranking")
+def test_a_run_of_full_to_rank_by(data):
+    """A folder that is no such run is refused before any work (tests/test_ranking.py: what it adds)."""
+    raw = load_data(settings(f"--dataset={launching.tiny('rgb')}"), Silent())
+    assert upper_bound(settings(), raw) is None
+    with pytest.raises(UserError, match="--ranking=nothing: "):
+        upper_bound(settings("--ranking=nothing"), raw)
+
+
 @shows("init_set")
 def test_a_set_to_begin_with(tmp_path):
     """One that is not there is refused before any work (tests/test_img_optimizer.py: what it begins with)."""
@@ -865,7 +875,7 @@ def test_flags_make_other_runs_and_no_flag_the_same():
     raw = load_data(settings(f"--dataset={launching.tiny('rgb')}"), Silent())
     assert run_folder(settings(), raw) == run_folder(settings(), raw)
     for name, field in FIELDS.items():
-        if name == "model" or name in {*UNNAMED, "out", "fresh"} - {"preset"}:
+        if name == "model" or name in {*UNNAMED, *SETS, "out", "fresh"} - {"preset"}:
             continue
         value = settings().values()[name]
         choices = [c for c in field.metadata["choices"] if c != value]
@@ -948,8 +958,8 @@ def test_the_protocol_of_the_public_codes():
 def test_the_presets_of_mtt():
     """`cpu` and `quick` are tuned to no data set; the study's values (test_registry.py walks the presets of all)."""
     tables = presets.read(RECIPE)
-    assert set(tables) == {"paper", "public", "cpu", "quick"}
-    assert [set(tables[name]) for name in ("cpu", "quick")] == [{"*"}, {"*"}]
+    assert set(tables) == {"paper", "public", "cpu", "best", "quick"}
+    assert [set(tables[name]) for name in ("cpu", "best", "quick")] == [{"*"}] * 3
     chosen = settings().values()
     paper = {
         "experts": 100,

@@ -101,7 +101,7 @@ def test_steps_of_mtt_against_adam_by_hand(linear, factor):
 def test_a_run(tmp_path, pack):
     """The saved set is in model space, within the range of pixels, so that the 8-bit images hold it; the start is that
     of a run in model space."""
-    values = {"dataset": launching.tiny("rgb"), "size": 8, "depth": 1, "width": 8, "networks": 1}
+    values = {"dataset": launching.tiny("rgb"), "size": 8, "model": "mlp", "networks": 1}
     values |= {"iterations": 3, "eval_every": 3, "eval_epochs": 2, "interim_epochs": 2, "ipc": 2}
     values |= {"experts": 1, "max_start_epoch": 2, "lr_init": 0.01, "pack": pack, "average": 0.9}
     values |= {"img_optimizer": "adam", "lr_img": 0.02}
@@ -120,7 +120,7 @@ def test_a_run(tmp_path, pack):
 def test_a_run_begins_with_a_set(tmp_path):
     """With ``init_set`` the first images are those of the file, also in another model space and kept as pixels; a set
     that was moved is the same run; one that does not fit is refused."""
-    values = {"dataset": launching.tiny("rgb"), "size": 8, "depth": 1, "width": 8, "networks": 1}
+    values = {"dataset": launching.tiny("rgb"), "size": 8, "model": "mlp", "networks": 1}
     values |= {"iterations": 2, "eval_every": 2, "eval_epochs": 2, "interim_epochs": 2, "ipc": 2}
     values |= {"experts": 1, "max_start_epoch": 2, "lr_init": 0.01, "average": 0.0}
     first = medjax.run("mtt", medjax.settings("mtt", "quick", **values), tmp_path)

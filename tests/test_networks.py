@@ -161,7 +161,7 @@ def test_a_network_from_outside(monkeypatch, tmp_path, tiny):
     model = models.build("softmax", config, classes=3, size=16, channels=3)
     trainer = evaluate.trainer(EvalConfig(), model, 3, None)
     people = evaluate.population(EvalConfig(), jax.random.key(0), 2, 40, jnp.float32([0.01]))
-    made = Synthetic(*tiny, jnp.float32(0.01))
+    made = Synthetic(tiny.images, tiny.labels, jnp.float32(0.01))
     for found in evaluate.evaluate(trainer, people, made, tiny):
         assert found.accuracy > 0.9
 

@@ -14,8 +14,8 @@ scored = {scored}
 [common]
 preset = "quick"
 size = 8
-depth = 1
-width = 8
+model = "mlp"
+mlp_width = 8
 networks = 1
 eval_epochs = 2
 interim_networks = 1

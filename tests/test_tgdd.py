@@ -382,6 +382,7 @@ def test_seeds_share_experts_and_moments(run, tmp_path):
     assert len(list(tmp_path.glob("*/experts-*-seed1-*/moments-*"))) == 1
 
 
+@pytest.mark.slow
 def test_the_phantom_set_is_distilled(run, tmp_path, monkeypatch):
     """A short run at one image per class beats the random images that it began with."""
     monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e9)

@@ -13,7 +13,7 @@ from medjax import locks, provenance, store
 from medjax.errors import UserError
 from medjax.paths import PATTERN
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.settings import UNNAMED, Settings, fields
+from medjax.pipeline.settings import SETS, UNNAMED, Settings, fields
 from medjax.types import RawDataset
 
 
@@ -78,7 +78,7 @@ def check(folder: Path, raw: RawDataset, settings: Settings) -> None:
     except (TypeError, KeyError, AttributeError):  # no config, or damaged: it is written again
         return
     here = settings.values() | {"data": raw.fingerprint}
-    names = sorted((set(here) | set(there)) - set(UNNAMED))
+    names = sorted((set(here) | set(there)) - {*UNNAMED, *SETS})
     shown = [
         f"{n} {there.get(n)} there, {here.get(n)} here"
         for n in names

@@ -11,7 +11,8 @@ from medjax.errors import UserError
 from medjax.eval_config import GRID, EvalConfig, InterimConfig, SelectConfig, search_epochs
 from medjax.models import Model
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.settings import RankingConfig, Settings
+from medjax.pipeline.settings import Settings
+from medjax.ranking import RankingConfig
 from medjax.recipes import Costs, Setup
 
 #: On a CPU a forecast of more seconds than this comes with a hint.

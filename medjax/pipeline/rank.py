@@ -13,8 +13,8 @@ from medjax.paths import user_path
 from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.score import final_scores
 from medjax.pipeline.session import Session, random_start
-from medjax.pipeline.settings import RankingConfig, Settings, fields
-from medjax.ranking import ranking
+from medjax.pipeline.settings import Settings, fields
+from medjax.ranking import RankingConfig, ranking
 from medjax.report.runs import Run, read_run
 from medjax.result import Result
 from medjax.score import Scores

@@ -20,11 +20,14 @@ from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.paths import user_path
 from medjax.pipeline import presets
+from medjax.ranking import RankingConfig
 from medjax.recipes import Recipe, Setup
 
 #: Options that are no part of a run's name: which data (its fingerprint says that), permissions, scores that are added.
 UNNAMED = ("dataset", "preset", "data_dir", "allow_repeat", "ranking")
 UNNAMED += ("integrate", "integrate_share", "integrate_seed")
+#: Options that are paths of saved sets: what is in the file is part of a run's name.
+SETS = ("init_set",)
 Group = TypeVar("Group")
 
 
@@ -84,15 +87,6 @@ class EvalModelsConfig:
         return tuple(self.eval_models.split(",")) if self.eval_models else ()
 
 
-@dataclasses.dataclass(frozen=True)
-class RankingConfig:
-    """DD-Ranking's scores."""
-
-    ranking: str = option(
-        "", "folder of a finished run of full, same data and network: adds DD-Ranking's LRS and ARS"
-    )
-
-
 class Settings(NamedTuple):
     """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
     "size" (follows from the image size), "steps" (from optimiser steps and the number of images), "set" (from a
@@ -135,8 +129,9 @@ class Settings(NamedTuple):
         adds is at its default for every earlier run, so it changes no name."""
         defaults = {f.name: f.default for f in fields(*self.groups)}
         values = self.values()
-        if path := values.get("init_set"):  # a set that was moved is the same set
-            values["init_set"] = store.digest(share.load_set(user_path(path)).synthetic)
+        for name in SETS:
+            if path := values.get(name):  # a set that was moved is the same set
+                values[name] = store.digest(share.load_set(user_path(path)).synthetic)
         return {
             name: value
             for name, value in values.items()
