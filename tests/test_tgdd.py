@@ -320,7 +320,7 @@ RUN |= {"interim_networks": 2, "interim_epochs": 3}
 @pytest.fixture
 def run(monkeypatch):
     """run(folder, stop=..., **values): the result, or None where it was stopped at a row of a log."""
-    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e5)
+    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e8)
     monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)
 
     def run(folder, stop=None, seeds=1, **values):
@@ -347,8 +347,9 @@ def plain(result):
     return {k: v for k, v in result.to_json().items() if k != "seconds"}
 
 
-def test_stopped_runs_end_as_the_run_in_one_go(run, tmp_path):
+def test_stopped_runs_end_as_the_run_in_one_go(run, tmp_path, monkeypatch):
     """Inside the experts, the moments and the distillation; and what the phases took is in the result."""
+    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e5)  # many calls
     whole = run(tmp_path / "whole")
     assert {"data", "experts", "moments", "distill", "evaluate"} == set(whole.seconds)
     place = tmp_path / "stopped"
@@ -383,9 +384,8 @@ def test_seeds_share_experts_and_moments(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_phantom_set_is_distilled(run, tmp_path, monkeypatch):
+def test_the_phantom_set_is_distilled(run, tmp_path):
     """A short run at one image per class beats the random images that it began with."""
-    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e9)
     found = run(
         tmp_path,
         dataset="phantom",
