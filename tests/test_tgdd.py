@@ -349,7 +349,7 @@ def plain(result):
 
 def test_stopped_runs_end_as_the_run_in_one_go(run, tmp_path, monkeypatch):
     """Inside the experts, the moments and the distillation; and what the phases took is in the result."""
-    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e5)  # many calls
+    monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e6)  # several calls
     whole = run(tmp_path / "whole")
     assert {"data", "experts", "moments", "distill", "evaluate"} == set(whole.seconds)
     place = tmp_path / "stopped"
@@ -368,6 +368,7 @@ def test_stopped_runs_end_as_the_run_in_one_go(run, tmp_path, monkeypatch):
     assert rows == [(0, 0), (0, 1), (1, 0), (1, 1)], "none was computed twice"
 
 
+@pytest.mark.slow
 def test_seeds_share_experts_and_moments(run, tmp_path):
     """With --expert_seed, two seeds side by side, and a third alone at another IPC, read the files of the first."""
     two = run(tmp_path, seeds=2, expert_seed=0)
