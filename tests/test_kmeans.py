@@ -209,6 +209,7 @@ def scores(folder):
     return {k: v for k, v in json.loads(path.read_text()).items() if k != "seconds"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_resumed(tmp_path, monkeypatch):
     """In the expert's training and in the networks' it ends with the same result; MTT finds the expert."""
     monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)

@@ -94,6 +94,7 @@ def test_what_cannot_run_is_a_line(place, tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_course_alone(place, tmp_path):
     """Without scores a run ends with its last interim evaluation; they are those of the whole run."""
     assert place(PLAN.format(scored="false", more="").replace("[0, 1]", "[0]")) == 0

@@ -347,6 +347,7 @@ def plain(result):
     return {k: v for k, v in result.to_json().items() if k != "seconds"}
 
 
+@pytest.mark.slow
 def test_stopped_runs_end_as_the_run_in_one_go(run, tmp_path, monkeypatch):
     """Inside the experts, the moments and the distillation; and what the phases took is in the result."""
     monkeypatch.setitem(cost.WORK_PER_CALL, "cpu", 1e6)  # several calls
