@@ -1,6 +1,6 @@
 """The programs of `benchmarks.programs` under each of their policies, timed on the card of this machine.
 
-    python -m benchmarks.card --out=OUT [--only="mtt ipc 1"] [--graphs] [--wait=N]
+    python -m benchmarks.card --out=OUT [--only="mtt ipc 1"] [--without=bf16] [--graphs] [--wait=N]
 
 Compiles all of them first, in threads; then, when the card is its own (OUT/lock), times each one in two rounds. Writes
 a line to OUT/rows.jsonl as each is done, so that a run cut short leaves what it has; rows that are there are not
@@ -75,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.card")
     parser.add_argument("--out", required=True)
     parser.add_argument("--only", default="", help="programs whose names hold one of these, a;b")
+    parser.add_argument("--without", default="", help="programs whose names hold none of these")
     parser.add_argument("--graphs", action="store_true")
     parser.add_argument("--wait", type=int, default=1)
     parser.add_argument("--name", default="card", help="of this process")
@@ -89,6 +90,7 @@ def main() -> None:
         if found[2].graphs == asked.graphs
         and found[0] not in done
         and any(word in found[0] for word in asked.only.split(";"))
+        and not any(word in found[0] for word in asked.without.split(";") if word)
     ]
 
     def write(row: dict[str, Any]) -> None:

@@ -34,7 +34,9 @@ from medjax import provenance, store
 WORK = Path(tempfile.gettempdir()) / "medjax-gpu"
 #: Seconds that a stage needs at least; that jobs which are cut off have to save.
 LEAST, SAVING = 60, 20
-ROWS, STATE, RESULT = "rows.jsonl", "state.tar.gz", ("result.json", "config.json")
+ROWS, STATE = "rows.jsonl", "state.tar.gz"
+#: The plan of `benchmarks.rows` whose runs a card does.
+INGREDIENTS = "ingredients"
 PRECISE = {"MEDJAX_TESTS_ON_GPU": "1"}
 CHECKED = PRECISE | {"XLA_FLAGS": "--xla_gpu_verify_triton_fusion_numerics=true"}
 
@@ -50,32 +52,61 @@ class Job(NamedTuple):
 
 
 TESTS = ("test_conv", "test_convnet", "test_resnet", "test_mtt", "test_dc", "test_evaluate")
-GOLDEN = "pytest -q -n 4 -p no:benchmark -p no:cacheprovider " + " ".join(
+GOLDEN = "pytest -v --tb=short -n 4 -p no:benchmark -p no:cacheprovider " + " ".join(
     f"tests/{name}.py" for name in TESTS
 )
 CARD = "benchmarks.card --out={work} --wait={wait} "
+#: Scores are wanted of them, not times, and compiling is most of their time: libraries' own choices will do.
+QUICKLY = {"XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"}
+PLAN = "benchmarks.rows benchmarks/plans/{plan}.toml --data={folder} --out={work}/runs --only="
+#: Cells of the plan that a process runs one after the other, on these data sets; most wanted first.
+CELLS = (
+    (("ipc10-adam", "ipc10-late", "ipc10-growing"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
+    (("ipc10-packed", "ipc10-packed-late"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
+    (("ipc50-late", "ipc50-packed"), ("pbc_blood8", "tissue8")),
+    (("ipc10-sgd",), ("pbc_blood8", "tissue8", "pneumoniamnist")),
+    (("ipc10-tgdd", "ipc10-tgdd-packed"), ("pbc_blood8", "tissue8")),
+    (("ipc1-adam", "ipc1-packed"), ("pbc_blood8",)),
+)
+
+
+def plan(cells: Sequence[str], dataset: str) -> Job:
+    """Runs of a plan on one data set."""
+    words = ";".join(f"{dataset}-{cell}-seed" for cell in cells)
+    command = PLAN.replace("{plan}", INGREDIENTS) + shlex.quote(words)
+    return Job(f"{dataset}-{cells[0]}", 530, command, QUICKLY)
+
+
 RUN = "experiments.mtt --out={work}/runs "
-PAPER = RUN + "--dataset={data} --preset=paper --experts=10 --iterations=1000 --eval_every=1000 "
 #: The jobs of a stage run side by side; most wanted stages first.
 STAGES = (
     (
-        Job("card-mtt", 420, CARD + "--name=card-mtt --only=mtt"),
-        Job("card-rest", 420, CARD + "--name=card-rest --only='experts;evaluation;scoring;dc'"),
-        Job("card-graphs", 420, CARD + "--name=card-graphs --graphs"),
-        Job("golden", 200, GOLDEN, PRECISE),
-        Job("phantom", 200, RUN + "--dataset=phantom --preset=quick"),
+        Job("card-mtt", 300, CARD + "--name=card-mtt --only='mtt ipc' --without='kept;recomputed'"),
+        Job(
+            "card-rest",
+            300,
+            CARD
+            + "--name=card-rest --only='experts;evaluation;scoring;dc' --without='im2col;one by one'",
+        ),
+        Job("card-graphs", 300, CARD + "--name=card-graphs --graphs --without=recomputed"),
     ),
-    (Job("torch", 240, "benchmarks.torch_card --out={work}"),),
-    (Job("run-ipc1", 240, PAPER + "--ipc=1"),),
+    (Job("torch", 140, "benchmarks.torch_card --out={work}"),),
+    (
+        *(plan(cells, dataset) for cells, datasets in CELLS for dataset in datasets),
+        Job("golden", 530, GOLDEN, PRECISE),
+    ),
+    (Job("phantom", 200, RUN + "--dataset=phantom --preset=quick"),),
     (Job("golden-checked", 300, GOLDEN, CHECKED),),
-    (Job("run-ipc10", 300, PAPER + "--ipc=10"),),
-    (Job("run-ipc50", 300, PAPER + "--ipc=50"),),
 )
 
 
 def start(job: Job, data: str, wait: int) -> subprocess.Popen:
     """A job at work; what it says goes to WORK/NAME.log."""
-    words = [word.format(work=WORK, data=data, wait=wait) for word in shlex.split(job.words)]
+    folder = Path(data).parent
+    words = [
+        word.format(work=WORK, data=data, folder=folder, wait=wait)
+        for word in shlex.split(job.words)
+    ]
     settings = {
         "JAX_COMPILATION_CACHE_DIR": str(WORK / "cache" / job.name),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -165,11 +196,13 @@ def about(commit: str | None) -> dict[str, Any]:
 
 def pack(out: Path) -> None:
     """WORK without what is large, or unfinished."""
-    results = [path.parent / name for path in WORK.glob("runs/**/result.json") for name in RESULT]
+    kept = Path("results") / INGREDIENTS
     with tarfile.open(out / STATE, "w:gz") as tar:
-        for path in [*WORK.glob("*.*"), *results]:
+        for path in WORK.glob("*.*"):
             if path.is_file():
-                tar.add(path, str(path.relative_to(WORK)))
+                tar.add(path, path.name)
+        if kept.exists():
+            tar.add(kept, kept.name)
 
 
 def main() -> None:

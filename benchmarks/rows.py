@@ -1,18 +1,21 @@
 """Rows of results: the runs of a plan, one after the other; what each leaves is kept in results/NAME/.
 
-    python -m benchmarks.rows benchmarks/plans/NAME.toml --data=DATA_FOLDER [--out=runs]
+    python -m benchmarks.rows benchmarks/plans/NAME.toml --data=DATA_FOLDER [--out=runs] [--only="blood;tissue"]
 
 A plan is a TOML file: ``common``, options of all runs; ``cells``, each with a ``name``, a ``method``, ``datasets``
 (files of DATA_FOLDER without .npz, or names that medjax knows), ``seeds`` and options of its own. A run leaves
 results/NAME/DATASET-CELL-seedN/ with its config.json, result.json, course.json (the interim evaluations) and, for seed
 0, gallery.png. With ``scored = false`` the runs end with their last interim evaluation, and there is no result.json.
-Stopped and started again it goes on; a row that is kept is not run again, also where its run's folder is gone.
-``{data}`` in an option stands for DATA_FOLDER.
+Seeds of one cell are run together, as by ``--seeds``. Stopped and started again it goes on; a row that is kept is not
+run again, also where its run's folder is gone. ``{data}`` in an option stands for DATA_FOLDER. --only: runs whose names
+hold one of these words, for several processes on one plan.
 
 Prints a table of all kept rows, and writes it to results/NAME/rows.md.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import shutil
 import sys
@@ -27,9 +30,10 @@ from medjax.cli.console import Console
 from medjax.paths import results_path
 from medjax.pipeline import folders
 from medjax.pipeline.distil import distil
-from medjax.pipeline.experts import train_experts
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.session import load_data, open_session
+from medjax.pipeline.run import prepared, run_seeds
+from medjax.pipeline.session import Session, load_data, open_session
+from medjax.pipeline.settings import Settings
 from medjax.result import Result
 from medjax.score import shown
 from medjax.table import DASH, Table
@@ -58,37 +62,54 @@ def rows(plan: dict[str, Any], data: Path) -> Iterator[Row]:
             k: v.replace("{data}", str(data)) if isinstance(v, str) else v
             for k, v in values.items()
         }
-        for seed in cell.get("seeds", [0]):
-            for dataset in cell["datasets"]:
-                file = data / f"{dataset}.npz"
+        for dataset in cell["datasets"]:
+            file = data / f"{dataset}.npz"
+            for seed in cell.get("seeds", [0]):
                 given = values | {"seed": seed} | ({} if file.exists() else {"data_dir": str(data)})
                 source = str(file) if file.exists() else dataset
                 yield Row(f"{dataset}-{cell['name']}-seed{seed}", cell["method"], source, given)
 
 
-def scored(row: Row, out: Path, progress: Progress) -> Path:
-    """Do a whole run, or go on with it; its folder."""
-    settings = medjax.settings(row.method, dataset=row.dataset, **row.values)
-    folder = medjax.run(row.method, settings, out, progress=progress).folder
-    assert folder is not None
-    return folder
+def beside(wanted: list[Row]) -> Iterator[list[Row]]:
+    """Runs that follow each other in a plan and differ in their seed alone."""
+    alike = itertools.groupby(
+        wanted, lambda row: row._replace(name="", values=row.values | {"seed": 0})
+    )
+    for _, group in alike:
+        yield list(group)
 
 
-def distilled(row: Row, out: Path, progress: Progress) -> Path:
+def settings_of(row: Row) -> Settings:
+    return medjax.settings(row.method, dataset=row.dataset, **row.values)
+
+
+def scored(group: list[Row], out: Path, progress: Progress) -> list[Path]:
+    """Do whole runs, or go on with them; their folders."""
+    first, seeds = group[0], [row.values["seed"] for row in group]
+    if seeds != list(range(seeds[0], seeds[0] + len(seeds))):
+        return [folder for row in group for folder in scored([row], out, progress)]
+    found = run_seeds(first.method, settings_of(first), out, len(group), progress=progress)
+    return [result.folder for result in found if result.folder]
+
+
+def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
     """The same up to the last interim evaluation."""
-    recipe = recipes.find(row.method)
-    settings = medjax.settings(row.method, dataset=row.dataset, **row.values)
-    raw = load_data(settings, progress)
-    settings = settings.counted(settings.decoded * len(raw.class_names))
-    folder = folders.run_folder(results_path(out), raw, recipe.name, settings)
-    with folders.hold(folder, progress):
-        session = open_session(settings, raw, folder, progress)
-        folders.write_config(folder, raw, settings)
-        setup = session.setup()
-        if recipe.expert_epochs:
-            setup = session.setup(trajectories=train_experts(session, recipe.expert_epochs(setup)))
-        distil([session], recipe, [setup], recipe.costs(setup))
-    return folder
+    recipe, raw = recipes.find(group[0].method), load_data(settings_of(group[0]), progress)
+    with contextlib.ExitStack() as held:
+        sessions: list[Session] = []
+        for row in group:
+            settings = settings_of(row)
+            settings = settings.counted(settings.decoded * len(raw.class_names))
+            folder = folders.run_folder(results_path(out), raw, recipe.name, settings)
+            held.enter_context(folders.hold(folder, progress))
+            if sessions:
+                sessions.append(sessions[0]._replace(settings=settings, folder=folder))
+            else:
+                sessions.append(open_session(settings, raw, folder, progress))
+            folders.write_config(folder, raw, settings)
+        setups = [setup for setup, _ in map(lambda one: prepared(one, recipe), sessions)]
+        distil(sessions, recipe, setups, recipe.costs(setups[0]))
+    return [session.folder for session in sessions]
 
 
 def keep(folder: Path, kept: Path) -> None:
@@ -121,21 +142,29 @@ def main() -> None:
     parser.add_argument("plan", type=Path, help="TOML file with the runs")
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where runs go")
+    parser.add_argument("--only", default="", help="runs whose names hold one of these, a;b")
     asked = parser.parse_args()
     kept = Path("results") / asked.plan.stem
     plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
     wanted, failed = list(rows(plan, asked.data)), 0
+    words = asked.only.split(";")
+    missing = [
+        row
+        for row in wanted
+        if any(word in row.name for word in words)
+        and not (kept / row.name / "course.json").exists()
+    ]
     medjax.use_cores()
-    for row in wanted:
-        if (kept / row.name / "course.json").exists():
-            continue
-        print(f"row {row.name}", flush=True)
+    for group in beside(missing):
+        names = [row.name for row in group]
+        print("rows", *names, flush=True)
         try:
             with Console() as console:
                 make = scored if plan.get("scored", True) else distilled
-                keep(make(row, asked.out, console), kept / row.name)
+                for name, folder in zip(names, make(group, asked.out, console), strict=True):
+                    keep(folder, kept / name)
         except medjax.UserError as error:
-            print(f"{row.name}: {error}", file=sys.stderr, flush=True)
+            print(f"{', '.join(names)}: {error}", file=sys.stderr, flush=True)
             failed += 1
     there = [r.name for r in wanted if (kept / r.name / "course.json").exists()]
     table = Table(HEAD, [line(name, kept / name) for name in there], words=2)

@@ -9,6 +9,8 @@ import shlex
 import statistics
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,17 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from benchmarks import card, card_table, commits, gpu, growth, medjax_side, policies, programs
+from benchmarks import (
+    card,
+    card_table,
+    commits,
+    gpu,
+    growth,
+    medjax_side,
+    policies,
+    programs,
+    rows,
+)
 from benchmarks.measure import Side, in_turns
 from benchmarks.run import row
 from benchmarks.table import markdown
@@ -349,6 +361,14 @@ def options(command):
     return {f.name for group in find(command).groups for f in dataclasses.fields(group)}
 
 
+@functools.cache
+def rows_of_plan():
+    """Names of the runs of which cards do some."""
+    path = launching.ROOT / "benchmarks/plans" / f"{gpu.INGREDIENTS}.toml"
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [row.name for row in rows.rows(plan, Path("data"))]
+
+
 JOBS = [job for stage in gpu.STAGES for job in stage]
 
 
@@ -364,7 +384,8 @@ def test_gpu_jobs_name_what_there_is(job):
         text = (launching.ROOT / f"{module.replace('.', '/')}.py").read_text()
         assert all(f'"--{name}"' in text for name in flags(words))
         for only in re.findall(r"--only=(\S+)", " ".join(words)):
-            assert all(any(w in name for name in programs.PROGRAMS) for w in only.split(";"))
+            names = rows_of_plan() if module == "benchmarks.rows" else programs.PROGRAMS
+            assert all(any(w in name for name in names) for w in only.split(";"))
     else:
         assert flags(words) <= options(module.removeprefix("experiments."))
 

@@ -20,7 +20,7 @@ from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import RunConfig, Settings, groups_of
-from medjax.recipes import Recipe
+from medjax.recipes import Recipe, Setup
 from medjax.result import Result
 from medjax.types import RawDataset
 
@@ -113,18 +113,9 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
     setup = first.setup()
     costs = recipe.costs(setup)
     forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
-    setups, spent = [session.setup() for session in sessions], []
-    for i, session in enumerate(sessions):
-        spent.append({"data": session.seconds})
-        if recipe.expert_epochs:
-            read = train_experts(session, recipe.expert_epochs(setup))
-            more: dict[str, Any] = {"trajectories": read}
-            spent[i]["experts"] = experts_seconds(session)
-            if recipe.moments:
-                wanted = recipe.moments(setup)
-                more["moments"] = compute_moments(session, read, wanted)
-                spent[i]["moments"] = moments_seconds(session, wanted)
-            setups[i] = session.setup(**more)
+    setups, spent = map(
+        list, zip(*[prepared(session, recipe) for session in sessions], strict=True)
+    )
     if recipe.build is None:
         if recipe.select is None:
             return [score_all(session, recipe) for session in sessions]
@@ -137,6 +128,21 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
         finish(session, recipe.name, random_start(session), seconds)
         for session, seconds in zip(sessions, spent, strict=True)
     ]
+
+
+def prepared(session: Session, recipe: Recipe) -> tuple[Setup, dict[str, float]]:
+    """What a method is built from, with experts and moments where it uses them; the seconds that each part took."""
+    setup, spent = session.setup(), {"data": session.seconds}
+    if not recipe.expert_epochs:
+        return setup, spent
+    read = train_experts(session, recipe.expert_epochs(setup))
+    more: dict[str, Any] = {"trajectories": read}
+    spent["experts"] = experts_seconds(session)
+    if recipe.moments:
+        wanted = recipe.moments(setup)
+        more["moments"] = compute_moments(session, read, wanted)
+        spent["moments"] = moments_seconds(session, wanted)
+    return session.setup(**more), spent
 
 
 def read_finished(folder: Path, progress: Progress) -> Result | None:
