@@ -1,6 +1,7 @@
 """What a card has to say: measured in one command, which goes on where an earlier call was cut.
 
     python -m benchmarks.gpu --data=pbc_blood8.npz --out=$OUT [--before=state.tar.gz] [--minutes=9] [--commit=HASH]
+        [--only="run-ipc10;torch"]
 
 Jobs are processes of their own with time limits. Those of a stage run side by side: programs are compiled in parallel,
 and timed alone, when all have been compiled (`benchmarks.card`). A job that ended well is not done again, and rows that
@@ -56,8 +57,6 @@ GOLDEN = "pytest -v --tb=short -n 4 -p no:benchmark -p no:cacheprovider " + " ".
     f"tests/{name}.py" for name in TESTS
 )
 CARD = "benchmarks.card --out={work} --wait={wait} "
-#: Scores are wanted of them, not times, and compiling is most of their time: libraries' own choices will do.
-QUICKLY = {"XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"}
 PLAN = "benchmarks.rows benchmarks/plans/{plan}.toml --data={folder} --out={work}/runs --only="
 #: Cells of the plan that a process runs one after the other, on these data sets; most wanted first.
 CELLS = (
@@ -74,10 +73,10 @@ def plan(cells: Sequence[str], dataset: str) -> Job:
     """Runs of a plan on one data set."""
     words = ";".join(f"{dataset}-{cell}-seed" for cell in cells)
     command = PLAN.replace("{plan}", INGREDIENTS) + shlex.quote(words)
-    return Job(f"{dataset}-{cells[0]}", 530, command, QUICKLY)
+    return Job(f"{dataset}-{cells[0]}", 530, command)
 
 
-RUN = "experiments.mtt --out={work}/runs "
+RUNS = "--out={work}/runs "
 #: The jobs of a stage run side by side; most wanted stages first.
 STAGES = (
     (
@@ -90,12 +89,14 @@ STAGES = (
         ),
         Job("card-graphs", 300, CARD + "--name=card-graphs --graphs --without=recomputed"),
     ),
-    (Job("torch", 140, "benchmarks.torch_card --out={work}"),),
+    # A whole run by itself: how long its phases take.
+    (Job("run-ipc10", 300, "experiments.best --dataset={data} --ipc=10 " + RUNS),),
+    (Job("torch", 240, "benchmarks.torch_card --out={work}"),),
     (
         *(plan(cells, dataset) for cells, datasets in CELLS for dataset in datasets),
         Job("golden", 530, GOLDEN, PRECISE),
     ),
-    (Job("phantom", 200, RUN + "--dataset=phantom --preset=quick"),),
+    (Job("phantom", 200, "experiments.mtt --dataset=phantom --preset=quick " + RUNS),),
     (Job("golden-checked", 300, GOLDEN, CHECKED),),
 )
 
@@ -211,6 +212,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="folder for what is kept of a call")
     parser.add_argument("--before", help="state.tar.gz of an earlier call")
     parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("--only", default="", help="jobs whose names hold one of these, a;b")
     parser.add_argument("--commit", help="of the tree, where it has no .git")
     asked = parser.parse_args()
     out, until = Path(asked.out).resolve(), time.monotonic() + 60 * asked.minutes - SAVING
@@ -225,6 +227,7 @@ def main() -> None:
     store.write_json(WORK / "calls.json", calls)
     rows = Rows(out)
     for stage in STAGES:
+        stage = [j for j in stage if any(word in j.name for word in asked.only.split(";"))]
         jobs = [job for job in stage if not ended_well(job)]
         for job in stage:
             if job not in jobs:
