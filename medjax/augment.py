@@ -209,13 +209,17 @@ def bilinear(
 
 
 def cutmix(
-    key: Array, images: Float[Array, "n h w c"], labels: Int[Array, " n"], classes: int
+    key: Array,
+    images: Float[Array, "n h w c"],
+    labels: Int[Array, " n"] | Float[Array, "n k"],
+    classes: int,
 ) -> tuple[Float[Array, "n h w c"], Float[Array, "n k"]]:
     """CutMix (Yun et al. 2019) as IDC and its successors train on a set: in every second call one box, whose share of
     the area is uniform, is filled from the images in another order; the share of each class follows the area that
-    remains within the image."""
+    remains within the image. labels: classes, or shares of them."""
     whether, order, area, centre = jax.random.split(key, 4)
-    (n, h, w, _), target = images.shape, jax.nn.one_hot(labels, classes)
+    n, h, w, _ = images.shape
+    target = labels if labels.ndim == 2 else jax.nn.one_hot(labels, classes)
     side = jnp.sqrt(jax.random.uniform(area)) * jnp.array([h, w]) / 2
     middle = jax.random.uniform(centre, (2,)) * jnp.array([h, w])
     low, high = jnp.round(middle - side), jnp.round(middle + side)

@@ -208,6 +208,5 @@ def evaluate(
 ) -> list[metrics.Metrics]:
     """Train a population on ``synthetic`` and score it on ``real``."""
     fresh = start_networks(trainer, people)
-    made = Dataset(synthetic.images, synthetic.labels)
-    *_, (_, state) = train_networks(trainer, people, made, fresh)
+    *_, (_, state) = train_networks(trainer, people, synthetic.training, fresh)
     return score(trainer.model, state, real.images, real.labels)

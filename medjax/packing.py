@@ -13,15 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Num
 
 from medjax.config import option
 from medjax.errors import UserError
 
 #: What a side that f does not divide is padded with, at the bottom right.
 GREY = 0.5
-#: What follows the name of a method whose images are packed.
-PACKED = ", packed "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +83,9 @@ class Packing:
         """Pixels brought back to [0, 1]; other images as they are."""
         return jnp.clip(kept, 0, 1) if self.pixels else kept
 
-    def labels(self, labels: Int[Array, " m"]) -> Int[Array, " n"]:
-        """The labels of decoded images."""
-        return labels if self.factor == 1 else jnp.tile(labels, self.held)
+    def labels(self, labels: Num[Array, "m ..."]) -> Num[Array, "n ..."]:
+        """The labels of decoded images, or their shares of each class."""
+        return labels if self.factor == 1 else jnp.concatenate([labels] * self.held)
 
     def _pixels(self, images: Array) -> Array:
         return _times(images, self.inverse) + self.mean
@@ -161,9 +159,11 @@ def check(factor: int, size: int) -> None:
         )
 
 
-def title(factor: int) -> str:
-    """What tables add to the name of a method; nothing where nothing is packed."""
-    return f"{PACKED}{factor} x {factor}" if factor > 1 else ""
+def title(factor: int, soft: bool = False) -> str:
+    """What tables add to the name of a method: ", packed 2 x 2", ", soft labels", both or nothing."""
+    return (f", packed {factor} x {factor}" if factor > 1 else "") + (
+        ", soft labels" if soft else ""
+    )
 
 
 def _times(images: Float[Array, "n s s c"], by: Array) -> Float[Array, "n s s c"]:

@@ -55,7 +55,7 @@ class Result:
     method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
     expert_seed: of the experts, where it was given.
     pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
-        they are stored (ipc of each class) and as networks see them.
+        they are stored (ipc of each class) and as networks see them. soft_labels: whether they have soft labels.
     majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
@@ -82,6 +82,7 @@ class Result:
     pack: result_file.Positive | None = None
     stored: Count | None = None
     decoded: Count | None = None
+    soft_labels: bool | None = None
     majority_share: Fraction
     chance: Fraction
     evaluation: result_file.Evaluation
@@ -156,8 +157,8 @@ class Result:
 
     @property
     def kind(self) -> str:
-        """The method as tables tell rows apart: "mtt", or "mtt, packed 2 x 2". `medjax.recipes` describes both."""
-        return self.method + title(self.pack or 1)
+        """The method as tables tell rows apart: "mtt", or "mtt, packed 2 x 2, soft labels"; see `medjax.recipes`."""
+        return self.method + title(self.pack or 1, bool(self.soft_labels))
 
     @property
     def size(self) -> str:

@@ -3,7 +3,8 @@
 Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
 can represent (`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``pack``, the factor
 f of `medjax.packing`: networks train on the f x f images that each of these holds (`decoded`; 1: on these); ``labels``
-int32 [m]; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` (one of `preprocess.KINDS`), ``preprocess_mean``
+int32 [m]; ``soft_labels`` float32 [m, k], the share of each class in each image, only where networks train on these
+instead; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` (one of `preprocess.KINDS`), ``preprocess_mean``
 and ``preprocess_forward`` (see `medjax.data.preprocess.Preprocessor`; of ZCA's symmetric matrix the lower triangle, row
 by row, d (d + 1) / 2 values: 19 MB at 32 px and 3 channels, nearly all of the file); ``network``, JSON: {"name": the
 network that the set was distilled with, "config": all of its options}; and strings: ``method``, ``dataset``,
@@ -79,8 +80,10 @@ def save_set(
         name, config = network
         values = None if config is None else dataclasses.asdict(config)
         origin["network"] = json.dumps({"name": name, "config": values})
+    soft = {} if synthetic.soft is None else {"soft_labels": synthetic.soft}
     write_arrays(
         path,
+        **soft,
         images=synthetic.images,
         images_uint8=preprocess.to_uint8(pre, preprocess.into_range(pre, synthetic.images, pack)),
         pack=np.int32(pack),
@@ -107,7 +110,8 @@ def load_set(path: Path) -> SharedSet:
         maps = _maps(kind, z["preprocess_forward"], len(mean))
         pre = preprocess.Preprocessor(kind, images.shape[1], mean, *maps)
         labels, step_size = z["labels"].astype(np.int32), np.float32(z["step_size"])
-        synthetic = Synthetic(*map(jnp.asarray, (images, labels, step_size)))
+        soft = jnp.asarray(z["soft_labels"]) if "soft_labels" in z else None
+        synthetic = Synthetic(*map(jnp.asarray, (images, labels, step_size)))._replace(soft=soft)
         origin = {n: str(z[n]) for n in ORIGIN if n in z}
         names = tuple(nfc(str(n)) for n in z["class_names"])
         parts = synthetic, z["images_uint8"], pre, names, origin, _network(z)
@@ -170,6 +174,7 @@ def _check(z: dict[str, np.ndarray]) -> None:
         "images": m > 0 and s == images.shape[2] and c in (1, 3) and np.isfinite(images).all(),
         "images_uint8": pixels.shape == images.shape and pixels.dtype == np.uint8,
         "labels": labels.shape == (m,) and labels.dtype.kind in "iu",
+        "soft_labels": "soft_labels" not in z or _are_shares(z["soft_labels"], (m, k)),
         "class_names": k > 1 and bool(((labels >= 0) & (labels < k)).all()),
         "step_size": z["step_size"].shape == (),
         "pack": pack.shape == () and pack.dtype.kind in "iu" and pack > 0 and fits(int(pack), s),
@@ -182,6 +187,13 @@ def _check(z: dict[str, np.ndarray]) -> None:
     }
     if wrong := [name for name, good in sound.items() if not good]:
         raise ValueError(f"{' and '.join(wrong)} do not fit")
+
+
+def _are_shares(soft: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether each row is a distribution over the classes."""
+    if soft.shape != shape or soft.dtype != np.float32:
+        return False
+    return bool((soft >= 0).all() and np.allclose(soft.sum(1), 1, atol=1e-3))
 
 
 def decoded(shared: SharedSet) -> Synthetic:

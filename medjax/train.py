@@ -99,7 +99,7 @@ def cross_entropy(logits: Float[Array, "n k"], labels: Labels) -> Float[Array, "
     return cross_entropies(logits, labels).mean()
 
 
-def epoch_order(trainer: Trainer, key: Array, labels: Int[Array, " n"]) -> Int[Array, " n"]:
+def epoch_order(trainer: Trainer, key: Array, labels: Labels) -> Int[Array, " n"]:
     """The images of one epoch, in order."""
     n = labels.shape[0]
     if not trainer.balanced:

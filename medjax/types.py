@@ -68,11 +68,19 @@ class Synthetic(NamedTuple):
     images: float32 [m, h, w, c] in model space.
     labels: int32 [m].
     step_size: float32 scalar, the SGD step size that the set was distilled for (MTT learns it).
+    soft: float32 [m, k], the share of each class in each image, where networks train on these in place of the labels.
     """
 
     images: Float[Array, "m h w c"]
     labels: Int[Array, " m"]
     step_size: Float[Array, ""]
+    soft: Float[Array, "m k"] | None = None
+
+    @property
+    def training(self) -> Dataset:
+        """What networks train on."""
+        targets: Any = self.labels if self.soft is None else self.soft
+        return Dataset(self.images, targets)
 
 
 class Trajectories(NamedTuple):

@@ -580,6 +580,18 @@ def test_synthetic_minibatches(distil):
         assert moved.sum() == count
 
 
+@shows("labels", "lr_labels")
+def test_soft_labels(distil):
+    """Hard labels have no logits; soft ones move in proportion to their step size."""
+    assert distil().state.soft is None
+    moved = {}
+    for rate in (0.0, 1.0, 2.0):
+        course = distil(labels="soft", lr_labels=rate, iterations=1)
+        moved[rate] = np.asarray(course.state.soft.logits - course.begin.soft.logits)
+    assert not moved[0.0].any() and moved[1.0].any()
+    np.testing.assert_allclose(moved[2.0], 2 * moved[1.0], rtol=1e-3, atol=1e-5)
+
+
 @shows("meta_batch")
 def test_meta_batch(distil):
     """So many segments are read for an iteration, and their gradients averaged."""

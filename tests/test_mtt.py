@@ -496,7 +496,8 @@ def test_search(setting, linear, tiny):
     segments = Segments(start, jnp.stack([lead(start=s) for s in start]))
     grid = jnp.float32([jnp.nan, 0.005, 0.01, 0.02, 0.04])
     search = jax.jit(functools.partial(search_step_size, config, model=model, augment=None))
-    found, losses = search(jax.random.key(1), state, segments, grid)
+    seen = state.images, state.labels
+    found, losses = search(jax.random.key(1), *seen, segments, grid)
     assert found == grid[3] and losses[3] < 1e-8 and jnp.isnan(losses[0])
     assert losses[1] > losses[2] > 0.1 and losses[4] > 0.1
 

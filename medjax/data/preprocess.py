@@ -147,7 +147,10 @@ def decoded(pre: Preprocessor, stored: Synthetic, factor: int) -> Synthetic:
         return stored
     images = _seen(pre, stored.images, factor)
     labels = np.tile(np.asarray(stored.labels), factor**2)
-    return stored._replace(images=jnp.asarray(images), labels=jnp.asarray(labels))
+    soft = stored.soft
+    if soft is not None:
+        soft = jnp.asarray(np.tile(np.asarray(soft), (factor**2, 1)))
+    return Synthetic(jnp.asarray(images), jnp.asarray(labels), stored.step_size, soft)
 
 
 def _seen(pre: Preprocessor, images: Images, factor: int) -> Float[np.ndarray, "_n s s c"]:

@@ -62,8 +62,8 @@ def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
         return AverageState(inner, images, step_size, state.seen + 1), info
 
     def extract(state: AverageState) -> Synthetic:
-        labels = distiller.extract(state.inner).labels
-        return Synthetic(state.images, labels, state.step_size)
+        now = distiller.extract(state.inner)
+        return now._replace(images=state.images, step_size=state.step_size)
 
     return Distiller(init, distiller.feed, step, extract)
 

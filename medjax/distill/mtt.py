@@ -20,15 +20,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from medjax import cost, devices
+from medjax import cost, devices, train
 from medjax.augment import Augmentation
 from medjax.distill.base import Distiller
 from medjax.distill.images import AS_PUBLISHED, ImagesConfig, first_images
 from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt_config import MTTConfig, check, draws
 from medjax.distill.segments import Segments, segment_reader
+from medjax.distill.soft import SoftLabels, after, hard
 from medjax.distill.unroll import minibatches, student
 from medjax.models.base import Model
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -44,6 +45,7 @@ class MTTState(NamedTuple):
     opt_state, step_trace []: momentum of the images and of the step size.
     recent: the last hundred losses of finite iterations, NaN where there are fewer.
     seen: finite iterations so far.
+    soft: soft labels, where they are learned.
     """
 
     images: Array
@@ -53,6 +55,7 @@ class MTTState(NamedTuple):
     step_trace: Array
     recent: Array
     seen: Array
+    soft: SoftLabels | None = None
 
 
 class MTTInfo(NamedTuple):
@@ -93,6 +96,7 @@ def mtt(
             jnp.float32(0.0),
             jnp.full(RECENT, jnp.nan),
             jnp.int32(0),
+            hard(labels, classes) if config.labels == "soft" else None,
         )
         return devices.replicated(state)
 
@@ -100,24 +104,30 @@ def mtt(
         key: Array, state: MTTState, data: Dataset, item: Segments
     ) -> tuple[MTTState, MTTInfo]:
         keys = jax.random.split(key, config.meta_batch)
+
         # Once an iteration, outside the students' steps: with ZCA it is two products with large matrices.
-        decoded, stored_gradient = jax.vjp(data.packing.decode, state.images)
-        seen = Synthetic(decoded, data.packing.labels(state.labels), state.step_size)
+        def shown(images: Array, logits: Array | None) -> tuple[Array, Array | None]:
+            shares = None if logits is None else data.packing.labels(jax.nn.softmax(logits))
+            return data.packing.decode(images), shares
+
+        logits = state.soft.logits if state.soft else None
+        (decoded, shares), stored_gradients = jax.vjp(shown, state.images, logits)
+        seen = Synthetic(decoded, data.packing.labels(state.labels), state.step_size, shares)
 
         def one(made: Synthetic, key: Array, start: Array, target: Array) -> Any:
-            def loss(images: Array, step_size: Array) -> tuple[Array, Array]:
-                segment = Segments(start, target)
-                return match(config, model, augment, key, images, made.labels, step_size, segment)
+            def loss(images: Array, step_size: Array, shares: Array | None) -> tuple[Array, Array]:
+                labels, segment = made.labels if shares is None else shares, Segments(start, target)
+                return match(config, model, augment, key, images, labels, step_size, segment)
 
-            gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-            return gradient(made.images, made.step_size)
+            gradient = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+            return gradient(made.images, made.step_size, made.soft)
 
         # Segments or the images of each are dealt out to the devices, not both. On a CPU images: that is faster.
         alone = devices.on_cpu() or config.meta_batch == 1
         spread = devices.map if alone else devices.map_sharded
         found = spread(one, seen)(keys, item.start, item.target)
-        (value, displacement), (g_seen, g_step) = jax.tree.map(lambda a: a.mean(0), found)
-        (g_images,) = stored_gradient(g_seen)
+        (value, displacement), (g_seen, g_step, g_shares) = jax.tree.map(lambda a: a.mean(0), found)
+        g_images, g_logits = stored_gradients((g_seen, g_shares))
         updates, opt_state = tx.update(g_images, state.opt_state, state.images)
         step_size, step_trace = update_step_size(config, state.step_size, state.step_trace, g_step)
         images: Any = optax.apply_updates(state.images, updates)
@@ -128,6 +138,9 @@ def mtt(
             step_trace=step_trace,
         )
         finite = jnp.isfinite(value) & jnp.isfinite(g_step) & jnp.isfinite(g_images).all()
+        if state.soft:
+            proposed = proposed._replace(soft=after(state.soft, g_logits, config.lr_labels))
+            finite &= jnp.isfinite(g_logits).all()
         median = jnp.nanmedian(state.recent)
         spike = (state.seen >= ENOUGH) & (value > config.skip_factor * median)
         use = finite & ~(spike & (config.skip_factor > 0))
@@ -140,7 +153,8 @@ def mtt(
         return moved, MTTInfo(value, norm, g_step, state.step_size, displacement, ~use)
 
     def extract(state: MTTState) -> Synthetic:
-        return Synthetic(state.images, state.labels, state.step_size)
+        shares = jax.nn.softmax(state.soft.logits) if state.soft else None
+        return Synthetic(state.images, state.labels, state.step_size, shares)
 
     return Distiller(init, segment_reader(trajectories, draws(config)), step, extract)
 
@@ -180,7 +194,7 @@ def match(
     augment: Augmentation | None,
     key: Array,
     images: Float[Array, "m h w c"],
-    labels: Int[Array, " m"],
+    labels: train.Labels,
     step_size: Float[Array, ""],
     segment: Segments,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -188,7 +202,7 @@ def match(
     table_key, student_key = jax.random.split(key)
     count = images.shape[0]
     table = minibatches(table_key, count, batch_size(config, count), config.inner_steps)
-    synthetic = Synthetic(images, labels, step_size)
+    synthetic: Any = Synthetic(images, labels, step_size)
     residuals = cost.residuals(needed_bytes(config, model, images.shape))
     end = student(model, augment, student_key, synthetic, segment.start, table, residuals)
     return parameter_distance(end, segment.start, segment.target)

@@ -39,6 +39,12 @@ class MTTConfig:
     batch_syn: int = option(
         0, "synthetic images (decoded ones) per inner step; 0, or more than there are: all", low=0
     )
+    labels: str = option(
+        "hard",
+        "of the synthetic images: a class each, or soft ones that are learned beside them (DATM)",
+        choices=("hard", "soft"),
+    )
+    lr_labels: float = option(2.0, "soft labels: step size of their logits", low=0)
     meta_batch: int = option(1, "expert segments per iteration; their losses are averaged", low=1)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
     skip_factor: float = option(

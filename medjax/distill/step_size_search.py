@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from medjax import train
 from medjax.augment import Augmentation
-from medjax.distill.mtt import MTTState, match
+from medjax.distill.mtt import match
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.models.base import Model
@@ -15,7 +16,8 @@ from medjax.models.base import Model
 def search_step_size(
     config: MTTConfig,
     key: Array,
-    state: MTTState,
+    images: Float[Array, "m h w c"],
+    labels: train.Labels,
     segments: Segments,
     grid: Float[Array, " g"],
     *,
@@ -32,9 +34,7 @@ def search_step_size(
         def one(xs: tuple[Array, Array, Array]) -> Array:
             key, start, target = xs
             segment = Segments(start, target)
-            return match(
-                config, model, augment, key, state.images, state.labels, step_size, segment
-            )[0]
+            return match(config, model, augment, key, images, labels, step_size, segment)[0]
 
         return lax.map(one, (keys, segments.start, segments.target)).mean()
 

@@ -37,6 +37,7 @@ def student(
     residuals: str = "recomputed",
 ) -> Float[Array, " p"]:
     """The parameters after eq. 4 from ``start``, one step on each row of ``table``; differentiable to any order.
+    synthetic: its labels are classes, or shares of them (`train.Labels`).
     residuals: what of each step is kept for the derivative, one of `cost.RESIDUALS`."""
     unravel = flattening(model)
     steps, batch = table.shape
@@ -71,8 +72,8 @@ def student(
             table, drawn = jax.tree.map(lambda a: a[:, mine], (table, drawn))
             weights = counts / batch
             if whole:
-                images, labels, _ = synthetic
-                synthetic = synthetic._replace(images=images[mine], labels=labels[mine])
+                images, labels = synthetic.images[mine], synthetic.labels[mine]
+                synthetic = synthetic._replace(images=images, labels=labels)
         step = functools.partial(inner, synthetic, weights)
         if residuals != "kept":
             saved = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)

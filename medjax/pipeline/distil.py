@@ -153,7 +153,8 @@ def _preparation(
         if made is None:
             return state
         store.append_log(session.log, phase="search", **made[1])
-        session.progress.say(f"step size starts at {made[1]['step_size']:.2g}")
+        if "step_size" in made[1]:
+            session.progress.say(f"step size starts at {made[1]['step_size']:.2g}")
         return made[0]
 
     return prepare
@@ -163,7 +164,8 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns its accuracy."""
     folder, select = session.folder, session.settings.config(SelectConfig).select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
-    store.write_arrays(_candidate(folder, iteration), **synthetic._asdict())
+    there = {name: a for name, a in synthetic._asdict().items() if a is not None}
+    store.write_arrays(_candidate(folder, iteration), **there)
     _snapshot(session, iteration, synthetic)
     split = "test" if select == "test" else "val"
     begin = time.monotonic()
@@ -197,8 +199,8 @@ def _snapshot(session: Session, iteration: int, synthetic: Synthetic) -> None:
 def selected(folder: Path, select: str) -> tuple[int, Synthetic]:
     """The iteration that ``select`` names among the interim evaluations, and its set."""
     best = _best(folder, select)
-    kept = read_arrays(_candidate(folder, best), Synthetic._fields)
-    return best, Synthetic(*(jnp.asarray(kept[name]) for name in Synthetic._fields))
+    kept = read_arrays(_candidate(folder, best))
+    return best, Synthetic(**{name: jnp.asarray(array) for name, array in kept.items()})
 
 
 def selected_scores(folder: Path, iteration: int) -> dict:

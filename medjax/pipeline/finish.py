@@ -59,7 +59,8 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
     found["warnings"] = [*warnings, *no_gain(*gained)]
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
-    about = f"{method}{title(written.pack)}, {raw.name}, ipc {session.settings.ipc}"
+    form = title(written.pack, written.synthetic.soft is not None)
+    about = f"{method}{form}, {raw.name}, ipc {session.settings.ipc}"
     draw(session, written, rows, about)
     return write_result(session, method, found)
 
@@ -94,11 +95,13 @@ def write_result(
     run, labels = session.settings.run, session.raw.test.labels
     config = session.settings.config(EvalConfig)
     ipc, pack = session.settings.ipc, session.train.packing.factor
-    stored = ipc * session.classes
+    stored, soft = ipc * session.classes, session.settings.values().get("labels") == "soft"
     if shared is not None:
+        soft = shared.synthetic.soft is not None
         counts = np.bincount(shared.synthetic.labels)
         ipc, pack, stored = int(counts.max()), shared.pack, int(counts.sum())
     packed = {"pack": pack, "stored": stored, "decoded": pack**2 * stored} if pack > 1 else {}
+    packed |= {"soft_labels": True} if soft else {}
     steps = {"steps": config.eval_steps} if config.eval_steps else {}
     usual = config.eval_recipe == EvalConfig.eval_recipe
     own = {} if usual else {"recipe": config.eval_recipe}

@@ -27,6 +27,8 @@ def upper_bound(settings: Settings, raw: RawDataset) -> Run | None:
     given = settings.config(RankingConfig).ranking
     if not given:
         return None
+    if settings.values().get("labels") == "soft":
+        raise UserError("--ranking compares hard labels: leave out --labels=soft, or --ranking")
     try:
         path = user_path(given)
         found = read_run(path / "result.json" if path.is_dir() else path)

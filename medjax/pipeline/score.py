@@ -68,8 +68,8 @@ def _evaluate(
     config = session.settings.config(EvalConfig)
     trainer = evaluate.trainer(config, session.model, session.classes, augment, steps)
     people = evaluate.population(config, key, networks, epochs, jnp.asarray(step_sizes))
-    data, about = Dataset(made.images, made.labels), {"step_sizes": step_sizes}
-    scores = train_and_score(session, name, data, real, trainer, people, about)
+    about = {"step_sizes": step_sizes}
+    scores = train_and_score(session, name, made.training, real, trainer, people, about)
     return [scores[i : i + networks] for i in range(0, len(scores), networks)]
 
 

@@ -7,7 +7,6 @@ lines (experiments/NAME.py) and tests. Code outside medjax adds one with `regist
 from typing import NamedTuple
 
 from medjax.errors import UserError
-from medjax.packing import PACKED
 from medjax.recipes import dc, dm, full, kmeans, mtt, random, tgdd
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -37,28 +36,30 @@ def find(name: str) -> Recipe:
 
 
 def describe(kind: str) -> Look:
-    """How a method appears, or its packed form ("mtt, packed 2 x 2"), paler and after it; one that is not in the
-    registry goes by its own name."""
-    name, packed = _parts(kind)
+    """How a method appears, or its form with packed images or soft labels ("mtt, packed 2 x 2"), paler and after it;
+    one that is not in the registry goes by its own name."""
+    name, form = _parts(kind)
     recipe = RECIPES.get(name)
     if recipe is None:
         return Look(kind, 50, "#CC79A7", "X")
-    if not packed:
+    if not form:
         return Look(recipe.title, recipe.place, recipe.colour, recipe.marker)
     colour = recipe.colour + "99" * recipe.colour.startswith("#")
-    return Look(recipe.title + packed, recipe.place + 1, colour, "P")
+    packed, soft = "packed" in form, "soft" in form
+    marker = "*" if packed and soft else "P" if packed else "D"
+    return Look(recipe.title + form, recipe.place + packed + 2 * soft, colour, marker)
 
 
 def real(kind: str) -> bool:
-    """Whether a method, or its packed form, trains on real images and distils nothing."""
+    """Whether a method, or a form of it, trains on real images and distils nothing."""
     name, _ = _parts(kind)
     return name in RECIPES and RECIPES[name].build is None
 
 
 def _parts(kind: str) -> tuple[str, str]:
-    """The method of a `Result.kind`, and what follows: (name, "" or ", packed 2 x 2")."""
-    name, comma, packed = kind.partition(PACKED)
-    return name, comma + packed
+    """The method of a `Result.kind`, and what follows: (name, "" or ", packed 2 x 2, soft labels")."""
+    name, comma, form = kind.partition(", ")
+    return name, comma + form
 
 
 register(random.RECIPE, kmeans.RECIPE, dc.DC, dc.DSA, dm.RECIPE)

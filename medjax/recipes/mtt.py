@@ -13,6 +13,7 @@ from medjax.distill.base import Distiller
 from medjax.distill.images import ImagesConfig
 from medjax.distill.mtt_config import MTTConfig, check
 from medjax.distill.segments import Segments
+from medjax.distill.soft import of_experts, shares
 from medjax.distill.step_size_search import search_step_size
 from medjax.experts import ExpertsConfig, group_size
 from medjax.packing import PackConfig
@@ -76,24 +77,33 @@ def build(setup: Setup) -> Distiller:
 
 
 def prepare(setup: Setup, distiller: Distiller, key: Array, state: Any) -> tuple[Any, dict] | None:
-    """With ``lr_init`` 0: the state with the step size of ``GRID`` that matches best, and what the search found."""
-    config = setup.config(MTTConfig)
+    """Soft labels begin as the experts see the images. With ``lr_init`` 0 the step size is that of ``GRID`` which
+    matches best."""
+    config, found = setup.config(MTTConfig), {}
+    if config.labels == "soft":
+        assert setup.trajectories is not None
+        images = setup.packing.decode(state.images)
+        begun = of_experts(setup.model, setup.trajectories, images, state.labels)
+        state = state._replace(soft=begun)
+        own = jnp.take_along_axis(jax.nn.softmax(begun.logits), state.labels.reshape(-1, 1), 1)
+        found = {"own_class": float(own.mean())}
     if config.lr_init > 0:
-        return None
+        return (state, found) if found else None
     assert distiller.feed is not None
     feed_key, search_key = jax.random.split(key)
     drawn = distiller.feed(feed_key, jnp.arange(SEGMENTS))
     segments = Segments(drawn.start[:, 0], drawn.target[:, 0])
 
     @jax.jit
-    def search(key: Array, state: Any, segments: Segments, grid: Array) -> Any:
+    def search(key: Array, seen: tuple[Any, Any], segments: Segments, grid: Array) -> Any:
         parts = {"model": setup.model, "augment": students_augmentation(setup)}
-        return search_step_size(config, key, state, segments, grid, **parts)
+        return search_step_size(config, key, seen[0], seen[1], segments, grid, **parts)
 
     images = setup.packing.decode(state.images)
-    seen = state._replace(images=images, labels=setup.packing.labels(state.labels))
+    labels = setup.packing.labels(shares(state.soft, state.labels))
+    seen = images, labels
     best, losses = search(search_key, seen, segments, jnp.asarray(GRID))
-    found = {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
+    found |= {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
     return state._replace(step_size=best), found
 
 

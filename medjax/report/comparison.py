@@ -16,7 +16,7 @@ from medjax.table import DASH, Table
 
 #: Fields of a result that are compared, beside its scores.
 FACTS = ("method", "dataset", "fingerprint", "ipc", "model", "preset", "seed", "select")
-FACTS += ("pack", "stored", "decoded", "selected_iteration", "step_size")
+FACTS += ("pack", "stored", "decoded", "soft_labels", "selected_iteration", "step_size")
 HEAD = ("", "A", "B")
 
 

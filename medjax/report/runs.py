@@ -17,7 +17,7 @@ from medjax.score import Score
 
 #: Flags that say which run it was, not how it was done. (`method` is one of runs made before `dsa` was a recipe.)
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
-NAMES |= {"eval_models", "data_dir", "fresh", "pack", "ranking"}
+NAMES |= {"eval_models", "data_dir", "fresh", "pack", "labels", "ranking"}
 
 
 class Run(NamedTuple):
