@@ -29,13 +29,16 @@ from benchmarks import (
     policies,
     programs,
     rows,
+    steps,
 )
 from benchmarks.measure import Side, in_turns
 from benchmarks.run import row
 from benchmarks.table import markdown
-from medjax import train
+from medjax import models, share, train
 from medjax.augment import FAMILIES, augment
 from medjax.cli.launch import find
+from medjax.data import preprocess
+from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.dc import DCConfig, match_class
 from medjax.distill.matching import parameter_distance
 from medjax.distill.unroll import student
@@ -438,3 +441,24 @@ def test_two_checkouts_in_turns(monkeypatch):
     assert turns == [False, True] * 3
     assert (found["new_s"], found["old_s"], found["case"]) == (3.0, 12.0, "images=8")
     assert found["ratio"] == 4.0 and found["quartiles"] == [3.8, 5.0]
+
+
+def test_score_by_steps(tmp_path, monkeypatch, linear):
+    """Whole epochs of full batches that take at least the steps asked for; rows and table say what they took."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (6, 8, 8, 3), np.uint8)
+    pre = preprocess.fit(PreprocessConfig(size=8, whiten="normalise"), images)
+    labels = jnp.arange(6, dtype=jnp.int32) % 3
+    made = Synthetic(jnp.asarray(preprocess.apply(pre, images)), labels, jnp.float32(0.01))
+    network = ("mlp", models.network_config("mlp", {"mlp_width": 4}))
+    share.save_set(tmp_path / "set.npz", made, pre, ("a", "b", "c"), network=network)
+    monkeypatch.setattr(steps.medjax, "use_cores", lambda: None)
+    words = ["steps", str(tmp_path / "set.npz"), str(launching.tiny("rgb"))]
+    words += [f"--out={tmp_path / 'found.json'}", "--steps=1,5", "--batch=2", "--networks=2"]
+    monkeypatch.setattr(sys, "argv", words)
+    steps.main()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["steps"] for row in found["rows"]] == [3, 6]
+    assert [row["images"] for row in found["rows"]] == [6, 12]
+    assert found["split"] == "val" and found["rows"][0]["accuracy"]["n"] == 2
+    assert (tmp_path / "found.md").read_text().count("±") == 4
