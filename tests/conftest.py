@@ -33,8 +33,8 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jitter import Jitter  # noqa: E402
 
-from medjax.augment import Augmentation  # noqa: E402
 from medjax.models import ConvNetConfig, Model, convnet  # noqa: E402
 from medjax.types import Dataset  # noqa: E402
 
@@ -95,16 +95,6 @@ def tiny():
 def net():
     """A tiny ConvNet for `tiny`."""
     return convnet(ConvNetConfig(width=4, depth=2), classes=3, size=16, channels=3)
-
-
-class Jitter(Augmentation):
-    """A number added to each image. Compiles in no time; for tests of where keys go rather than of DSA."""
-
-    def draw(self, key, images, siamese=False):
-        return jnp.broadcast_to(jax.random.normal(key, (1 if siamese else images,)), (images,))
-
-    def apply(self, images, drawn):
-        return images + 0.2 * drawn.reshape(-1, 1, 1, 1)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ if sys.argv[2:] == ["gpu"]:
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jitter import Jitter
 
 from benchmarks.aot import hlo
 from medjax import devices, evaluate, experts
@@ -31,7 +32,12 @@ from medjax.models import ConvNetConfig, convnet
 from medjax.types import Dataset, Synthetic, Trajectories
 
 devices.SHARE = 2  # images of a student that are worth a device of their own, in so small a case
-MODEL = convnet(ConvNetConfig(width=4, depth=2, conv="im2col"), classes=3, size=8, channels=3)
+DEEP, MODEL = (
+    convnet(ConvNetConfig(width=4, depth=depth, conv="im2col"), classes=3, size=8, channels=3)
+    for depth in (2, 1)
+)
+#: In place of DSA, which is traced slowly. TGDD and one student have DSA and the deeper network.
+JITTER = Jitter()
 DATA = Dataset(jax.random.normal(jax.random.key(1), (24, 8, 8, 3)), jnp.arange(24) % 3)
 
 
@@ -46,7 +52,7 @@ def expert_group():
 
 
 def evaluation():
-    trainer = evaluate.trainer(EvalConfig(), MODEL, 3, augment)
+    trainer = evaluate.trainer(EvalConfig(), MODEL, 3, JITTER)
     people = evaluate.population(EvalConfig(), jax.random.key(3), 6, 3, jnp.array([0.01]))
     fresh = evaluate.start_networks(trainer, people)
     *_, (_, state) = evaluate.train_networks(trainer, people, DATA, fresh)
@@ -59,13 +65,13 @@ def distilled(method: Distiller, key, state, chunk=2):
 
 
 def classes():
-    method = dc.dc(DCConfig(batch_real=4), model=MODEL, augment=augment, ipc=1, classes=3)
+    method = dc.dc(DCConfig(batch_real=4), model=MODEL, augment=JITTER, ipc=1, classes=3)
     return flat(distilled(method, jax.random.key(4), method.init(jax.random.key(5), DATA)))
 
 
-def trajectories(seed):
+def trajectories(seed, model):
     keys = jax.random.split(jax.random.key(seed), 4)
-    rows = np.stack([np.asarray(ravel_pytree(MODEL.init(key)[0])[0]) for key in keys])
+    rows = np.stack([np.asarray(ravel_pytree(model.init(key)[0])[0]) for key in keys])
     return Trajectories(lambda expert, epochs: rows[epochs], 1, 3)
 
 
@@ -73,8 +79,8 @@ def snapshot():
     """The moments of all images at one snapshot, in pieces of which the last is shorter."""
     key, wanted = jax.random.key(11), Wanted("moments", augment, 2, 1)
     groups = moments.cut(np.asarray(DATA.labels), at_once=4, size=5)
-    (row,) = trajectories(12).read(0, np.arange(1))
-    return moments.of_snapshot(wanted, MODEL, key, (0, 0), row, DATA.images, groups, 3)
+    (row,) = trajectories(12, DEEP).read(0, np.arange(1))
+    return moments.of_snapshot(wanted, DEEP, key, (0, 0), row, DATA.images, groups, 3)
 
 
 def class_moments():
@@ -84,7 +90,7 @@ def class_moments():
 def matched_classes():
     """Images that approach them."""
     config, found = TGDDConfig(max_start_epoch=2, draws=2, statistics="moments"), snapshot()
-    parts = {"model": MODEL, "augment": augment, "trajectories": trajectories(12)}
+    parts = {"model": DEEP, "augment": augment, "trajectories": trajectories(12, DEEP)}
     read = Moments(lambda expert, epoch: found, np.asarray([0, 11], np.uint32))
     method = tgdd.tgdd(config, **parts, moments=read, ipc=2, classes=3)
     state = method.init(jax.random.key(5), DATA)
@@ -93,7 +99,7 @@ def matched_classes():
 
 def students(meta_batch, seed=6):
     config = MTTConfig(inner_steps=3, max_start_epoch=2, expert_span=2, meta_batch=meta_batch)
-    parts = {"model": MODEL, "augment": augment, "trajectories": trajectories(seed)}
+    parts = {"model": MODEL, "augment": JITTER, "trajectories": trajectories(seed, MODEL)}
     return mtt.mtt(config, **parts, ipc=4, classes=3)
 
 
@@ -128,13 +134,13 @@ def exchanges():
 
 def one_student():
     """A gradient through three steps whose images are dealt out."""
-    start = jnp.asarray(trajectories(9).read(0, np.arange(1))[0])
+    start = jnp.asarray(trajectories(9, DEEP).read(0, np.arange(1))[0])
     table = jnp.tile(jnp.arange(12, dtype=jnp.int32), (3, 1))
     labels = jnp.arange(12, dtype=jnp.int32) % 3
 
     def loss(images, rate):
         made = Synthetic(images, labels, rate)
-        end = mtt.student(MODEL, augment, jax.random.key(10), made, start, table)
+        end = mtt.student(DEEP, augment, jax.random.key(10), made, start, table)
         return (jnp.sin(end) * jnp.arange(end.size)).sum()
 
     return flat(jax.jit(jax.grad(loss, (0, 1)))(DATA.images[:12], jnp.float32(0.1)))
@@ -142,7 +148,8 @@ def one_student():
 
 if __name__ == "__main__":
     found = {"devices": np.array(jax.device_count())}
-    parts = (expert_group, evaluation, class_moments, matched_classes)
-    for part in (*parts, classes, segments, seeds, one_student, exchanges):
+    parts = [expert_group, evaluation, class_moments, matched_classes]
+    parts += [classes, segments, seeds, one_student]
+    for part in parts + [exchanges] * (jax.device_count() > 1):
         found[part.__name__] = part()
     np.savez(sys.argv[1], allow_pickle=False, **found)

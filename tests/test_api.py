@@ -20,6 +20,7 @@ ROOT = Path(launching.ROOT)
 #: A tiny DM: one program a phase.
 VALUES = {"preset": "quick", "ipc": 2, "width": 8, "depth": 1, "size": 8, "whiten": "normalise"}
 VALUES |= {"networks": 2, "eval_epochs": 3, "interim_networks": 2, "interim_epochs": 3}
+VALUES |= {"augment": "none", "eval_augment": False}
 VALUES |= {
     "iterations": 4,
     "batch_real": 4,

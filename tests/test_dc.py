@@ -185,9 +185,9 @@ def test_step_size_momentum_and_start(data, regression):
     assert not np.allclose(heavy, light, rtol=1e-4)
 
 
-def test_inner_epochs_train_the_network(data, regression):
+def test_inner_epochs_train_the_network(data, regression, jitter):
     """More inner epochs on the synthetic set, or a larger step in them, change the second update but not the first."""
-    parts = {"model": regression, "augment": augment, "ipc": 2, "classes": 4}
+    parts = {"model": regression, "augment": jitter, "ipc": 2, "classes": 4}
     base = {"batch_real": 4, "init_images": "real"}
     ends = [
         course(dc.dc(DCConfig(**base, **loops), **parts), data)[1].images

@@ -62,7 +62,6 @@ def test_four_cards_are_one(found, part):
 
 def test_seeds_exchange_nothing_between_iterations(found):
     """Their results are gathered once, at the end of a call, however many iterations it has."""
-    assert found[1, "cpu"]["exchanges"].tolist() == [0, 0]
     for kind in ("cpu", "gpu"):
         three, six = found[4, kind]["exchanges"]
         assert three == six > 0

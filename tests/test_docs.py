@@ -55,7 +55,9 @@ TINY = {
     "inner_steps": 2,
     "networks": 2,
     "eval_epochs": 4,
-    "interim_epochs": 2,
+    "interim_epochs": 4,
+    "augment": "none",
+    "expert_augment": "none",
 }
 
 

@@ -16,6 +16,10 @@ from medjax.distill.segments import Segments
 from medjax.types import Dataset, Trajectories
 
 ADAM = ImagesConfig("adam")
+#: What a run compiles fast: no DSA, and a set that is distilled hardly at all.
+VALUES = {"size": 8, "model": "mlp", "networks": 1, "ipc": 2, "experts": 1, "max_start_epoch": 2}
+VALUES |= {"lr_init": 0.01, "eval_epochs": 2, "interim_epochs": 2}
+VALUES |= {"augment": "none", "expert_augment": "none", "eval_augment": False}
 
 
 @pytest.mark.parametrize("factor", [1, 2])
@@ -101,10 +105,8 @@ def test_steps_of_mtt_against_adam_by_hand(linear, factor):
 def test_a_run(tmp_path, pack):
     """The saved set is in model space, within the range of pixels, so that the 8-bit images hold it; the start is that
     of a run in model space."""
-    values = {"dataset": launching.tiny("rgb"), "size": 8, "model": "mlp", "networks": 1}
-    values |= {"iterations": 3, "eval_every": 3, "eval_epochs": 2, "interim_epochs": 2, "ipc": 2}
-    values |= {"experts": 1, "max_start_epoch": 2, "lr_init": 0.01, "pack": pack, "average": 0.9}
-    values |= {"img_optimizer": "adam", "lr_img": 0.02}
+    values = VALUES | {"dataset": launching.tiny("rgb"), "iterations": 3, "eval_every": 3}
+    values |= {"pack": pack, "average": 0.9, "img_optimizer": "adam", "lr_img": 0.02}
     settings = medjax.settings("mtt", "quick", **values)
     result = medjax.run("mtt", settings, tmp_path)
     shared = medjax.load_set(result.folder / "synthetic.npz")
@@ -120,9 +122,8 @@ def test_a_run(tmp_path, pack):
 def test_a_run_begins_with_a_set(tmp_path):
     """With ``init_set`` the first images are those of the file, also in another model space and kept as pixels; a set
     that was moved is the same run; one that does not fit is refused."""
-    values = {"dataset": launching.tiny("rgb"), "size": 8, "model": "mlp", "networks": 1}
-    values |= {"iterations": 2, "eval_every": 2, "eval_epochs": 2, "interim_epochs": 2, "ipc": 2}
-    values |= {"experts": 1, "max_start_epoch": 2, "lr_init": 0.01, "average": 0.0}
+    values = VALUES | {"dataset": launching.tiny("rgb"), "iterations": 2, "eval_every": 2}
+    values |= {"average": 0.0}
     first = medjax.run("mtt", medjax.settings("mtt", "quick", **values), tmp_path)
     saved = first.folder / "synthetic.npz"
     made = medjax.load_set(saved)

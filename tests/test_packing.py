@@ -18,6 +18,7 @@ from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.distill.segments import Segments
 from medjax.errors import UserError
+from medjax.pipeline import real, score
 from medjax.recipes import Setup
 from medjax.report import comparison, runs, table1
 from medjax.report.run_tables import cells_table, runs_table
@@ -237,9 +238,19 @@ MTT |= {"max_start_epoch": 2, "lr_init": 0.0, "eval_models": "mlp"}
 
 @pytest.fixture(scope="module")
 def packed_runs(tmp_path_factory):
-    """MTT and random with --pack=2, and MTT's set evaluated again: (folder, {name: result})."""
-    folder, found = tmp_path_factory.mktemp("packed"), {}
+    """MTT and random with --pack=2, and MTT's set evaluated again: (folder, {name: result}, {(evaluation of the first
+    two, images that each of its networks trains on)})."""
+    folder, found, trained = tmp_path_factory.mktemp("packed"), {}, set()
+    inner = score.train_and_score
+
+    def watched(session, name, data, test, trainer, people, about, val=None):
+        rows = len(data.labels) if people.rows is None else people.rows.shape[1]
+        trained.add((name.split("-")[0], rows))
+        return inner(session, name, data, test, trainer, people, about, val)
+
     with pytest.MonkeyPatch.context() as patch:
+        for module in (score, real):
+            patch.setattr(module, "train_and_score", watched)
         patch.setitem(cost.WORK_PER_CALL, "cpu", launching.WORK)
         patch.setattr(cost, "matrix_rate", lambda: 1e10)
         for name, more in (("mtt", MTT), ("random", {})):
@@ -248,14 +259,15 @@ def packed_runs(tmp_path_factory):
         again = medjax.evaluation_settings(
             found["mtt"].folder / "synthetic.npz", dataset=str(launching.tiny("rgb")), networks=2
         )
+        seen = frozenset(trained)
         found["again"] = medjax.evaluate_saved(again, folder)
-    return folder, found
+    return folder, found, seen
 
 
 def test_a_run_of_packed_images(packed_runs):
     """Stored images are saved and drawn, what they hold is scored; the result says both counts, and the saved set has
     the scores of its run."""
-    _, found = packed_runs
+    _, found, _ = packed_runs
     for result in found.values():
         assert (result.pack, result.stored, result.decoded) == (2, 3, 12)
         assert medjax.Result.read(result.folder) == result
@@ -276,33 +288,15 @@ def test_a_run_of_packed_images(packed_runs):
     assert found["mtt"].eval_models["mlp"].test is not None
 
 
-def test_every_network_trains_on_decoded_images(packed_runs, monkeypatch):
+def test_every_network_trains_on_decoded_images(packed_runs):
     """Interim and final evaluations, the start, and random subsets see 4 images of each class."""
-    from medjax.pipeline import real, score
-
-    trained = []
-
-    def watched(session, name, data, test, trainer, people, about, val=None):
-        rows = len(data.labels) if people.rows is None else people.rows.shape[1]
-        trained.append((name.split("-")[0], rows, len(data.images)))
-        return watched.inner(session, name, data, test, trainer, people, about, val)
-
-    watched.inner = score.train_and_score
-    for module in (score, real):
-        monkeypatch.setattr(module, "train_and_score", watched)
-    monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)
-    folder, _ = packed_runs
-    for name, more in (("mtt", MTT), ("random", {})):
-        chosen = medjax.settings(name, dataset=launching.tiny("rgb"), **VALUES | more, seed=1)
-        medjax.run(name, chosen, folder)
-    assert {rows for _, rows, _ in trained} == {12}
-    names = {"interim", "start", "test", "one", "subsets", "mlp"}
-    assert {name for name, _, _ in trained} == names
+    names = ("interim", "start", "test", "one", "subsets", "mlp")
+    assert packed_runs[2] == {(name, 12) for name in names}
 
 
 def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
     """A row of its own, compared with random images that are packed alike; the study's numbers are not beside it."""
-    folder, found = packed_runs
+    folder, found, _ = packed_runs
     plain = [made.result(m, "cells", 1, 0.5) for m in ("mtt", "random")]
     for one in plain:
         made.write(
@@ -310,7 +304,7 @@ def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
         )
     collected, complaints = runs.collect(folder)
     assert complaints == []
-    grouped = runs.cells([run for run in collected if run.result.seed == 0])
+    grouped = runs.cells(collected)
     titles = [cell.title for cell in grouped]
     assert titles == ["random", "random, packed 2 x 2", "MTT", "MTT, packed 2 x 2"]
     by_title = dict(zip(titles, grouped, strict=True))
