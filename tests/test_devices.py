@@ -8,10 +8,10 @@ import launching
 import numpy as np
 import pytest
 
-#: Networks that whole programs train, and sums over fixed pieces of the images; the classes, segments, seeds and images
-#: of distillations whose programs are dealt out in part.
-WHOLE = ("expert_group", "evaluation", "class_moments")
-SUMMED = ("matched_classes", "classes", "segments", "seeds", "one_student")
+#: Networks that whole programs train; sums over pieces of the images, and the classes, segments, seeds and images of
+#: distillations whose programs are dealt out in part.
+WHOLE = ("expert_group", "evaluation")
+SUMMED = ("class_moments", "matched_classes", "classes", "segments", "seeds", "one_student")
 
 
 @pytest.fixture(scope="module")
