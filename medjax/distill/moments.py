@@ -2,7 +2,7 @@
 of a class of what is compared of their features.
 
 Images go through a network in pieces of one class. The sum over each piece is made on a device, and pieces are added on
-the host in their own order and in float64, so that the numbers depend by rounding alone on how many devices share the pieces.
+the host in their own order and in float64: how many devices share the pieces makes a difference of rounding alone.
 """
 
 from collections.abc import Callable
