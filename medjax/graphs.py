@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 #: XLA's default leaves loops and convolutions out of CUDA graphs. With these a whole loop is one launch of the host.
-#: Single programs gained 13 to 40 % on an H200 and 0 to 24 % on an H100 (results/gpu), but a whole run with them did not
-#: end in its time, for reasons not known yet. So they are used only where the environment variable SWITCH is 1.
+#: Single programs gained 13 to 40 % on an H200 and up to 24 % on an H100 (results/gpu). A whole run with them did not
+#: end in its time, for reasons not known yet, so they are used only where the environment variable SWITCH is 1.
 GRAPHS = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,CONDITIONAL,CONVOLUTION,"
     "DYNAMIC_SLICE_FUSION",
