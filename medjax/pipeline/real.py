@@ -37,8 +37,8 @@ def score_subsets(
     test = session.test()
     parts = session.model, session.classes, augment, config.eval_steps
     trainer = evaluate.trainer(config, *parts)
-    images, labels, _ = (jnp.stack(parts) for parts in zip(*subsets, strict=True))
-    pool = Dataset(images.reshape(-1, *images.shape[2:]), labels.reshape(-1))
+    images, labels = ([getattr(one, n) for one in subsets] for n in ("images", "labels"))
+    pool = Dataset(jnp.concatenate(images), jnp.concatenate(labels))
     people = evaluate.population(
         config, session.key("final"), config.networks, config.eval_epochs, jnp.asarray([rate])
     )._replace(rows=jnp.arange(len(pool.labels)).reshape(config.networks, -1))
