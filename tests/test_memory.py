@@ -48,11 +48,11 @@ medjax.run(method, medjax.settings(method, **values), folder)
 peak = 1024 * int(line.split()[1])
 print(json.dumps([made[0].memory, peak]))
 """
-SLOW = [pytest.param(*run, marks=pytest.mark.slow) for run in RUNS[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not say it")
-@pytest.mark.parametrize("method,values", [RUNS[0], *SLOW])
+@pytest.mark.parametrize("method,values", RUNS)
 def test_forecast_of_memory_within_a_third(tmp_path, method, values):
     """In a process of its own, without what other tests left behind."""
     if method == "full":

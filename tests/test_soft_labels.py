@@ -159,11 +159,6 @@ def test_a_run(tmp_path):
     asked = medjax.evaluation_settings(saved, dataset=str(values["dataset"]), networks=1)
     alone = medjax.evaluate_saved(asked, tmp_path / "alone")
     assert alone.soft_labels and alone.test.accuracy.mean == result.test.accuracy.mean
-    hard = medjax.run(
-        "mtt", medjax.settings("mtt", "quick", **values | {"labels": "hard"}), tmp_path
-    )
-    assert hard.soft_labels is None and hard.kind == "mtt, packed 2 x 2"
-    assert hard.start.accuracy.mean == result.start.accuracy.mean
 
 
 def test_no_ranking_of_soft_labels(tmp_path):
