@@ -394,16 +394,24 @@ def test_gpu_jobs_name_what_there_is(job):
 
 
 def test_gpu_jobs_time_every_program():
-    """Each program of `benchmarks.programs` is timed by one job."""
+    """Each program of `benchmarks.programs` is timed under at least one policy, and none by two jobs."""
     cards = [shlex.split(job.words) for job in JOBS if "benchmarks.card" in job.words]
+
+    def values(words, flag):
+        return [v for w in words for v in w.removeprefix(flag).split(";") if w.startswith(flag)]
+
+    timed = {}
     for name, _, policy in programs.every():
-        timed = [
+        jobs = [
             words
             for words in cards
             if ("--graphs" in words) == policy.graphs
-            and any(w in name for w in ";".join(words).partition("--only=")[2].split(";"))
+            and any(w in name for w in values(words, "--only=") or [""])
+            and not any(w in name for w in values(words, "--without="))
         ]
-        assert len(timed) == 1, name
+        assert len(jobs) <= 1, name
+        timed[name.partition(":")[0]] = timed.get(name.partition(":")[0], 0) + len(jobs)
+    assert set(timed) == set(programs.PROGRAMS) and all(timed.values())
 
 
 def test_the_script_of_the_cpu_results_names_what_there_is():

@@ -86,7 +86,7 @@ def test_steps_against_finite_differences(linear, factor):
 def test_hard_labels_keep_none(linear):
     """The state of hard labels has no logits; soft ones without experts are nearly sure of the image's class."""
     labels = jnp.array([0, 2], jnp.int32)
-    shares = np.asarray(soft.shares(soft.hard(labels, 3), labels))
+    shares = np.asarray(soft.shares(soft.nearly_hard(labels, 3), labels))
     np.testing.assert_allclose(shares[[0, 1], [0, 2]], soft.SURE, rtol=1e-5)
     np.testing.assert_array_equal(soft.shares(None, labels), labels)
 

@@ -29,7 +29,7 @@ from medjax.distill.images import AS_PUBLISHED, ImagesConfig, first_images
 from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt_config import MTTConfig, check, draws
 from medjax.distill.segments import Segments, segment_reader
-from medjax.distill.soft import SoftLabels, after, hard
+from medjax.distill.soft import SoftLabels, after_step, nearly_hard
 from medjax.distill.unroll import minibatches, student
 from medjax.models.base import Model
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -96,7 +96,7 @@ def mtt(
             jnp.float32(0.0),
             jnp.full(RECENT, jnp.nan),
             jnp.int32(0),
-            hard(labels, classes) if config.labels == "soft" else None,
+            nearly_hard(labels, classes) if config.labels == "soft" else None,
         )
         return devices.replicated(state)
 
@@ -139,7 +139,7 @@ def mtt(
         )
         finite = jnp.isfinite(value) & jnp.isfinite(g_step) & jnp.isfinite(g_images).all()
         if state.soft:
-            proposed = proposed._replace(soft=after(state.soft, g_logits, config.lr_labels))
+            proposed = proposed._replace(soft=after_step(state.soft, g_logits, config.lr_labels))
             finite &= jnp.isfinite(g_logits).all()
         median = jnp.nanmedian(state.recent)
         spike = (state.seen >= ENOUGH) & (value > config.skip_factor * median)

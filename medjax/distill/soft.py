@@ -24,7 +24,7 @@ class SoftLabels(NamedTuple):
     trace: Array
 
 
-def hard(labels: Int[Array, " m"], classes: int) -> SoftLabels:
+def nearly_hard(labels: Int[Array, " m"], classes: int) -> SoftLabels:
     """Labels of which `SURE` is the image's own class."""
     height = np.log(SURE / (1 - SURE) * (classes - 1))
     return begin(height * jax.nn.one_hot(labels, classes))
@@ -40,7 +40,7 @@ def shares(soft: SoftLabels | None, labels: Int[Array, " m"]) -> train.Labels:
     return labels if soft is None else jax.nn.softmax(soft.logits)
 
 
-def after(soft: SoftLabels, gradient: Float[Array, "m k"], rate: float) -> SoftLabels:
+def after_step(soft: SoftLabels, gradient: Float[Array, "m k"], rate: float) -> SoftLabels:
     """The labels after one step of SGD with momentum."""
     trace = MOMENTUM * soft.trace + gradient
     return SoftLabels(soft.logits - rate * trace, trace)
