@@ -21,7 +21,13 @@ from medjax.models.base import flattening
 from medjax.types import Dataset, Synthetic, Trajectories
 
 CONFIG = MTTConfig(
-    labels="soft", lr_labels=0.7, inner_steps=2, expert_span=1, max_start_epoch=1, lr_init=0.5
+    labels="soft",
+    lr_labels=0.7,
+    inner_steps=2,
+    expert_span=1,
+    max_start_epoch=1,
+    lr_init=0.5,
+    lr_img=0.1,  # the images hardly move, so that both gradients count
 )
 
 
