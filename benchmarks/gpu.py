@@ -35,7 +35,7 @@ from medjax import provenance, store
 WORK = Path(tempfile.gettempdir()) / "medjax-gpu"
 #: Seconds that a stage needs at least; that jobs which are cut off have to save.
 LEAST, SAVING = 60, 20
-ROWS, STATE = "rows.jsonl", "state.tar.gz"
+ROWS, STATE, RESULT = "rows.jsonl", "state.tar.gz", ("result.json", "config.json")
 #: The plan of `benchmarks.rows` whose runs a card does.
 INGREDIENTS = "ingredients"
 PRECISE = {"MEDJAX_TESTS_ON_GPU": "1"}
@@ -57,7 +57,8 @@ GOLDEN = "pytest -v --tb=short -n 4 -p no:benchmark -p no:cacheprovider " + " ".
     f"tests/{name}.py" for name in TESTS
 )
 CARD = "benchmarks.card --out={work} --wait={wait} "
-PLAN = "benchmarks.rows benchmarks/plans/{plan}.toml --data={folder} --out={work}/runs --only="
+PLAN = f"benchmarks.rows benchmarks/plans/{INGREDIENTS}.toml "
+RUNS = "--out={work}/runs "
 #: Cells of the plan that a process runs one after the other, on these data sets; most wanted first.
 CELLS = (
     (("ipc10-adam", "ipc10-late", "ipc10-growing"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
@@ -72,11 +73,10 @@ CELLS = (
 def plan(cells: Sequence[str], dataset: str) -> Job:
     """Runs of a plan on one data set."""
     words = ";".join(f"{dataset}-{cell}-seed" for cell in cells)
-    command = PLAN.replace("{plan}", INGREDIENTS) + shlex.quote(words)
+    command = PLAN + RUNS + "--data={folder} --only=" + shlex.quote(words)
     return Job(f"{dataset}-{cells[0]}", 530, command)
 
 
-RUNS = "--out={work}/runs "
 #: The jobs of a stage run side by side; most wanted stages first.
 STAGES = (
     (
@@ -198,10 +198,11 @@ def about(commit: str | None) -> dict[str, Any]:
 def pack(out: Path) -> None:
     """WORK without what is large, or unfinished."""
     kept = Path("results") / INGREDIENTS
+    results = [path.parent / name for path in WORK.glob("runs/**/result.json") for name in RESULT]
     with tarfile.open(out / STATE, "w:gz") as tar:
-        for path in WORK.glob("*.*"):
+        for path in [*WORK.glob("*.*"), *results]:
             if path.is_file():
-                tar.add(path, path.name)
+                tar.add(path, str(path.relative_to(WORK)))
         if kept.exists():
             tar.add(kept, kept.name)
 
