@@ -8,6 +8,7 @@ import re
 import shlex
 import statistics
 import sys
+import tarfile
 import time
 import tomllib
 from pathlib import Path
@@ -470,3 +471,16 @@ def test_score_by_steps(tmp_path, monkeypatch, linear):
     assert [row["images"] for row in found["rows"]] == [6, 12]
     assert found["split"] == "val" and found["rows"][0]["accuracy"]["n"] == 2
     assert (tmp_path / "found.md").read_text().count("±") == 4
+
+
+def test_results_of_whole_runs_come_back(tmp_path, monkeypatch):
+    """The state of a call holds a finished run's result, and nothing else of its folder."""
+    run = tmp_path / "work/runs/cells-1/mtt-1"
+    run.mkdir(parents=True)
+    for name in ("result.json", "config.json", "large.npz"):
+        (run / name).write_text("{}")
+    monkeypatch.setattr(gpu, "WORK", tmp_path / "work")
+    monkeypatch.chdir(tmp_path)
+    gpu.pack(tmp_path)
+    with tarfile.open(tmp_path / gpu.STATE) as tar:
+        assert {Path(name).name for name in tar.getnames()} == {"result.json", "config.json"}
