@@ -463,14 +463,16 @@ def test_score_by_steps(tmp_path, monkeypatch, linear):
     share.save_set(tmp_path / "set.npz", made, pre, ("a", "b", "c"), network=network)
     monkeypatch.setattr(steps.medjax, "use_cores", lambda: None)
     words = ["steps", str(tmp_path / "set.npz"), str(launching.tiny("rgb"))]
-    words += [f"--out={tmp_path / 'found.json'}", "--steps=1,5", "--batch=2", "--networks=2"]
+    words += [f"--out={tmp_path / 'found.json'}", "--steps=1,5", "--networks=2"]
+    words += ["--batches=2,3", "--step_sizes=0.02"]
     monkeypatch.setattr(sys, "argv", words)
     steps.main()
     found = json.loads((tmp_path / "found.json").read_text())
-    assert [row["steps"] for row in found["rows"]] == [3, 6]
-    assert [row["images"] for row in found["rows"]] == [6, 12]
+    taken = [[row[name] for name in ("batch", "steps", "images")] for row in found["rows"]]
+    assert taken == [[2, 3, 6], [2, 6, 12], [3, 2, 6], [3, 6, 18]]
+    assert {row["step_size"] for row in found["rows"]} == {0.02}
     assert found["split"] == "val" and found["rows"][0]["accuracy"]["n"] == 2
-    assert (tmp_path / "found.md").read_text().count("±") == 4
+    assert (tmp_path / "found.md").read_text().count("±") == 8
 
 
 def test_results_of_whole_runs_come_back(tmp_path, monkeypatch):

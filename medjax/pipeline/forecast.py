@@ -21,6 +21,7 @@ LONG = 3600.0
 HINTS = {
     "": "on a CPU use --preset=cpu: it is made for two cores and takes minutes to hours at one image per class",
     "cpu": "more images per class take a GPU, or patience: a run can be stopped, and the same command goes on",
+    "best": "it takes patience, or a GPU: a run can be stopped, and the same command goes on",
 }
 
 
