@@ -42,6 +42,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_traceback_in_locations_limit", 0)  # as in launching.environment
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 

@@ -166,9 +166,9 @@ def course(method, data, iterations=1, seed=0):
     return begin, state, info
 
 
-def test_step_size_momentum_and_start(data, regression):
+def test_step_size_momentum_and_start(data, regression, jitter):
     """lr_img scales the first step; momentum carries it on; the start is noise or real."""
-    parts = {"model": regression, "augment": augment, "ipc": 2, "classes": 4}
+    parts = {"model": regression, "augment": jitter, "ipc": 2, "classes": 4}
     moved = {}
     for rate in (0.1, 0.2):
         begin, state, _ = course(dc.dc(DCConfig(batch_real=4, lr_img=rate, outer=1), **parts), data)

@@ -58,6 +58,7 @@ TINY = {
     "interim_epochs": 4,
     "augment": "none",
     "expert_augment": "none",
+    "eval_augment": False,
 }
 
 

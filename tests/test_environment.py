@@ -32,7 +32,7 @@ from tests.faults import environments
 def values(words):
     """{option: value} of a command line."""
     pairs = (word.removeprefix("--").split("=") for word in words if word != "--preset=quick")
-    return {name: int(value) if value.isdigit() else value for name, value in pairs}
+    return {name: int(v) if v.isdigit() else False if v == "false" else v for name, v in pairs}
 
 
 def distilled(folder):

@@ -52,7 +52,7 @@ def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
     parts = (small, whole.preprocessor, whole.class_names)
     share.save_set(tmp_path / "bad.npz", *parts, network=whole.network, **about)
     words = (f"--synthetic={tmp_path / 'bad.npz'}", f"--dataset={tiny('grey')}")
-    words += ("--interim_networks=1", "--interim_epochs=2", "--networks=1")
+    words += ("--interim_networks=1", "--interim_epochs=2", "--networks=1", "--eval_augment=false")
     found = {}
     for name, flag in (("chosen", ()), ("asked", ("--step_size=0.001",))):
         assert evaluate(*words, *flag, f"--out={tmp_path / name}").status == 0
@@ -78,6 +78,7 @@ def test_classes_are_compared_by_name_and_another_width_is_another_network(tmp_p
     assert result["test"]["accuracy"] == first.result["test"]["accuracy"]
     assert "not from these images" in result["warnings"][0]
     few = ("--networks=1", "--interim_networks=1", "--interim_epochs=2", "--eval_epochs=2")
+    few += ("--eval_augment=false",)
     words[1] = f"--out={tmp_path / 'wide'}"
     assert evaluate(*words, f"--dataset={tiny('grey')}", "--width=5", *few).status == 0
     (path,) = (tmp_path / "wide").glob("*/result.json")

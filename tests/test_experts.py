@@ -12,6 +12,7 @@ from medjax.pipeline.session import load_data, open_session
 
 #: Options of the tiny set's preprocessing, and of the run.
 SMALL = {"size": 4, "depth": 1, "whiten": "normalise", "expert_epochs": 2, "max_start_epoch": 2}
+SMALL |= {"expert_augment": "flip"}  # what is drawn matters here, and DSA compiles for long
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def make_session(linear):
     """A session on the tiny colour set with linear networks."""
 
     def make(out, **values):
-        asked = settings("mtt", "quick", str(launching.tiny("rgb")), **SMALL, **values)
+        asked = settings("mtt", "quick", str(launching.tiny("rgb")), **SMALL | values)
         raw = load_data(asked, Silent())
         session = open_session(asked, raw, folders.home(out, raw) / "experts", Silent())
         return session._replace(model=linear(4 * 4 * 3, 3))

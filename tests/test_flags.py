@@ -396,7 +396,8 @@ def test_expert_flags(tmp_path):
     """Number, length, step size (0: they stand still), and images a step."""
 
     def trained(*words):
-        session = make_session(tmp_path, "--max_start_epoch=1", "--expert_span=1", *words)
+        words = ("--max_start_epoch=1", "--expert_span=1", "--expert_augment=none", *words)
+        session = make_session(tmp_path, *words)
         reader = experts.train_experts(session, expert_epochs(session.setup()))
         rows = [reader.read(i, np.arange(reader.epochs + 1)) for i in range(reader.experts)]
         return np.stack(rows)

@@ -195,6 +195,7 @@ def test_the_expert_is_one_of_mtt(preset):
 
 VALUES = {"preset": "quick", "ipc": 2, "width": 4, "depth": 1, "size": 8, "expert_epochs": 2}
 VALUES |= {"networks": 3, "eval_epochs": 4, "interim_networks": 1, "interim_epochs": 2}
+VALUES |= {"expert_augment": "none", "eval_augment": False}
 
 
 def start(folder, **more):

@@ -337,8 +337,15 @@ def test_locked_folder_is_one_line_and_status_2(tmp_path):
 #: What each method is run with; `dc` is in test_evaluate_saved.py.
 METHODS = {
     "dsa": (*MATCHING, "--ipc=2"),
-    "dm": MATCHING,
-    "tgdd": (*SCORING, "--iterations=2", "--eval_every=1", "--experts=1", "--max_start_epoch=1"),
+    "dm": (*MATCHING, "--augment=none"),
+    "tgdd": (
+        *SCORING,
+        "--iterations=2",
+        "--eval_every=1",
+        "--experts=1",
+        "--max_start_epoch=1",
+        "--expert_augment=none",
+    ),
     "random": (*SCORING, "--ipc=2"),
     "kmeans": (*SCORING, "--ipc=2"),
     "full": ("--full_epochs=2", "--full_networks=2"),

@@ -232,8 +232,10 @@ def test_costs_count_decoded_images(linear):
 #: A tiny run: one program a phase.
 VALUES = {"preset": "quick", "ipc": 1, "width": 4, "depth": 1, "size": 8, "pack": 2}
 VALUES |= {"networks": 2, "eval_epochs": 3, "interim_networks": 2, "interim_epochs": 3}
+VALUES |= {"eval_augment": False}
 MTT = {"iterations": 2, "eval_every": 2, "experts": 2, "inner_steps": 2, "expert_span": 1}
 MTT |= {"max_start_epoch": 2, "lr_init": 0.0, "eval_models": "mlp"}
+MTT |= {"augment": "none", "expert_augment": "none"}
 
 
 @pytest.fixture(scope="module")

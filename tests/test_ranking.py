@@ -19,7 +19,7 @@ from medjax.result import Result
 
 TINY = {"preset": "quick", "width": 4, "depth": 1, "size": 8}
 VALUES = TINY | {"networks": 2, "eval_epochs": 3, "interim_networks": 1, "interim_epochs": 2}
-VALUES |= {"iterations": 2, "eval_every": 2, "batch_real": 4, "ipc": 1}
+VALUES |= {"iterations": 2, "eval_every": 2, "batch_real": 4, "ipc": 1, "augment": "none"}
 
 
 def test_scores_by_hand():

@@ -20,6 +20,7 @@ networks = 1
 eval_epochs = 2
 interim_networks = 1
 interim_epochs = 2
+eval_augment = false
 
 [[cells]]
 name = "dm-ipc1"
@@ -27,6 +28,7 @@ method = "dm"
 datasets = ["tiny"]
 seeds = [0, 1]
 batch_real = 4
+augment = "none"
 iterations = 4
 eval_every = 2
 

@@ -155,6 +155,7 @@ def test_a_run(tmp_path):
     values = {"dataset": launching.tiny("rgb"), "size": 8, "model": "mlp", "networks": 1}
     values |= {"iterations": 2, "eval_every": 2, "eval_epochs": 2, "interim_epochs": 2, "ipc": 2}
     values |= {"experts": 1, "max_start_epoch": 2, "lr_init": 0.0, "pack": 2, "labels": "soft"}
+    values |= {"augment": "none", "expert_augment": "none", "eval_augment": False}
     result = medjax.run("mtt", medjax.settings("mtt", "quick", **values), tmp_path)
     assert result.soft_labels and result.kind == "mtt, packed 2 x 2, soft labels"
     log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]

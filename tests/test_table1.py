@@ -296,7 +296,7 @@ def test_a_real_job(tmp_path):
     one = Job(str(launching.tiny("grey")), 1, "random", "convnet", 0, "quick")
     tiny = ("--width=8", "--depth=1", "--size=8", "--whiten=normalise", "--networks=2")
     few = ("--eval_epochs=4", "--interim_networks=1", "--interim_epochs=3")
-    command = [*one.command(tmp_path), *tiny, *few]
+    command = [*one.command(tmp_path), *tiny, *few, "--eval_augment=false"]
     environment = os.environ | launching.environment()
     command = ["env", *[f"{k}={environment[k]}" for k in ("PYTHONPATH", "XLA_FLAGS")], *command]
     sweep(tmp_path, [one], (0, 1), lambda _: command)

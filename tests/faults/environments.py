@@ -21,7 +21,8 @@ import launching
 #: Seconds that a command may take.
 PATIENCE = 600
 #: A distillation of seconds; OUT: where it goes.
-RUN = ("dm", *launching.NETWORK, *launching.MATCHING, "--dataset=tiny.npz", "--out=OUT")
+RUN = ("dm", *launching.NETWORK, *launching.MATCHING, "--augment=none")
+RUN += ("--dataset=tiny.npz", "--out=OUT")
 #: Starts a command that has no folder to be in.
 GONE = "mkdir gone && cd gone && rmdir ../gone && "
 
