@@ -5,13 +5,18 @@ from pathlib import Path
 from medjax.recipes import describe
 from medjax.result import Result
 
-RUNS = Path(__file__).parents[1] / "results" / "cpu"
-FOLDERS = ("random-ipc1", "dc-ipc1", "dm-ipc1", "mtt-ipc1", "full")
+RUNS = Path(__file__).parents[1] / "results"
+FOLDERS = (
+    *(f"cpu/pbc_blood8-{cell}-seed0" for cell in ("random-ipc1", "dc-ipc1", "dm-ipc1", "mtt-ipc1")),
+    "rows/pbc_blood8-ipc1-best-seed0",
+    "cpu/pbc_blood8-full-seed0",
+)
 
 
 def row(result: Result) -> str:
     """One line of the table."""
-    cells = [describe(result.method).title, *map(str, result.test)]
+    name = describe(result.kind).title + (" (`best`)" if result.preset == "best" else "")
+    cells = [name, *map(str, result.test)]
     cells.append(f"{sum(result.seconds.values()) / 60:.1f}")
     return f"| {' | '.join(cells)} |"
 
@@ -20,7 +25,7 @@ def main() -> None:
     """Print the table."""
     print("| method | accuracy | balanced accuracy | AUC | minutes |\n|---|---|---|---|---|")
     for folder in FOLDERS:
-        print(row(Result.read(RUNS / f"pbc_blood8-{folder}-seed0" / "result.json")))
+        print(row(Result.read(RUNS / folder / "result.json")))
 
 
 if __name__ == "__main__":

@@ -169,9 +169,10 @@ def test_phantom_commands():
         assert run.result["dataset"] == "phantom"
 
 
-def test_results_table():
-    """The table of docs/results.md is what its command prints."""
-    paths = sorted(glob.glob(str(ROOT / "results/cpu/*/result.json")))
+@pytest.mark.parametrize("name", ["cpu", "rows"])
+def test_results_table(name):
+    """The tables of docs/results.md are what their commands print."""
+    paths = sorted(glob.glob(str(ROOT / "results" / name / "*/result.json")))
     ended = launching.SERVER.run("experiments.tabulate", *paths)
     assert ended.status == 0
     table = ended.stdout.strip()
