@@ -37,7 +37,8 @@ SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 10**9: "100K<
 
 def title_of(run: FinishedRun) -> str:
     """What the set is called."""
-    return f"{run.result.dataset}, distilled to {run.result.size} images per class"
+    size = run.result.size
+    return f"{run.result.dataset}, distilled to {size} image{'s' * (size != '1')} per class"
 
 
 def source_of(run: FinishedRun, source: str) -> str:
@@ -152,7 +153,12 @@ def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
         ("network", (run.shared.network or ("not known",))[0]),
         ("preprocessing", space.get(run.shared.preprocessor.kind, run.shared.preprocessor.kind)),
         ("images", f"{result.size} per class"),
-        ("labels", "soft (in exact.npz), and a class for each" if result.soft_labels else "hard"),
+        (
+            "labels",
+            "soft (in exact.npz), and a class for each"
+            if run.shared.synthetic.soft is not None
+            else "hard",
+        ),
         ("data", f"fingerprint {result.fingerprint}"),
         (
             "made with",
@@ -225,7 +231,7 @@ def limits_of(run: FinishedRun) -> list[str]:
         "Scores are those of the networks named above; other networks may do worse on these images.",
         "Whatever the source lacks or shows too often, by age, sex, device or hospital, this set lacks or shows too.",
     ]
-    if run.result.soft_labels:
+    if run.shared.synthetic.soft is not None:
         lines.append("The soft labels are in exact.npz alone: 8-bit images come with one class.")
     if run.result.select == "test":
         lines.append("The iteration was chosen on the test split: scores are too high.")

@@ -16,6 +16,12 @@ CONTEXT: dict[str, Any] = {
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
     "data": {"@id": "cr:data", "@type": "@json"},
+    **{
+        name: f"cr:{name}"
+        for name in ("equivalentProperty", "jsonPath", "parentField", "path", "repeated")
+    },
+    **{name: f"cr:{name}" for name in ("samplingRate", "subField")},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
     "extract": "cr:extract",
@@ -89,6 +95,7 @@ def croissant(
         "description": description,
         "license": licence.url or licence.name,
         "version": "1.0.0",
+        "citeAs": f"{title}, made by medjax from {source}",
         "isBasedOn": source,
         "rai:dataCollection": f"No images were collected. {description}",
         "rai:dataPreprocessingProtocol": made,
@@ -115,4 +122,15 @@ def _fields(table: str) -> list[dict[str, Any]]:
         }
         for column in COLUMNS
     ]
-    return fields
+    by_name = {"fileSet": {"@id": "pngs"}, "extract": {"fileProperty": "filename"}}
+    # No two images have the same name, whatever their folder is.
+    fields[0]["source"]["transform"] = {"regex": "(?:.*/)?(.+)"}
+    fields[0]["references"] = by_name
+    image = {
+        "@type": "cr:Field",
+        "@id": "images/image",
+        "name": "image",
+        "dataType": "sc:ImageObject",
+        "source": {"fileSet": {"@id": "pngs"}, "extract": {"fileProperty": "content"}},
+    }
+    return [image, *fields]
