@@ -91,7 +91,8 @@ def test_the_network_is_medjaxs(receiver, channels):
     drawn = receiver.network(jax.random.key(0), (10, 10, channels), 3, 6, 2)
     for a, b in zip(jax.tree.leaves(drawn), jax.tree.leaves(mine), strict=True):
         assert a.shape == b.shape
-        assert jnp.abs(a).max() == pytest.approx(float(jnp.abs(b).max()), rel=0.3)
+        if a.size > 50:  # the largest of many is near the bound
+            assert jnp.abs(a).max() == pytest.approx(float(jnp.abs(b).max()), rel=0.1)
 
 
 def test_its_augmentation_is_medjaxs(receiver):
@@ -291,84 +292,85 @@ def test_the_twin_scores_as_evaluate_does(phantom, torch):
 # --- what the card shows, with the real libraries
 
 
-def shown(out, word):
-    """Run the block of the card in which a word stands, from the folder that the bundle lies in; its names."""
+def shown(out, word, tail):
+    """Run the block of the card in which a word stands, where the bundle lies; the value of the expression ``tail`` then.
+    In a process of its own, without medjax: some of these libraries leave files open."""
     card = (out / "README.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", card, re.DOTALL | re.MULTILINE)
-    names = {}
-    for block in [b for b in blocks if "np.load" in b] * (word == "TensorDataset") + [
-        b for b in blocks if word in b
-    ]:
-        exec(block, names)
-    return names
+    wanted = ["np.load", word] if word == "TensorDataset" else [word]
+    code = "".join(block for block in blocks if any(w in block for w in wanted))
+    before = f"import json, sys; sys.path[:] = {sys.path!r}; sys.modules['medjax'] = None\n"
+    text = f"{before}{code}import numpy as np\nprint(json.dumps({tail}))"
+    environment = launching.environment() | {"HF_HOME": str(out.parent / "cache")}
+    environment |= {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", text]
+    ended = subprocess.run(command, cwd=out.parent, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
-def check(out, labels, images=None):
-    """As many rows as the table has, with its labels; pixels as in medmnist.npz."""
-    wanted = [int(row["label"]) for row in table(out)]
-    assert sorted(labels) == sorted(wanted)
-    if images is not None:
-        assert len(images) == len(wanted)
+def rows_of(out):
+    """{file: (label, pixels)}, as they are in the bundle."""
+    with np.load(out / "medmnist.npz") as z:
+        pixels = z["train_images"].tolist()
+    return {r["file_name"]: (int(r["label"]), p) for r, p in zip(table(out), pixels, strict=True)}
 
 
-def test_numpy_loads_it(made, monkeypatch):
+def test_numpy_loads_it(made):
     _, out = made
-    monkeypatch.chdir(out.parent)
-    names = shown(out, "np.load")
-    check(out, names["labels"].tolist(), names["images"])
-    np.testing.assert_allclose(names["images"].mean((0, 1, 2)), 0, atol=1e-4)
-    assert names["images"].ndim == 4
+    labels, shape, means = shown(
+        out, "np.load", "[labels.tolist(), images.shape, images.mean((0, 1, 2)).tolist()]"
+    )
+    assert labels == [label for label, _ in rows_of(out).values()]
+    assert shape[:3] == [len(labels), 8, 8]
+    np.testing.assert_allclose(means, 0, atol=1e-4)
 
 
-def test_torch_loads_it(made, torch, monkeypatch):
+def test_torch_loads_it(made, torch):
     _, out = made
-    monkeypatch.chdir(out.parent)
-    train = shown(out, "TensorDataset")["train"]
-    check(out, [int(label) for _, label in train])
-    assert train[0][0].shape[1:] == (8, 8)
+    found = shown(out, "TensorDataset", "[[int(k) for _, k in train], train[0][0].shape]")
+    labels, shape = found
+    assert labels == [label for label, _ in rows_of(out).values()] and shape[1:] == [8, 8]
 
 
-def test_torchvision_loads_it(made, monkeypatch):
+def test_torchvision_loads_it(made):
     pytest.importorskip("torchvision")
     _, out = made
-    monkeypatch.chdir(out.parent)
-    train = shown(out, "ImageFolder")["train"]
-    check(out, train.targets)
+    rows = rows_of(out)
+    found = shown(out, "ImageFolder", "[[p.split('data/train/')[1], k] for p, k in train.samples]")
+    assert dict(found) == {name: label for name, (label, _) in rows.items()}
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_datasets_loads_it(made, monkeypatch, tmp_path):
+def test_datasets_loads_it(made):
     """As a folder of images, as the whole bundle, and its Parquet file, whose labels have names."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    datasets = pytest.importorskip("datasets")
+    pytest.importorskip("datasets")
     _, out = made
-    monkeypatch.chdir(out.parent)
-    train = shown(out, "load_dataset")["train"]
-    check(out, train["label"])
-    with np.load(out / "medmnist.npz") as z:
-        pixels = {row["file_name"]: z["train_images"][i] for i, row in enumerate(table(out))}
-    for row in train:
-        name = Path(row["image"].filename)
-        np.testing.assert_array_equal(
-            np.asarray(row["image"]), pixels[f"{name.parent.name}/{name.name}"]
-        )
-    check(out, datasets.load_dataset(str(out), split="train")["label"])
-    whole = datasets.load_dataset("parquet", data_files=str(out / "train.parquet"), split="train")
-    assert whole.features["label"].names == list(recipe(out)["classes"])
-    np.testing.assert_array_equal(np.asarray(whole[0]["image"]), next(iter(pixels.values())))
+    rows = rows_of(out)
+    one = "[[r['image'].filename.split('data/train/')[1], [r['label'], np.asarray(r['image']).tolist()]] for r in "
+    found = shown(out, "load_dataset", f"{one}train]")
+    assert {name: tuple(row) for name, row in found} == rows
+    whole = f"load_dataset({str(out)!r}, split='train')"
+    assert {name: tuple(row) for name, row in shown(out, "load_dataset", f"{one}{whole}]")} == rows
+    parquet = f"load_dataset('parquet', data_files={str(out / 'train.parquet')!r}, split='train')"
+    names, labels, first = shown(
+        out,
+        "load_dataset",
+        f"(lambda d: [d.features['label'].names, list(d['label']), np.asarray(d[0]['image']).tolist()])({parquet})",
+    )
+    assert (names, labels) == (recipe(out)["classes"], [label for label, _ in rows.values()])
+    assert first == next(iter(rows.values()))[1]
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_croissant_describes_it(made, monkeypatch):
+def test_croissant_describes_it(made):
     """Valid, with nothing that is recommended left out; the records are images with their labels."""
-    mlcroissant = pytest.importorskip("mlcroissant")
+    pytest.importorskip("mlcroissant")
     _, out = made
-    monkeypatch.chdir(out.parent)
-    found = mlcroissant.Dataset(out / "croissant.json")
-    assert not found.metadata.issues.errors and not found.metadata.issues.warnings
-    rows = shown(out, "mlcroissant")["rows"]
-    check(out, [row["images/label"] for row in rows])
-    assert rows[0]["images/image"].size == (8, 8)
+    issues = f"mlcroissant.Dataset({str(out / 'croissant.json')!r}).metadata.issues"
+    pairs = "[[r['images/label'], np.asarray(r['images/image']).tolist()] for r in rows]"
+    tail = f"[len({issues}.errors), len({issues}.warnings), {pairs}]"
+    errors, warnings, records = shown(out, "mlcroissant", tail)
+    assert (errors, warnings) == (0, 0)
+    assert [tuple(record) for record in records] == list(rows_of(out).values())
 
 
 def test_croissant_is_json_that_says_the_licence(made):
