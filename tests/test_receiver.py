@@ -293,7 +293,7 @@ def test_the_twin_scores_as_evaluate_does(phantom, torch):
 
 
 def shown(out, word, tail):
-    """Run the block of the card in which a word stands, where the bundle lies; the value of the expression ``tail`` then.
+    """Run the block of the card in which a word stands, where the bundle lies; the value of an expression after it.
     In a process of its own, without medjax: some of these libraries leave files open."""
     card = (out / "README.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", card, re.DOTALL | re.MULTILINE)
