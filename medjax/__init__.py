@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medjax.bundle.loading import load_distilled as load_distilled
-    from medjax.bundle.making import ShareConfig as ShareConfig
-    from medjax.bundle.making import make_bundle as make_bundle
     from medjax.data.sources import load as load
     from medjax.devices import use_cores as use_cores
     from medjax.distill.base import Distiller as Distiller
@@ -43,7 +41,6 @@ __version__ = "0.2.0"
 #: module -> its public names
 _PUBLIC = {
     "bundle.loading": ("load_distilled",),
-    "bundle.making": ("ShareConfig", "make_bundle"),
     "data.sources": ("load",),
     "devices": ("use_cores",),
     "distill.base": ("Distiller",),
