@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medjax.bundle.loading import load_distilled as load_distilled
     from medjax.data.sources import load as load
     from medjax.devices import use_cores as use_cores
     from medjax.distill.base import Distiller as Distiller
@@ -39,6 +40,7 @@ __version__ = "0.2.0"
 
 #: module -> its public names
 _PUBLIC = {
+    "bundle.loading": ("load_distilled",),
     "data.sources": ("load",),
     "devices": ("use_cores",),
     "distill.base": ("Distiller",),

@@ -76,9 +76,14 @@ def read_json(path: Path) -> Any:
 
 def write_arrays(path: Path, **arrays: Any) -> None:
     """Atomic .npz without pickled objects; equal arrays give equal bytes."""
+    write_bytes(path, npz_bytes(**arrays))
+
+
+def npz_bytes(**arrays: Any) -> bytes:
+    """What `write_arrays` writes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{k: np.asarray(v) for k, v in arrays.items()})
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def append_log(path: Path, **row: Any) -> None:

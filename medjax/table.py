@@ -70,12 +70,12 @@ class Table:
 
     def markdown(self) -> str:
         """GitHub's Markdown: the title as a heading, the grid, and the notes as a list."""
-        blocks = [f"## {_inline(self.title)}"] if self.title else []
+        blocks = [f"## {inline(self.title)}"] if self.title else []
         rule = ["---" if j < self.words else "---:" for j in range(len(self.head))]
-        lines = [[_inline(text) for text in self.head], rule, *self._cells(_inline, "**{}**")]
+        lines = [[inline(text) for text in self.head], rule, *self._cells(inline, "**{}**")]
         blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
         if self.notes:
-            blocks.append("\n".join(f"- {_inline(note)}" for note in self.notes))
+            blocks.append("\n".join(f"- {inline(note)}" for note in self.notes))
         return "\n\n".join(blocks) + "\n"
 
     def html(self) -> "Markup":
@@ -139,7 +139,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """A text on one line in which no character is Markdown or HTML."""
     return re.sub(r"[\\|`*\[]", r"\\\g<0>", one_line(text)).replace("<", "&lt;")
 

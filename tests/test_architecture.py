@@ -30,6 +30,7 @@ LAYERS = (
     ("share",),
     ("report",),
     ("pipeline",),
+    ("bundle",),
     ("",),  # medjax/__init__.py, the public names
     ("cli",),
     ("__main__",),
@@ -57,7 +58,8 @@ FORBIDDEN = {"others.py", "method.py", "programs.py", "checks.py", "cells.py"}
 def files(*folders):
     """Every Python file below folders of the repository, as paths from its root."""
     found = (p.relative_to(ROOT) for folder in folders for p in (ROOT / folder).rglob("*.py"))
-    return sorted(p for p in found if "__pycache__" not in p.parts)
+    # Programs that are templates run without medjax, elsewhere.
+    return sorted(p for p in found if not {"__pycache__", "templates"} & set(p.parts))
 
 
 def name_of(path):

@@ -1,0 +1,80 @@
+"""The finished run that a bundle is made from: what its folder says, checked."""
+
+import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from medjax import share, store
+from medjax.errors import UserError
+from medjax.paths import user_path
+from medjax.pipeline.settings import SETS
+from medjax.recipes import real
+from medjax.result import Result
+from medjax.share import SharedSet
+
+#: Options that may hold paths, or names of files: they stay at home.
+LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
+
+
+class FinishedRun(NamedTuple):
+    """folder: the run's. result: result.json. shared: synthetic.npz. values: {option: value} of config.json. data: its
+    facts of the data set. made_with: its versions, revision and device. date: the day that the run began."""
+
+    folder: Path
+    result: Result
+    shared: SharedSet
+    values: dict[str, Any]
+    data: dict[str, Any]
+    made_with: dict[str, Any]
+    date: str
+
+    @property
+    def set_file(self) -> Path:
+        return self.folder / "synthetic.npz"
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The values that others may see."""
+        return {k: v for k, v in self.values.items() if k not in LOCAL}
+
+
+def read_finished_run(path: str) -> FinishedRun:
+    """The run in a folder. Raises UserError where it is not finished or damaged, and where its set is of real
+    images."""
+    folder = user_path(path)
+    if not (folder / "result.json").is_file():
+        what = "has no result.json" if folder.is_dir() else "is no folder"
+        raise UserError(f"{folder} {what}: give the folder of a finished run that distilled a set")
+    result = Result.read(folder)
+    if real(result.kind):
+        raise UserError(
+            f"{folder} is a run of {result.method}: its images are real ones, which are not to be shared like this"
+        )
+    shared = share.load_set(folder / "synthetic.npz")
+    if shared.origin.get("fingerprint", result.fingerprint) != result.fingerprint:
+        raise UserError(
+            f"{folder}: synthetic.npz is of other data than result.json: give the folder as the run left it"
+        )
+    config = store.read_json(folder / "config.json")
+    try:
+        values = {name: entry["value"] for name, entry in config["values"].items()}
+        data = dict(config["data"])
+        made_with = {name: config[name] for name in ("versions", "git")}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{folder / 'config.json'} is gone or damaged: give the folder as the run left it, or run it again"
+        ) from error
+    if result.selected_iteration == 0 and values.get("init_images") == "real":
+        raise UserError(
+            f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
+        )
+    return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
+
+
+def _day(log: Path) -> str:
+    """The day of the first row of a log; empty where it says none."""
+    times = [row.get("time") for row in store.read_log(log)]
+    times = [time for time in times if isinstance(time, int | float) and 0 < time < 1e11]
+    return (
+        datetime.datetime.fromtimestamp(times[0], datetime.UTC).date().isoformat() if times else ""
+    )

@@ -1,0 +1,73 @@
+"""Which licence a bundle has: that of the images that it was made from."""
+
+from typing import NamedTuple
+
+from medjax.data.catalog import STUDY, find
+from medjax.errors import UserError
+
+#: What a licence is called -> the Hub's name of it, and where its text is.
+KNOWN = {
+    "CC BY 4.0": ("cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
+    "CC BY-SA 4.0": ("cc-by-sa-4.0", "https://creativecommons.org/licenses/by-sa/4.0/"),
+    "CC BY-NC 4.0": ("cc-by-nc-4.0", "https://creativecommons.org/licenses/by-nc/4.0/"),
+    "CC BY-NC-SA 4.0": ("cc-by-nc-sa-4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
+    "CC0 1.0": ("cc0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+    "Apache-2.0": ("apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
+    "MIT": ("mit", "https://opensource.org/license/mit"),
+}
+#: Of images whose owner has said nothing.
+UNKNOWN = "unknown"
+
+
+class Licence(NamedTuple):
+    """name: as people write it. hub: the Hub's name ("other" where it has none). url: its text, or empty. inherited:
+    whether the source decides it."""
+
+    name: str
+    hub: str
+    url: str
+    inherited: bool
+
+    @property
+    def commercial(self) -> bool:
+        """Whether it allows commercial use, as far as is known."""
+        return "-nc" not in self.hub
+
+
+def licence_of(dataset: str, integrate: str, given: str) -> Licence:
+    """The licence of what is made from a data set. dataset: its name. integrate: names of the parts of an integrated
+    set. given: what the user says of images that the catalog does not know; empty for nothing. Raises UserError where
+    it contradicts the catalog."""
+    parts = [dataset]
+    if dataset == "integrated":
+        parts = [part.strip() for part in integrate.split(",") if part.strip()] or list(STUDY)
+    known = ["Apache-2.0" if part == "phantom" else _of_catalog(part) for part in parts]
+    if None not in known:
+        names = sorted({name for name in known if name}, key=list(KNOWN).index)
+        # Of several the one that allows least: Creative Commons' names grow with their conditions.
+        name = next((n for n in names if "NC" in n), names[0] if len(names) == 1 else UNKNOWN)
+        if given and _spelled(given) != name:
+            raise UserError(
+                f"--license={given}: {dataset} is under {name}, and so is what is made of it: leave --license out"
+            )
+        return _licence(name, True)
+    if any("NC" in (name or "") for name in known) and "-NC" not in _spelled(given or UNKNOWN):
+        raise UserError(
+            f"a part of {dataset} forbids commercial use: give a --license that does, as --license='CC BY-NC 4.0'"
+        )
+    return _licence(_spelled(given or UNKNOWN), False)
+
+
+def _of_catalog(name: str) -> str | None:
+    found = find(name)
+    return found[0].licence if found else None
+
+
+def _spelled(text: str) -> str:
+    """A licence as `KNOWN` spells it, whether people or the Hub wrote it; others as they are."""
+    plain = text.strip().lower().replace(" ", "-")
+    return next((name for name, (hub, _) in KNOWN.items() if hub == plain), text.strip())
+
+
+def _licence(name: str, inherited: bool) -> Licence:
+    return Licence(name, *KNOWN.get(name, ("other", "")), inherited)

@@ -1,0 +1,136 @@
+"""A finished run -> its bundle. Everything is made from the run's folder; only the scores as received need its data
+set."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from medjax import store
+from medjax.bundle.card import (
+    card,
+    description_of,
+    facts_of,
+    limits_of,
+    privacy_of,
+    source_of,
+    title_of,
+)
+from medjax.bundle.croissant import croissant
+from medjax.bundle.finished import FinishedRun, read_finished_run
+from medjax.bundle.images import Images, image_files, images_of
+from medjax.bundle.licence import Licence, licence_of
+from medjax.bundle.received import Received, received
+from medjax.bundle.training import forms
+from medjax.bundle.writing import check_place, check_zip, write_folder, write_zip, zip_of
+from medjax.config import option
+from medjax.errors import UserError
+from medjax.paths import user_path
+from medjax.pipeline.progress import Progress, Silent
+from medjax.report.gallery import contact_sheet
+from medjax.table import one_line
+from medjax.types import RawDataset
+
+#: Files of this folder that go into a bundle as they are.
+TEMPLATES = Path(__file__).parents[1] / "templates" / "bundle"
+PROGRAMS = ("evaluate.py", "evaluate_torch.py")
+#: The form of recipe.json.
+FORM = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ShareConfig:
+    """What to share, and where to write it."""
+
+    run: str = option("", "folder of a finished run")
+    out: str = option("", "folder of the bundle; an earlier one is replaced")
+    dataset: str = option("", "the run's data set, if it has moved: its name or path")
+    license: str = option(
+        "", "licence of your own images, like 'CC BY 4.0'; else unknown, or that of a public set"
+    )
+    source: str = option("", "who made the images: a line for the card, as some licences ask for")
+    zip: bool = option(False, "write OUT.zip too")
+
+
+def make_bundle(
+    config: ShareConfig, progress: Progress | None = None, data: RawDataset | None = None
+) -> Path:
+    """Write the bundle and give back its folder. data: the run's images, where it was given them in memory. Raises
+    UserError for a run that is not finished, and where files of the user would be lost."""
+    progress = progress or Silent()
+    if not config.run or not config.out:
+        raise UserError("what and where to? --run=RUN --out=BUNDLE")
+    out = Path(os.path.abspath(user_path(config.out)))
+    check_place(out)
+    if config.zip:
+        check_zip(zip_of(out))
+    run = read_finished_run(config.run)
+    licence = licence_of(run.result.dataset, str(run.values.get("integrate", "")), config.license)
+    images = images_of(run.shared)
+    got = received(run, images, config.dataset, progress, data)
+    write_folder(out, contents(run, images, got, licence, one_line(config.source), out.name))
+    if config.zip:
+        write_zip(out)
+    return out
+
+
+def contents(
+    run: FinishedRun, images: Images, got: Received, licence: Licence, source: str, name: str
+) -> dict[str, bytes]:
+    """{path in the bundle: content}. The same run gives the same bytes."""
+    files = image_files(images) | {"exact.npz": run.set_file.read_bytes()}
+    files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
+    files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}
+    privacy, path = None, run.folder / "privacy.json"
+    if path.is_file():
+        if (privacy := store.read_json(path)) is None:
+            raise UserError(f"{path} is damaged: audit the run again, or delete it")
+        files["privacy.json"] = path.read_bytes()
+    made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
+    about = title_of(run), description_of(run, images), source_of(run, source), made
+    described = croissant(*about, licence, run.date, limits_of(run), privacy_of(privacy), files)
+    files["croissant.json"] = _json(described)
+    page = card(run, images, got, licence, source, privacy, name, files)
+    return files | {"README.md": page.encode()}
+
+
+def _recipe(run: FinishedRun, images: Images, got: Received) -> dict[str, Any]:
+    """recipe.json: how the set was made, how networks train on it, and every score."""
+    shared = run.shared
+    n, side, _, channels = images.pixels.shape
+    return {
+        "medjax_bundle": FORM,
+        "title": title_of(run),
+        "images": {
+            "training": n,
+            "stored": len(shared.images_uint8),
+            "pack": shared.pack,
+            "side": side,
+            "channels": channels,
+            "mean": images.mean,
+            "std": images.std,
+        },
+        "classes": images.class_names,
+        "networks": run.result.evaluation["networks"],
+        **forms(run, got),
+        "result": run.result.to_json(),
+        "result_as_received": got.result.to_json() if got.result else None,
+        "values": run.recorded,
+        "made_with": run.made_with,
+        "date": run.date or None,
+    }
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(store.strict(value), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _gallery(run: FinishedRun, images: Images) -> bytes:
+    """The images to train on, class by class. The run's own gallery shows real ones too."""
+    rows = [images.pixels[images.labels == k][:10] for k in range(len(images.class_names))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gallery.png"
+        contact_sheet(path, rows, images.class_names, title_of(run))
+        return path.read_bytes()

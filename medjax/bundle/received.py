@@ -1,0 +1,155 @@
+"""Scores as received: what networks reach that are trained as somebody else would train them, on the 8-bit images,
+normalised by mean and standard deviation, without the whitening of the run."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from medjax import share, store
+from medjax.bundle.finished import FinishedRun
+from medjax.bundle.images import Images
+from medjax.data import preprocess
+from medjax.errors import UserError
+from medjax.eval_config import EvalConfig
+from medjax.models import ConvNetConfig
+from medjax.pipeline import folders
+from medjax.pipeline.evaluate_saved import (
+    as_distilled,
+    evaluation_settings,
+    in_order,
+    open_shared,
+)
+from medjax.pipeline.health import phase_seconds
+from medjax.pipeline.progress import Progress
+from medjax.pipeline.score import choose_step_size, confused, final_scores
+from medjax.pipeline.session import load_data
+from medjax.pipeline.settings import RunConfig, Settings, fit_networks
+from medjax.result import Result
+from medjax.types import RawDataset
+
+#: Options of a run that its evaluations keep.
+KEPT = ("seed", "interim_networks", "interim_epochs", "interim_steps", "data_dir")
+#: And of one on the integrated set.
+INTEGRATED = ("integrate", "integrate_share", "integrate_seed")
+
+
+class Received(NamedTuple):
+    """How networks train on the images of a bundle, and what they reached.
+
+    network: width and depth of the ConvNet: the run's, or the usual one where the run had another network. config: how
+    long and on what batches. result: None where the data set was not at hand.
+    """
+
+    network: dict[str, int]
+    config: EvalConfig
+    result: Result | None = None
+
+
+def received(
+    run: FinishedRun, images: Images, dataset: str, progress: Progress, data: RawDataset | None
+) -> Received:
+    """Train and score the networks, as many and as long as in the run, at a step size of
+    `medjax.eval_config.GRID` that is chosen on val.
+    What was measured before is read back from the run's folder, without the data set.
+
+    dataset: where the images of the run are, if not where it found them. data: the images themselves. Raises UserError
+    for a ``dataset`` or ``data`` that cannot be had or is another.
+    """
+    shared = as_received(run.shared, images)
+    settings = _settings(run, shared, dataset)
+    convnet, config = settings.config(ConvNetConfig), settings.config(EvalConfig)
+    plan = Received({"width": convnet.width, "depth": convnet.depth}, config)
+    values = {k: v for k, v in settings.identity().items() if k != "synthetic"}
+    values |= {"set": store.digest(shared.synthetic), "data": run.result.fingerprint}
+    place = run.folder / f"received-{store.config_hash(values)}"
+    file = place / "received.json"
+    if file.exists():
+        try:
+            return plan._replace(result=Result.read(file))
+        except UserError as error:
+            progress.say(f"note: {error}; it is measured again")
+    raw = _data(run, settings, bool(dataset), progress) if data is None else data
+    if raw is None:
+        return plan
+    if raw.fingerprint != run.result.fingerprint:
+        raise UserError(
+            f"{dataset or raw.name} holds other images than those of the run: give the --dataset that it was made of"
+        )
+    raw = in_order(raw, shared.class_names)
+    with folders.hold(place, progress):
+        session = open_shared(settings, raw, shared, place, progress)
+        rate = choose_step_size(session, "chosen-on-val", shared.synthetic)
+        scores = final_scores(session, "test", shared.synthetic, session.test(), rate)
+        found = {"step_size": rate, "test": scores, "confusion": confused(place, "test")}
+        seconds = phase_seconds(store.read_log(session.log), "evaluate")
+        result = _result(run, config, found | {"seconds": {"evaluate": seconds}})
+        return plan._replace(result=result.write(file))
+
+
+def as_received(shared: share.SharedSet, images: Images) -> share.SharedSet:
+    """The set as a receiver of the PNG files has it: images normalised by their own mean and standard deviation, each
+    with its class."""
+    mean, std = (np.asarray(a, np.float32) for a in (images.mean, images.std))
+    size = images.pixels.shape[1]
+    pre = preprocess.Preprocessor("normalise", size, mean, 1 / std, std)
+    made = preprocess.apply(pre, images.pixels)
+    labels = jnp.asarray(images.labels, jnp.int32)
+    synthetic = shared.synthetic._replace(images=jnp.asarray(made), labels=labels, soft=None)
+    return shared._replace(synthetic=synthetic, preprocessor=pre, pack=1)
+
+
+def _settings(run: FinishedRun, shared: share.SharedSet, dataset: str) -> Settings:
+    """The run's evaluation with DSA and SGD alone: what others would do, and evaluate.py does."""
+    where = dataset or str(run.values.get("dataset"))
+    names = (*KEPT, *INTEGRATED) if where == "integrated" else KEPT
+    kept = {name: run.values[name] for name in names if name in run.values}
+    networks = run.result.evaluation["networks"]
+    settings = evaluation_settings(run.set_file, dataset=where, networks=networks, **kept)
+    settings = as_distilled(settings, shared)
+    groups = dict(settings.groups)
+    groups[RunConfig] = dataclasses.replace(settings.run, model="convnet")
+    usual = {"eval_augment": True, "eval_recipe": EvalConfig.eval_recipe, "decay_parity": False}
+    groups[EvalConfig] = dataclasses.replace(settings.config(EvalConfig), **usual)
+    settings = fit_networks(Settings(groups, settings.origin))
+    return settings.counted(len(shared.synthetic.labels))
+
+
+def _data(
+    run: FinishedRun, settings: Settings, asked: bool, progress: Progress
+) -> RawDataset | None:
+    """The data set of the run; None, and a line that says why, where it is not at hand and was not asked for."""
+    try:
+        raw = load_data(settings, progress)
+    except UserError as error:
+        if asked:
+            raise
+        why = str(error)
+    else:
+        if asked or raw.fingerprint == run.result.fingerprint:
+            return raw
+        why = f"{settings.run.dataset} holds other images now"
+    progress.say(
+        f"note: no scores as received, for the run's data set is not at hand ({why}): give --dataset to have them"
+    )
+    return None
+
+
+def _result(run: FinishedRun, config: EvalConfig, found: dict[str, Any]) -> Result:
+    """What was measured, as the result of a network on the set as received."""
+    about = (
+        "method",
+        "dataset",
+        "fingerprint",
+        "ipc",
+        "seed",
+        "preset",
+        "majority_share",
+        "chance",
+    )
+    evaluation = {n: getattr(config, f"eval_{n}") for n in ("epochs", "steps", "batch", "augment")}
+    evaluation |= {"networks": config.networks}
+    value = {name: run.result.to_json()[name] for name in about}
+    value |= {"model": "convnet", "step_size_from": "val", "evaluation": evaluation}
+    return Result.from_json(store.strict(value | found))

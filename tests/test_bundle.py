@@ -1,0 +1,325 @@
+"""A bundle: what is in it, that it loads as its card says, that it says the truth, and that nothing of the user is
+lost."""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import zipfile
+
+import launching
+import numpy as np
+import pytest
+from bundles import SIZE, bundle, finished, recipe, table
+from PIL import Image
+
+import medjax
+from medjax import packing, share, store
+from medjax.bundle import loading
+from medjax.bundle.images import class_folders
+from medjax.bundle.licence import licence_of
+from medjax.bundle.making import ShareConfig, make_bundle
+from medjax.data import sources
+from medjax.errors import UserError
+from medjax.result import Result
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def colour(tmp_path_factory):
+    """A run on colour images, and its bundle."""
+    home = tmp_path_factory.mktemp("colour")
+    run = finished(home / "run", launching.tiny("rgb"))
+    return run, bundle(run, home / "bundle", zip=True)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """A packed run on grey images with soft labels, and its bundle."""
+    home = tmp_path_factory.mktemp("packed")
+    run = finished(home / "run", launching.tiny("grey"), pack=2, whiten="normalise", soft=True)
+    return run, bundle(run, home / "bundle")
+
+
+def test_images_are_those_of_the_set(colour):
+    """The PNG files, the .npz in MedMNIST's layout and the 8-bit images of synthetic.npz: the same pixels, in the order
+    of the labels; exact.npz is the file itself."""
+    run, out = colour
+    shared = share.load_set(run / "synthetic.npz")
+    with np.load(out / "medmnist.npz") as z:
+        np.testing.assert_array_equal(z["train_images"], shared.images_uint8)
+        np.testing.assert_array_equal(z["train_labels"][:, 0], shared.synthetic.labels)
+        assert z["train_labels"].dtype == np.uint8 and tuple(z["class_names"]) == shared.class_names
+        pixels = z["train_images"] / 255
+        np.testing.assert_allclose(z["mean"], pixels.mean((0, 1, 2)), atol=1e-5)
+        np.testing.assert_allclose(z["std"], pixels.std((0, 1, 2)), atol=1e-5)
+    rows = table(out)
+    for i, row in enumerate(rows):
+        with Image.open(out / "data/train" / row["file_name"]) as image:
+            np.testing.assert_array_equal(np.asarray(image), shared.images_uint8[i])
+        assert int(row["label"]) == shared.synthetic.labels[i]
+        assert row["class_name"] == shared.class_names[int(row["label"])]
+    assert len(list((out / "data/train").rglob("*.png"))) == len(rows) == 6
+    assert (out / "exact.npz").read_bytes() == (run / "synthetic.npz").read_bytes()
+
+
+def test_folders_of_classes_sort_in_the_order_of_the_labels():
+    """Whatever the classes are called."""
+    names = (*(f"{'Äß/' * (i == 3)}kind {12 - i}" for i in range(12)), "..", "日本")
+    folders = class_folders(names)
+    assert sorted(folders) == folders and len(set(folders)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9_]+", folder) for folder in folders)
+
+
+def test_packed_images_are_decoded(packed):
+    """A loader trains on what networks see: the images that the stored ones hold."""
+    run, out = packed
+    shared = share.load_set(run / "synthetic.npz")
+    seen = np.rint(packing.decode(shared.images_uint8 / np.float32(255), 2) * 255)
+    rows, names = table(out), sorted(p.name for p in (out / "data/train").rglob("*.png"))
+    assert len(rows) == len(names) == 4 * len(shared.images_uint8) and len(set(names)) == len(names)
+    for row, pixels in zip(rows, seen, strict=True):
+        with Image.open(out / "data/train" / row["file_name"]) as image:
+            np.testing.assert_array_equal(np.asarray(image), pixels[..., 0])
+        assert int(row["label"]) == shared.synthetic.labels[int(row["stored"])]
+    assert [int(row["tile"]) for row in rows] == np.repeat(range(4), 4).tolist()
+    card = (out / "README.md").read_text()
+    assert (
+        "16 synthetic images of 2 classes, stored as 4" in card
+        and "soft labels are in exact.npz" in card
+    )
+    with np.load(out / "medmnist.npz") as z:
+        assert z["train_images"].shape == (16, SIZE, SIZE)
+
+
+def test_every_file_is_summed_and_named(colour):
+    """In SHA256SUMS, and but for itself in the card."""
+    _, out = colour
+    files = content(out)
+    listed = dict(reversed(line.split("  ")) for line in files["SHA256SUMS"].decode().splitlines())
+    assert listed == {
+        n: hashlib.sha256(b).hexdigest() for n, b in files.items() if n != "SHA256SUMS"
+    }
+    card = files["README.md"].decode()
+    assert all(
+        f"{digest}  {name}\n" in card for name, digest in listed.items() if name != "README.md"
+    )
+
+
+def test_the_card_says_what_is_so(colour):
+    """Scores of each kind, recall, counts, the network's training, and what is not known."""
+    run, out = colour
+    card, plan = (out / "README.md").read_text(), recipe(out)
+    scores = Result.from_json(plan["result_as_received"])
+    for text in ("80.0 ± 1.0", "70.0 ± 1.0", "by mlp", "60.0 ± 1.0", str(scores.test.accuracy)):
+        assert text in card
+    assert f"| as received (8-bit, mean and std) | {scores.test.accuracy} |" in card
+    assert "6 synthetic images of 3 classes, 8 x 8 pixels, RGB, in place of the 60 training" in card
+    assert "**Not audited.**" in card and "not known. Ask the owner" in card
+    assert 'license: "other"' in card and "7 iterations" in card
+    assert "| kind 0 | 2 | 66.7 |" in card  # 4 of 6 in `confusion`
+    assert plan["exact"]["step_size"] == pytest.approx(0.02) and plan["exact"]["late_decay"]
+    assert plan["received"]["step_size"] in (0.001, 0.003, 0.01, 0.03, 0.1)
+    assert scores.evaluation["networks"] == 2 and plan["received"]["epochs"] == 4
+
+
+def test_nothing_of_the_house_leaves_it(colour, packed):
+    """No path, no command line, no real image, and no promise that cannot be kept."""
+    for run, out in (colour, packed):
+        for name, found in content(out).items():
+            assert str(run.parent).encode() not in found, name
+            assert str(launching.workplace()).encode() not in found, name
+            assert b"anonym" not in found.lower(), name
+            if name.endswith((".json", ".md")):
+                assert b"experiments.mtt" not in found
+    with Image.open(colour[1] / "gallery.png") as image:
+        assert image.width < 900  # one block, not real images beside it
+
+
+def test_equal_runs_give_equal_bundles(colour, tmp_path):
+    """Also without the data set, whose scores are kept in the run's folder; and as one file."""
+    run, out = colour
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    config["values"]["dataset"]["value"] = str(tmp_path / "gone.npz")
+    store.write_json(tmp_path / "run/config.json", config)
+    again = bundle(tmp_path / "run", tmp_path / "bundle", zip=True)
+    assert content(again) == content(out)
+    one, two = (folder.with_name("bundle.zip").read_bytes() for folder in (out, again))
+    assert one == two
+    with zipfile.ZipFile(io.BytesIO(one)) as file:
+        assert {n.removeprefix("bundle/") for n in file.namelist()} == set(content(out))
+
+
+def test_without_the_data_set(tmp_path):
+    """The bundle is made all the same, and says what is missing; --dataset says where it is now."""
+    here = tmp_path / "cells.npz"
+    shutil.copy(launching.tiny("grey"), here)
+    run = finished(tmp_path / "run", here)
+    moved = here.rename(tmp_path / "moved.npz")
+    card = (bundle(run, tmp_path / "bundle") / "README.md").read_text()
+    assert "were not measured" in " ".join(card.split())
+    assert (
+        "as received (8-bit" not in card
+        and recipe(tmp_path / "bundle")["result_as_received"] is None
+    )
+    with pytest.raises(UserError, match="other images than those of the run"):
+        bundle(run, tmp_path / "bundle", dataset=str(launching.tiny("rgb")))
+    with pytest.raises(UserError, match="no such file"):
+        bundle(run, tmp_path / "bundle", dataset=str(here))
+    out = bundle(run, tmp_path / "bundle", dataset=str(moved))
+    assert "as received (8-bit" in (out / "README.md").read_text()
+
+
+def test_privacy_comes_from_the_audit(colour, tmp_path):
+    """privacy.json of a run is copied, and its sentences stand in the card."""
+    run = shutil.copytree(colour[0], tmp_path / "run")
+    store.write_json(run / "privacy.json", {"card": ["AUC 0.51 (0.47 to 0.55) over 200 canaries."]})
+    out = bundle(run, tmp_path / "bundle")
+    assert "- AUC 0.51 (0.47 to 0.55) over 200 canaries." in (out / "README.md").read_text()
+    assert "Not audited" not in (out / "README.md").read_text()
+    assert (out / "privacy.json").read_bytes() == (run / "privacy.json").read_bytes()
+    (run / "privacy.json").write_text("{")
+    with pytest.raises(UserError, match=r"privacy\.json is damaged"):
+        bundle(run, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "integrate", "given", "hub"),
+    [
+        ("dermamnist", "", "", "cc-by-nc-4.0"),
+        ("dermamnist_64", "", "cc-by-nc-4.0", "cc-by-nc-4.0"),
+        ("bloodmnist", "", "", "cc-by-4.0"),
+        ("integrated", "", "", "cc-by-nc-4.0"),  # the study's eight, DermaMNIST among them
+        ("integrated", "bloodmnist,octmnist", "", "cc-by-4.0"),
+        ("integrated", "bloodmnist,mine.npz", "", "other"),
+        ("mine", "", "", "other"),
+        ("mine", "", "CC BY 4.0", "cc-by-4.0"),
+        ("mine", "", "see the ward's board", "other"),
+    ],
+)
+def test_a_licence_is_inherited(dataset, integrate, given, hub):
+    """A public set decides; of own images the user says it."""
+    found = licence_of(dataset, integrate, given)
+    assert found.hub == hub and found.commercial == ("nc" not in hub)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "integrate"), [("dermamnist", ""), ("integrated", "dermamnist,mine.npz")]
+)
+def test_a_licence_cannot_be_widened(dataset, integrate):
+    """DermaMNIST stays non-commercial."""
+    with pytest.raises(UserError, match="license"):
+        licence_of(dataset, integrate, "CC BY 4.0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"method": "random", "select": "last"}, "its images are real"),
+        ({"selected_iteration": 0}, "its images are real"),
+        ({"fingerprint": "0" * 16}, "of other data than result.json"),
+    ],
+)
+def test_real_images_and_mixed_folders_are_refused(tmp_path, changed, words):
+    run = finished(tmp_path / "run", launching.tiny("grey"), **changed)
+    with pytest.raises(UserError, match=words):
+        bundle(run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("result.json", None, "has no result.json"),
+        ("result.json", "{}", "not a whole result"),
+        ("synthetic.npz", None, "does not exist"),
+        ("synthetic.npz", "damaged", "not an .npz file"),
+        ("config.json", None, "gone or damaged"),
+        ("config.json", "[1]", "gone or damaged"),
+    ],
+)
+def test_a_run_that_is_not_whole_is_refused(colour, tmp_path, name, text, words):
+    run = shutil.copytree(colour[0], tmp_path / "run")
+    (run / name).unlink()
+    if text is not None:
+        (run / name).write_text(text)
+    with pytest.raises(UserError, match=words) as error:
+        bundle(run, tmp_path / "bundle")
+    assert str(run) in str(error.value) and not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_replaces_itself_and_nothing_else(colour, tmp_path):
+    """A folder of the user, a file added to a bundle, an edited card: each is refused, and stays."""
+    run, _ = colour
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    bundle(run, mine)  # an empty folder is free
+    bundle(run, mine)
+    (mine / "README.md").write_text("My own words.")
+    with pytest.raises(UserError, match=r"would lose README\.md"):
+        bundle(run, mine)
+    assert (mine / "README.md").read_text() == "My own words."
+    (mine / "README.md").unlink()
+    (mine / ".git").mkdir()
+    (mine / ".git" / "HEAD").write_text("ref")
+    with pytest.raises(UserError, match=r"would lose \.git/HEAD"):
+        bundle(run, mine)
+    (mine / "SHA256SUMS").unlink()
+    with pytest.raises(UserError, match="other things in it"):
+        bundle(run, mine)
+    assert (mine / ".git" / "HEAD").exists()
+    with pytest.raises(UserError, match="is no folder"):
+        bundle(run, mine / ".git" / "HEAD")
+    (tmp_path / "two.zip").write_text("letters")
+    with pytest.raises(UserError, match="is no bundle"):
+        bundle(run, tmp_path / "two", zip=True)
+    assert (tmp_path / "two.zip").read_text() == "letters"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "two.zip"]  # nothing half made
+
+
+def test_the_command(colour, tmp_path):
+    """One line and status 2 for a mistake; the path of the bundle otherwise."""
+    line = launching.complaint(launching.SERVER.run("experiments.share", f"--run={tmp_path}"))
+    assert "--run=RUN --out=BUNDLE" in line
+    words = (f"--run={colour[0]}", f"--out={tmp_path / 'bundle'}")
+    ended = launching.SERVER.run("experiments.share", *words)
+    assert (ended.status, ended.stderr) == (0, "") and str(tmp_path / "bundle") in ended.stdout
+    assert content(tmp_path / "bundle") == content(colour[1])
+
+
+def test_load_distilled(colour, tmp_path, monkeypatch):
+    """A path, or the name of a set that comes with medjax; a changed file is refused."""
+    run, out = colour
+    whole = share.load_set(run / "synthetic.npz")
+    np.testing.assert_array_equal(
+        medjax.load_distilled(out).synthetic.images, whole.synthetic.images
+    )
+    shutil.copytree(out, tmp_path / "cells-ipc2")
+    monkeypatch.setattr(loading, "BUNDLES", tmp_path)
+    assert medjax.load_distilled("cells", ipc=2).class_names == whole.class_names
+    with pytest.raises(UserError, match="there is cells-ipc2"):
+        medjax.load_distilled("cells", ipc=1)
+    with pytest.raises(UserError, match="is no folder"):
+        medjax.load_distilled("cells")
+    with pytest.raises(UserError, match="is no bundle"):
+        medjax.load_distilled(run)
+    file = tmp_path / "cells-ipc2" / "exact.npz"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=r"exact\.npz is not as it was written"):
+        medjax.load_distilled("cells", ipc=2)
+
+
+def test_images_given_in_memory(tmp_path):
+    """A run on images that were given to `medjax.run` gets its scores from them."""
+    run = finished(tmp_path / "run", launching.tiny("grey"))
+    config = json.loads((run / "config.json").read_text())
+    config["values"]["dataset"]["value"] = "(given in memory)"
+    store.write_json(run / "config.json", config)
+    raw = sources.load(str(launching.tiny("grey")))
+    out = make_bundle(ShareConfig(run=str(run), out=str(tmp_path / "bundle")), data=raw)
+    assert recipe(out)["result_as_received"]["fingerprint"] == raw.fingerprint
