@@ -17,11 +17,14 @@ from PIL import Image
 import medjax
 from medjax import packing, share, store
 from medjax.bundle import loading
-from medjax.bundle.images import class_folders
+from medjax.bundle.finished import read_finished_run
+from medjax.bundle.images import class_folders, images_of
 from medjax.bundle.licence import licence_of
 from medjax.bundle.making import ShareConfig, make_bundle
+from medjax.bundle.received import _settings, as_received
 from medjax.data import sources
 from medjax.errors import UserError
+from medjax.eval_config import InterimConfig
 from medjax.result import Result
 
 
@@ -323,3 +326,11 @@ def test_images_given_in_memory(tmp_path):
     raw = sources.load(str(launching.tiny("grey")))
     out = make_bundle(ShareConfig(run=str(run), out=str(tmp_path / "bundle")), data=raw)
     assert recipe(out)["result_as_received"]["fingerprint"] == raw.fingerprint
+
+
+def test_interim_evaluations_count_as_in_the_run(colour):
+    """Steps where the run counted steps, beside its own default of epochs."""
+    run = read_finished_run(str(colour[0]))
+    run = run._replace(values=run.values | {"interim_steps": 5, "interim_epochs": 300})
+    shared = as_received(run.shared, images_of(run.shared))
+    assert _settings(run, shared, "").config(InterimConfig).interim_steps == 5

@@ -30,7 +30,7 @@ from medjax.result import Result
 from medjax.types import RawDataset
 
 #: Options of a run that its evaluations keep.
-KEPT = ("seed", "interim_networks", "interim_epochs", "interim_steps", "data_dir")
+KEPT = ("seed", "interim_networks", "data_dir")
 #: And of one on the integrated set.
 INTEGRATED = ("integrate", "integrate_share", "integrate_seed")
 
@@ -103,7 +103,8 @@ def as_received(shared: share.SharedSet, images: Images) -> share.SharedSet:
 def _settings(run: FinishedRun, shared: share.SharedSet, dataset: str) -> Settings:
     """The run's evaluation with DSA and SGD alone: what others would do, and evaluate.py does."""
     where = dataset or str(run.values.get("dataset"))
-    names = (*KEPT, *INTEGRATED) if where == "integrated" else KEPT
+    counted = "interim_steps" if run.values.get("interim_steps") else "interim_epochs"
+    names = (*KEPT, counted, *(INTEGRATED if where == "integrated" else ()))
     kept = {name: run.values[name] for name in names if name in run.values}
     networks = run.result.evaluation["networks"]
     settings = evaluation_settings(run.set_file, dataset=where, networks=networks, **kept)
