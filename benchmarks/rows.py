@@ -112,13 +112,17 @@ def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
     return [session.folder for session in sessions]
 
 
-def keep(folder: Path, kept: Path) -> None:
-    """Copy what a run left that is small and says what it was."""
+def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:
+    """Copy what a run left that is small and says what it was. places: names for folders of this machine."""
     kept.mkdir(parents=True, exist_ok=True)
     interim = [r for r in store.read_log(folder / "log.jsonl") if r["phase"] == "interim"]
-    for name in ("gallery.png", "config.json", "result.json"):
+    for name in ("gallery.png", "result.json"):
         if (folder / name).exists() and (name != "gallery.png" or kept.name.endswith("seed0")):
             shutil.copy(folder / name, kept)
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    for name, path in places.items():
+        config = config.replace(str(path.absolute()), name).replace(str(path.resolve()), name)
+    store.write_bytes(kept / "config.json", config.encode())
     # Last: it says that the row is whole.
     store.write_json(kept / "course.json", [{n: r[n] for n in POINT} for r in interim])
 
@@ -145,6 +149,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="runs whose names hold one of these, a;b")
     asked = parser.parse_args()
     kept = Path("results") / asked.plan.stem
+    places = {"DATA": asked.data, "OUT": asked.out, "benchmarks.rows": Path(sys.argv[0])}
     plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
     wanted, failed = list(rows(plan, asked.data)), 0
     words = asked.only.split(";")
@@ -162,7 +167,7 @@ def main() -> None:
             with Console() as console:
                 make = scored if plan.get("scored", True) else distilled
                 for name, folder in zip(names, make(group, asked.out, console), strict=True):
-                    keep(folder, kept / name)
+                    keep(folder, kept / name, places)
         except medjax.UserError as error:
             print(f"{', '.join(names)}: {error}", file=sys.stderr, flush=True)
             failed += 1

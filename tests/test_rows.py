@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
 
     def call(text):
         (tmp_path / "small.toml").write_text(text)
-        monkeypatch.setattr(sys, "argv", ["rows", "small.toml", "--data=data", "--out=runs"])
+        monkeypatch.setattr(sys, "argv", ["rows", "small.toml", f"--data={data}", "--out=runs"])
         with pytest.raises(SystemExit) as ended:
             rows.main()
         return ended.value.code
@@ -78,6 +78,8 @@ def test_a_plan(place, tmp_path, monkeypatch, capsys):
     course = json.loads((first / "course.json").read_text())
     assert [(p["iteration"], p["split"]) for p in course] == [(2, "val"), (4, "val")]
     assert json.loads((second / "result.json").read_text())["seed"] == 1
+    config = (first / "config.json").read_text()
+    assert str(tmp_path) not in config and '"DATA/tiny.npz"' in config
     table = (kept / "rows.md").read_text()
     shown = f"2: {100 * course[0]['accuracy']:.1f}, 4: {100 * course[1]['accuracy']:.1f}"
     assert table.count("tiny") == 2 and shown in table
