@@ -140,7 +140,8 @@ def alone(folder, *words):
     hidden = "import sys; sys.modules['medjax'] = None; import runpy; sys.argv = sys.argv[1:];"
     hidden += "runpy.run_path(sys.argv[0], run_name='__main__')"
     command = [sys.executable, "-c", hidden, *map(str, words)]
-    environment = launching.environment() | {"PYTHONPATH": ""}
+    # Threads of PyTorch that wait for each other on busy cores take many times as long.
+    environment = launching.environment() | {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
