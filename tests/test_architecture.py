@@ -30,6 +30,7 @@ LAYERS = (
     ("share",),
     ("report",),
     ("pipeline",),
+    ("audit",),
     ("",),  # medjax/__init__.py, the public names
     ("cli",),
     ("__main__",),

@@ -27,7 +27,8 @@ from medjax.errors import UserError
 from medjax.recipes import RECIPES
 
 #: The commands that are no methods: modules of medjax.cli with a function `command`.
-TOOLS = ("best", "experts", "evaluate", "prepare", "table1", "report", "tabulate", "indicator")
+TOOLS = ("best", "experts", "evaluate", "prepare", "audit")
+TOOLS += ("table1", "report", "tabulate", "indicator")
 #: What XLA, orbax and NumPy say of a full disk or memory, where they raise no OSError or MemoryError.
 EXHAUSTED = re.compile("RESOURCE_EXHAUSTED|No space left on device|Out of memory", re.IGNORECASE)
 
