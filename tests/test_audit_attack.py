@@ -124,8 +124,8 @@ def test_epsilon_of_nothing_is_nothing():
 
 
 def test_the_bound_agrees_with_jax_privacy():
-    """The same number as `CanaryScoreAuditor` at a threshold that is given. (Its AUC is of the curve's convex hull, which
-    is more than the attack reaches.)"""
+    """The same number as `CanaryScoreAuditor` at a threshold that is given. (Its AUC is of the curve's convex hull,
+    which is more than the attack reaches.)"""
     auditing = pytest.importorskip("jax_privacy.auditing", reason="needs the extra privacy")
     rng = np.random.default_rng(1)
     members, others = rng.normal(1.5, 1, 400), rng.normal(0, 1, 400)

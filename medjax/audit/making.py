@@ -31,6 +31,7 @@ from medjax.pipeline.session import Session
 from medjax.pipeline.settings import IpcConfig, Settings
 from medjax.report.gallery import pairs
 from medjax.report.privacy import draw_roc
+from medjax.report.runs import SHADOWS
 from medjax.types import RawDataset
 
 
@@ -74,7 +75,7 @@ def audit(
     run = open_run(user_path(config.run))
     raw = data_of(run, config.dataset, config.data_dir, progress) if data is None else data
     check_data_of(run, raw)
-    settings, place = run.settings, run.folder / "audit"
+    settings, place = run.settings, run.folder / SHADOWS
     repeat = settings.config(IpcConfig).allow_repeat
     canaries = draw(raw, config.canaries, settings.run.seed, 1 if repeat else settings.decoded)
     releases = procedures(config, run)

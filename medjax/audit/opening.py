@@ -17,6 +17,7 @@ from medjax.pipeline.run import IN_MEMORY
 from medjax.pipeline.session import Session, load_data
 from medjax.pipeline.settings import RunConfig, Settings, fields, groups_of
 from medjax.recipes import Recipe
+from medjax.report.runs import SHADOWS
 from medjax.result import Result
 from medjax.share import SharedSet
 from medjax.types import Dataset, RawDataset
@@ -94,7 +95,7 @@ def check_data_of(run: Audited, raw: RawDataset) -> None:
 
 def open_session_of(run: Audited, raw: RawDataset, progress: Progress) -> Session:
     """A session in the model space of the run's set, with the training images."""
-    session = open_shared(run.settings, raw, run.shared, run.folder / "audit", progress)
+    session = open_shared(run.settings, raw, run.shared, run.folder / SHADOWS, progress)
     train, pre = preprocess.apply(session.pre, raw.train.images), session.pre
     pack = run.settings.config(PackConfig).pack
     packing = preprocess.packing_of(pre, pack, run.settings.config(ImagesConfig).pixels)

@@ -1,0 +1,283 @@
+"""An audit finds a planted leak and nothing where there is none; what it makes its data of, and what it says."""
+
+import json
+
+import jax.numpy as jnp
+import launching
+import numpy as np
+import pytest
+from launching import NETWORK, SERVER, complaint, read_json, tiny, workplace
+
+import medjax
+from medjax import share
+from medjax.audit import making, page, shadows
+from medjax.audit.attack import guess
+from medjax.audit.canaries import draw, half, shadow_data
+from medjax.audit.making import AuditConfig, audit
+from medjax.audit.opening import open_run
+from medjax.data import preprocess
+from medjax.data.preprocess import PreprocessConfig
+from medjax.data.raw import raw_dataset
+from medjax.errors import UserError
+from medjax.pipeline.progress import Silent
+from medjax.types import RawSplit, Synthetic
+
+SIDE = 8
+
+
+def noise(seed, count, groups=None, classes=2):
+    """A split of images that have nothing to do with their labels: they can only be known by heart."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, SIDE, SIDE, 1)).astype(np.uint8)
+    return RawSplit(images, np.arange(count, dtype=np.int32) % classes, groups)
+
+
+def noisy(count=120, groups=None):
+    """A data set of such images; groups: of the training images."""
+    other = None if groups is None else np.arange(1000, 1024)
+    splits = {"train": noise(0, count, groups)}
+    splits |= {"val": noise(1, 24, other), "test": noise(2, 24, other)}
+    return raw_dataset("noisy", ("a", "b"), splits)
+
+
+def settings(**more):
+    """Of a tiny network on these images."""
+    words = {"size": SIDE, "width": 8, "depth": 1, "whiten": "normalise", "networks": 2}
+    words |= {"eval_epochs": 60, "interim_networks": 1, "interim_epochs": 5, "eval_augment": False}
+    return medjax.settings("dm", preset="quick", **words | more)
+
+
+def published(path, images, labels):
+    """A released set of these 8-bit images."""
+    pre = preprocess.fit(PreprocessConfig(SIDE, "normalise"), noise(0, 120).images)
+    made = jnp.asarray(preprocess.apply(pre, images))
+    stored = Synthetic(made, jnp.asarray(labels, jnp.int32), jnp.float32(0.03))
+    network = ("convnet", settings().config(medjax.models.MODELS["convnet"].config))
+    share.save_set(path / "synthetic.npz", stored, pre, ("a", "b"), network=network)
+    return share.load_set(path / "synthetic.npz")
+
+
+def attacked(release, folder, count=8, canaries=20):
+    """(scores, canaries) of shadows of a procedure on the noisy images."""
+    raw = noisy()
+    chosen = draw(raw, canaries, 0, 1)
+    parts = raw, chosen, count, folder, Silent()
+    return shadows.attack_shadows("own", settings(), release, *parts), chosen
+
+
+def test_a_planted_leak_is_found(tmp_path):
+    """A procedure that publishes the canaries that it saw: nearly all are told from the others."""
+
+    def release(settings, raw, folder, progress):
+        chosen = draw(noisy(), 20, 0, 1)
+        rest = {image.tobytes() for image in np.delete(noisy().train.images, chosen.rows, 0)}
+        planted = [i for i, image in enumerate(raw.train.images) if image.tobytes() not in rest]
+        assert len(planted) == 10
+        return published(folder, raw.train.images[planted], raw.train.labels[planted])
+
+    found, chosen = attacked(release, tmp_path)
+    membership = making.membership(found, chosen, seed=0)
+    assert membership["all"]["auc"] > 0.95
+    assert membership["mislabelled"]["auc"] > 0.95 and membership["labelled_right"]["auc"] > 0.95
+    assert membership["all"]["epsilon_at_least"] > 1
+
+
+def test_nothing_is_found_where_no_canary_was_used(tmp_path):
+    """A procedure that publishes images of its own, other ones each time: no better than guessing."""
+
+    def release(settings, raw, folder, progress):
+        other = noise(100 + settings.run.seed, 10)
+        return published(folder, other.images, other.labels)
+
+    found, chosen = attacked(release, tmp_path)
+    all_of_them = making.membership(found, chosen, seed=0)["all"]
+    low, high = all_of_them["auc_interval"]
+    assert low < 0.5 < high and abs(all_of_them["auc"] - 0.5) < 0.12
+    assert all_of_them["epsilon_at_least"] < 0.5
+
+
+def test_finished_shadows_are_not_done_again(tmp_path):
+    """Stopped and started again, each shadow is made once; one of other data or with a damaged file is made again;
+    more shadows are added to those that are there."""
+    done = []
+
+    def release(settings, raw, folder, progress):
+        done.append(settings.run.seed)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        other = noise(settings.run.seed, 4)
+        return published(folder, other.images, other.labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        attacked(release, tmp_path, count=4)
+    first, _ = attacked(release, tmp_path, count=4)
+    assert done == [1, 2, 3, 3, 4] and first.seeds == [1, 2, 3, 4]
+    again, _ = attacked(release, tmp_path, count=5)
+    assert done == [1, 2, 3, 3, 4, 5]
+    assert np.array_equal(again.scores[:4], first.scores)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()], (
+        "what a run leaves is removed"
+    )
+    path = tmp_path / "own-01.json"
+    path.write_text(path.read_text()[:50])
+    attacked(release, tmp_path, count=4, canaries=16)
+    assert done[6:] == [1, 2, 3, 4]
+
+
+def test_canaries_of_images():
+    """Half of them mislabelled, images alone, none that is in the data twice; the same every time."""
+    raw = noisy()
+    twice = raw.train.images.copy()
+    twice[7] = twice[3]
+    raw = raw._replace(train=raw.train._replace(images=twice))
+    chosen = draw(raw, 20, 0, 1)
+    assert len(set(chosen.rows)) == 20 and not {3, 7} & set(chosen.rows)
+    assert chosen.mislabelled.sum() == 10 and chosen.unit == "image"
+    assert ((chosen.labels != raw.train.labels[chosen.rows]) == chosen.mislabelled).all()
+    assert (np.flatnonzero(chosen.owner >= 0) == np.sort(chosen.rows)).all()
+    assert all(np.array_equal(a, b) for a, b in zip(draw(raw, 20, 0, 1), chosen, strict=True))
+    assert set(draw(raw, 20, 1, 1).rows) != set(chosen.rows)
+    assert len(draw(raw, 0, 0, 1).rows) == 12, "a tenth"
+
+
+def test_canaries_of_patients():
+    """One image of a patient; with it all of the patient's images come and go, and no patient of test is one."""
+    groups = np.repeat(np.arange(40), 3)
+    raw = noisy(groups=groups)
+    raw = raw._replace(test=raw.test._replace(groups=np.arange(24)))
+    chosen = draw(raw, 4, 0, 1)
+    assert chosen.unit == "patient" and len(set(groups[chosen.rows])) == 4
+    assert groups[chosen.rows].min() >= 24, "the others are in test"
+    inside = half(chosen, 0, 0)
+    made = shadow_data(raw, chosen, inside)
+    left = set(groups[chosen.rows][~inside])
+    assert not left & set(made.train.groups) and len(made.train.labels) == 120 - 6
+    assert made.fingerprint != raw.fingerprint
+
+
+def test_the_data_of_a_shadow():
+    """Half of the canaries are in, labelled as they are given; everything else is as it was."""
+    raw, chosen = noisy(), draw(noisy(), 20, 0, 1)
+    halves = [half(chosen, 0, shadow) for shadow in range(64)]
+    assert {int(one.sum()) for one in halves} == {10}
+    assert np.abs(np.mean(halves, 0) - 0.5).max() < 0.25, "each is in about half of the shadows"
+    made = shadow_data(raw, chosen, halves[0])
+    there = {image.tobytes(): label for image, label in zip(*made.train[:2], strict=True)}
+    assert len(there) == 110
+    for row, label, is_in in zip(chosen.rows, chosen.labels, halves[0], strict=True):
+        assert there.get(raw.train.images[row].tobytes()) == (label if is_in else None)
+    for row in np.flatnonzero(chosen.owner < 0):
+        assert there[raw.train.images[row].tobytes()] == raw.train.labels[row]
+    assert made.val is raw.val and made.test is raw.test
+
+
+def test_too_few_canaries_are_one_line():
+    """A class that cannot spare as many; a set that is too small; both say how many there are."""
+    with pytest.raises(UserError, match=r"--canaries=40: noisy can spare 30 images"):
+        draw(noisy(), 40, 0, 1)
+    with pytest.raises(UserError, match="too few training images"):
+        draw(noisy(8), 0, 0, 1)
+    with pytest.raises(UserError, match="can spare 8 images"):
+        draw(noisy(), 20, 0, least=56)
+    for words in ({"canaries": 3}, {"init_set": "x.npz"}):
+        with pytest.raises(UserError, match=f"--{next(iter(words))}"):
+            AuditConfig("run", **words)
+
+
+WORDS = (*NETWORK, "--networks=2", "--eval_epochs=30", "--interim_networks=1")
+WORDS += ("--interim_epochs=3", "--iterations=2", "--batch_real=4", "--eval_every=2")
+
+
+def run_of(out):
+    """A finished run of DM on the tiny colour images: its folder."""
+    place = (f"--dataset={tiny('rgb')}", f"--out={out}")
+    return launching.read_run(SERVER.run("experiments.dm", *place, *WORDS)).folder
+
+
+def test_an_audit_from_beginning_to_end():
+    """Killed in a shadow it goes on; its files, its sentences; twice the same; the report shows it and no shadow."""
+    out = workplace() / "audit"
+    run = run_of(out)
+    words = (f"--run={run}", "--shadows=4", "--canaries=6", "--beside")
+    killed = SERVER.run("experiments.audit", *words, kill='"iteration": 2')
+    assert killed.status == -9
+    ended = SERVER.run("experiments.audit", *words)
+    assert ended.status == 0, ended.stderr
+    assert "forecast" in ended.stdout and "of one patient" in ended.stdout
+    found = read_json(run / "privacy.json")
+    assert found["unit"] == "image" and found["canaries"]["count"] == 6
+    assert set(found["beside"]) == {"own", "noise", "real"}
+    assert found["membership"]["all"]["members"] == 4 * 3
+    assert found["copies"]["pixels"]["of"] == 3 == found["copies"]["start_is_nearest"]["of"]
+    assert all(line in ended.stdout for line in found["card"])
+    assert "anonym" not in json.dumps(found).lower()
+    assert str(workplace()) not in json.dumps(found), "no path leaves the house"
+    for name in ("roc.png", "closest.png"):
+        assert (run / name).read_bytes()[:4] == b"\x89PNG"
+    before = launching.contents(run)
+    assert SERVER.run("experiments.audit", *words).status == 0
+    after = launching.contents(run)
+    assert {name: data for name, (_, data) in after.items()} == {
+        name: data for name, (_, data) in before.items()
+    }
+    shown = SERVER.run("experiments.report", f"--runs={out}", f"--out={out / 'page'}")
+    assert shown.stdout.startswith("1 runs"), shown.stdout + shown.stderr
+    text = (out / "page" / "index.html").read_text()
+    assert "LiRA" in text and text.count("<h3>DM") == 1
+
+
+def test_what_cannot_be_audited_is_one_line(tmp_path):
+    """No run, an unfinished one, one that distilled nothing, one whose data are gone, and other data."""
+
+    def said(*words):
+        return complaint(SERVER.run("experiments.audit", *words))
+
+    run = run_of(workplace() / "audit")
+    assert "which run" in said() and "no folder" in said("--run=none")
+    (tmp_path / "begun").mkdir()
+    assert "finish that run" in said(f"--run={tmp_path / 'begun'}")
+    assert "--shadows=3" in said(f"--run={run}", "--shadows=3")
+    assert "--canaries=2" in said(f"--run={run}", "--canaries=2")
+    assert "is not what" in said(f"--run={run}", f"--dataset={tiny('grey')}")
+    assert "cannot begin with another set" in said(
+        f"--run={run}", "--beside", f"--init_set={run / 'synthetic.npz'}", "--canaries=6"
+    )
+    moved = f"--run={run}", "--dataset=gone.npz"
+    assert "gone.npz" in said(*moved)
+    for name, words in (("result.json", "{}"), ("config.json", "{}")):
+        copy = tmp_path / name
+        copy.mkdir()
+        for file in ("result.json", "config.json", "synthetic.npz"):
+            (copy / file).write_bytes((run / file).read_bytes())
+        (copy / name).write_text(words)
+        assert name in said(f"--run={copy}")
+    place = (f"--dataset={tiny('rgb')}", f"--out={tmp_path}", "--networks=1", "--eval_epochs=1")
+    real = SERVER.run("experiments.random", *NETWORK, *place, "--interim_epochs=1")
+    assert "distilled a set" in said(f"--run={launching.read_run(real).folder}")
+
+
+def test_images_in_memory_are_given_again(tmp_path):
+    """A run from Python has no data set that could be loaded: its images are given to the audit, or it is said."""
+    raw = noisy(40)
+    own = settings(iterations=1, batch_real=4, eval_every=1, eval_epochs=2, networks=1)
+    result = medjax.run("dm", own, tmp_path, data=raw)
+    config = AuditConfig(str(result.folder), shadows=4, canaries=4)
+    with pytest.raises(UserError, match="from Python"):
+        audit(config)
+    found = audit(config, data=raw)
+    assert found["shadows"]["count"] == 4 and found["card"]
+    with pytest.raises(UserError, match="is not what"):
+        audit(config, data=noisy())
+    assert open_run(result.folder).settings.values() == own._replace(groups=own.groups).values() | {
+        "dataset": "(given in memory)"
+    }
+
+
+def test_the_sentences_say_what_cannot_be_said():
+    """Too few canaries for a rate of false positives are named, with the number that it takes."""
+    rng = np.random.default_rng(0)
+    inside = rng.random((4, 60)).argsort(1) < 30
+    one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
+    lines = [page.rate_words(one, row) for row in one["true_positives"]]
+    assert "1 % false positives the attack finds" in lines[0]
+    assert "1,000 guesses" in lines[1] and "there are 120" in lines[1]
