@@ -13,6 +13,7 @@ from medjax import share
 from medjax.audit import making, page, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
+from medjax.audit.copies import as_pixels, closer, nearest, starts
 from medjax.audit.making import AuditConfig, audit
 from medjax.audit.opening import open_run
 from medjax.data import preprocess
@@ -20,6 +21,7 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import raw_dataset
 from medjax.errors import UserError
 from medjax.pipeline.progress import Silent
+from medjax.pipeline.session import open_session, random_start
 from medjax.types import RawSplit, Synthetic
 
 SIDE = 8
@@ -281,3 +283,25 @@ def test_the_sentences_say_what_cannot_be_said():
     lines = [page.rate_words(one, row) for row in one["true_positives"]]
     assert "1 % false positives the attack finds" in lines[0]
     assert "1,000 guesses" in lines[1] and "there are 120" in lines[1]
+
+
+def test_planted_copies_are_nearer_to_training():
+    """Copies of training images are all nearer to it; images of nowhere as often as not."""
+    train, held = (as_pixels(noise(seed, 200).images / 255.0) for seed in (0, 1))
+    dull = as_pixels(0.4 + 0.1 * noise(0, 40).images / 255.0)
+    found = closer(dull, train, held)
+    assert found["nearer_to_training"] == found["of"] == 40 and found["interval"][0] > 0.9
+    low, high = closer(as_pixels(noise(2, 200).images / 255.0), train, held)["interval"]
+    assert low < 0.5 < high
+
+
+@pytest.mark.parametrize("pack", (1, 2))
+def test_the_image_that_each_began_with(pack, tmp_path):
+    """`starts` names the training images that a distillation begins with, in the order of its decoded images."""
+    own = settings(ipc=2, pack=pack)
+    session = open_session(own, noisy(), tmp_path / "home" / "run", Silent())
+    begun = random_start(session).images
+    pixels = [preprocess.invert(session.pre, np.asarray(a)) for a in (begun, session.train.images)]
+    _, near = nearest(*map(as_pixels, pixels))
+    assert len(near) == 4 * pack**2
+    assert (near == starts(session)).mean() > (0.99 if pack == 1 else 0.8)
