@@ -15,13 +15,14 @@ from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
 from medjax.audit.copies import as_pixels, closer, nearest, starts
 from medjax.audit.making import AuditConfig, audit
-from medjax.audit.opening import open_run
+from medjax.audit.opening import data_of, open_run
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import raw_dataset
 from medjax.errors import UserError
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import open_session, random_start
+from medjax.pipeline.settings import RunConfig
 from medjax.types import RawSplit, Synthetic
 
 SIDE = 8
@@ -200,7 +201,7 @@ def test_an_audit_from_beginning_to_end():
     """Killed in a shadow it goes on; its files, its sentences; twice the same; the report shows it and no shadow."""
     out = workplace() / "audit"
     run = run_of(out)
-    words = (f"--run={run}", "--shadows=4", "--canaries=6", "--beside")
+    words = (f"--run={run}", "--shadows=4", "--canaries=6")
     killed = SERVER.run("experiments.audit", *words, kill='"iteration": 2')
     assert killed.status == -9
     ended = SERVER.run("experiments.audit", *words)
@@ -208,7 +209,6 @@ def test_an_audit_from_beginning_to_end():
     assert "forecast" in ended.stdout and "of one patient" in ended.stdout
     found = read_json(run / "privacy.json")
     assert found["unit"] == "image" and found["canaries"]["count"] == 6
-    assert set(found["beside"]) == {"own", "noise", "real"}
     assert found["membership"]["all"]["members"] == 4 * 3
     assert found["copies"]["pixels"]["of"] == 3 == found["copies"]["start_is_nearest"]["of"]
     assert all(line in ended.stdout for line in found["card"])
@@ -258,21 +258,62 @@ def test_what_cannot_be_audited_is_one_line(tmp_path):
     assert "distilled a set" in said(f"--run={launching.read_run(real).folder}")
 
 
-def test_images_in_memory_are_given_again(tmp_path):
+def test_images_in_memory_are_given_again():
     """A run from Python has no data set that could be loaded: its images are given to the audit, or it is said."""
-    raw = noisy(40)
-    own = settings(iterations=1, batch_real=4, eval_every=1, eval_epochs=2, networks=1)
-    result = medjax.run("dm", own, tmp_path, data=raw)
-    config = AuditConfig(str(result.folder), shadows=4, canaries=4)
+    run = open_run(run_of(workplace() / "audit"))
+    asked = run.settings.groups | {RunConfig: RunConfig(dataset="(given in memory)")}
+    run = run._replace(settings=run.settings._replace(groups=asked))
     with pytest.raises(UserError, match="from Python"):
-        audit(config)
-    found = audit(config, data=raw)
-    assert found["shadows"]["count"] == 4 and found["card"]
+        data_of(run, "", "", Silent())
+    raw = data_of(run, str(tiny("rgb")), "", Silent())
+    assert raw.fingerprint == run.result.fingerprint
     with pytest.raises(UserError, match="is not what"):
-        audit(config, data=noisy())
-    assert open_run(result.folder).settings.values() == own._replace(groups=own.groups).values() | {
-        "dataset": "(given in memory)"
+        audit(AuditConfig(str(run.folder)), data=noisy())
+
+
+def test_the_settings_of_a_run_are_read_back():
+    """From config.json, as they were given: a shadow differs from the run in its seed, and in what ends it."""
+    run = open_run(run_of(workplace() / "audit"))
+    place = (f"--dataset={tiny('rgb')}", "--out=x")
+    assert run.settings.values() == {
+        name: value
+        for name, value in launching.settings("dm", *place, *WORDS).values().items()
+        if name not in ("out", "fresh")
     }
+    own = shadows.shadow_settings(run.settings, 7)
+    changed = {n: v for n, v in own.values().items() if v != run.settings.values()[n]}
+    assert changed == {"seed": 7, "networks": 1}
+
+
+def test_procedures_beside(tmp_path):
+    """The same method from noise, random real images, and another set where the method takes one."""
+    run = open_run(run_of(workplace() / "audit"))
+    made = making.procedures(AuditConfig("run", beside=True), run)
+    assert list(made) == ["own", "noise", "real"]
+    assert made["noise"][0].values()["init_images"] == "noise"
+    assert list(making.procedures(AuditConfig("run"), run)) == ["own"]
+    begun = run._replace(settings=made["noise"][0])
+    assert list(making.procedures(AuditConfig("run", beside=True), begun)) == ["own", "real"]
+    other = shadows.started_from(medjax.settings("mtt"), init_set="set.npz")
+    assert other is not None and other.values()["init_set"] == "set.npz"
+    assert shadows.started_from(medjax.settings("dc"), init_set="set.npz") is None
+    kept = shadows.real_images(settings(ipc=3), noisy(), tmp_path, Silent())
+    real = {image.tobytes() for image in noisy().train.images}
+    assert all(image.tobytes() in real for image in kept.images_uint8)
+    assert len(kept.images_uint8) == 6 and kept.origin["collapsed"] == "True"
+
+
+def test_the_table_beside():
+    """A row for each procedure, with a dash for what could not be counted."""
+    rng = np.random.default_rng(0)
+    inside = rng.random((4, 60)).argsort(1) < 30
+    one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
+    found = {
+        "beside": {name: {"test_accuracy": 0.5, "membership": one} for name in ("own", "real")}
+    }
+    own, real = page.beside_table(found).rows
+    assert own[0] == "this method, as it was run" and real[0] == "random real images"
+    assert own[1] == "50.0 %" and own[4].endswith("%") and own[5] == "–"
 
 
 def test_the_sentences_say_what_cannot_be_said():

@@ -35,7 +35,7 @@ def within(interval: tuple[float, float], percents: bool = True) -> str:
 
 def about(run: Audited, canaries: Canaries, seeds: list[int], networks: int) -> dict[str, Any]:
     """What was audited, and how. Nothing of it names a file or an image."""
-    result, made = run.result, provenance.environment()
+    result = run.result
     wrong = int(canaries.mislabelled.sum())
     return {
         "attack": "LiRA over shadow runs (Carlini et al. 2022), on the 8-bit images",
@@ -52,7 +52,7 @@ def about(run: Audited, canaries: Canaries, seeds: list[int], networks: int) -> 
         },
         "networks": networks,
         "confidence": CONFIDENCE,
-        "versions": {"medjax": medjax.__version__, "git": made["git"]} | made["versions"],
+        "versions": {"medjax": medjax.__version__} | provenance.environment()["versions"],
     }
 
 
