@@ -46,7 +46,7 @@ class AuditConfig:
     )
     beside: bool = option(
         False,
-        "attack random real images and a start from noise too; each costs as much as the audit",
+        "attack random real images too, and a start from noise, which costs as much again",
     )
     init_set: str = option("", "with --beside: attack a start from this synthetic.npz too")
     dataset: str = option("", "the run's data set, where it has moved")
@@ -81,7 +81,10 @@ def audit(
     releases = procedures(config, run)
     with folders.hold(place, progress):
         session = open_session_of(run, raw, progress)
-        say_plan(config, run, session, canaries, len(releases), progress)
+        for own, _ in releases.values():  # what cannot work is said before the hours that come
+            session._replace(settings=own).setup()
+        long = sum(release is not real_images for _, release in releases.values())
+        say_plan(run, session, canaries, config.shadows, long, progress)
         found: dict[str, Any] = {}
         beside: dict[str, Any] = {}
         for name, (own, release) in releases.items():
@@ -133,39 +136,39 @@ def from_real(settings: Settings) -> bool:
 
 
 def membership(scores: ShadowScores, canaries: Canaries, seed: int) -> dict[str, Any]:
-    """The attack on all canaries, and on each half of them."""
+    """The attack on all canaries, and on each half of them (unless chance had all of that in, or out)."""
     guesses = guess(scores.scores, scores.inside)
     wrong = canaries.mislabelled
     kinds = {"all": np.ones(len(wrong), bool), "mislabelled": wrong, "labelled_right": ~wrong}
-    return {name: summary(guesses.of(mask), seed) for name, mask in kinds.items()}
+    own = {name: guesses.of(mask) for name, mask in kinds.items()}
+    return {name: summary(g, seed) for name, g in own.items() if 0 < g.inside.mean() < 1}
 
 
 def say_plan(
-    config: AuditConfig,
     run: Audited,
     session: Session,
     canaries: Canaries,
+    shadows: int,
     procedures: int,
     progress: Progress,
 ) -> None:
-    """What will be attacked, and the forecast."""
+    """What will be attacked, and the forecast. procedures: how many distil."""
     count, unit = len(canaries.rows), canaries.unit
     progress.say(
-        f"audit of {run.folder}: {config.shadows} shadows, {count} canaries ({unit}s), {count // 2} of them in each"
+        f"audit of {run.folder}: {shadows} shadows, {count} canaries ({unit}s), {count // 2} of them in each"
     )
     if unit == "image":
         progress.say(
             "note: the data do not say which images are of one patient, so that the unit is the image: a patient with"
             " several images may give away more"
         )
-    setup = session._replace(settings=shadow_settings(run.settings, 0)).setup()
-    rate = cost.matrix_rate() * cost.EFFICIENCY
-    settings, costs = shadow_settings(run.settings, 0), run.recipe.costs(setup)
-    work = estimate(settings, setup, {}, costs, rate)
+    settings = shadow_settings(run.settings, 0)
+    setup, rate = session._replace(settings=settings).setup(), cost.matrix_rate() * cost.EFFICIENCY
+    work = estimate(settings, setup, {}, run.recipe.costs(setup), rate)
     how = run.settings.config(EvalConfig)
     images = setup.held * setup.ipc * setup.classes * how.networks * how.eval_epochs
     one = work.total + cost.GRADIENT * setup.model.flops * images / rate
-    total, before = one * config.shadows * procedures, sum(run.result.seconds.values())
+    total, before = one * shadows * procedures, sum(run.result.seconds.values())
     progress.say(
         f"forecast from nothing: {at_best()}{in_words(total)} of computing ({in_words(one)} a shadow; the run itself"
         f" took {in_words(before)}), {work.memory / 1e9:.1f} GB of memory"
