@@ -303,6 +303,19 @@ def test_procedures_beside(tmp_path):
     assert len(kept.images_uint8) == 6 and kept.origin["collapsed"] == "True"
 
 
+def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
+    """--init_set names a file that is not there: hours before it would be read."""
+    run = run_of(workplace() / "audit")
+    other = shadows.started_from(
+        medjax.settings("mtt", preset="quick", size=SIDE), init_set="gone.npz"
+    )
+    made = {"own": (open_run(run).settings, None), "set": (other, None)}
+    monkeypatch.setattr(making, "procedures", lambda config, run: made)
+    monkeypatch.setattr(making, "attack_shadows", None)
+    with pytest.raises(UserError, match=r"gone\.npz"):
+        audit(AuditConfig(str(run), canaries=6))
+
+
 def test_the_table_beside():
     """A row for each procedure, with a dash for what could not be counted."""
     rng = np.random.default_rng(0)

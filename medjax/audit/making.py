@@ -95,11 +95,9 @@ def audit(
             if name == "own":
                 networks = settings.config(EvalConfig).networks
                 found = page.about(run, canaries, scores.seeds, networks) | {"membership": attacked}
-                draw_roc(
-                    run.folder / "roc.png",
-                    *roc(guess(scores.scores, scores.inside)),
-                    attacked["all"]["auc"],
-                )
+                rates = roc(guess(scores.scores, scores.inside))
+                draw_roc(run.folder / "roc.png", *rates, attacked["all"]["auc"])
+                found["roc"] = {"false_positives": rates[0], "true_positives": rates[1]}
             accuracy = float(scores.accuracy.mean())
             beside[name] = {"test_accuracy": accuracy, "membership": attacked["all"]}
         found["beside"] = beside
