@@ -19,6 +19,8 @@ PROCEDURES = {
 LIMITS = (
     "What is audited is the procedure that made the set, run again on data without some of the canaries. Another attack"
     " may find more. A low number shows that this attack fails, not that nothing can be found.",
+    "Canaries are drawn at random: a few images that leak much, such as those that a distillation began with, hardly"
+    " move an AUC.",
     "The intervals take the guesses for independent, which those of one canary or of one shadow are only in part.",
 )
 
