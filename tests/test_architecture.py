@@ -30,8 +30,8 @@ LAYERS = (
     ("share",),
     ("report",),
     ("pipeline",),
-    ("audit",),
     ("",),  # medjax/__init__.py, the public names
+    ("audit",),
     ("cli",),
     ("__main__",),
 )
