@@ -23,6 +23,7 @@ from medjax.errors import UserError
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import open_session, random_start
 from medjax.pipeline.settings import RunConfig
+from medjax.report.overview import write_report
 from medjax.types import RawSplit, Synthetic
 
 SIDE = 8
@@ -203,35 +204,52 @@ def run_of(out):
     return launching.read_run(SERVER.run("experiments.dm", *place, *WORDS)).folder
 
 
-def test_an_audit_from_beginning_to_end():
-    """Killed in a shadow it goes on; its files, its sentences; twice the same; the report shows it and no shadow."""
+def test_an_audit_from_beginning_to_end(monkeypatch):
+    """Its files, its sentences; twice the same; the report shows it, and no shadow. The procedure is one that is quick:
+    random real images."""
     out = workplace() / "audit"
     run = run_of(out)
-    words = (f"--run={run}", "--shadows=4", "--canaries=6")
-    killed = SERVER.run("experiments.audit", *words, kill='"iteration": 2')
-    assert killed.status == -9
-    ended = SERVER.run("experiments.audit", *words)
-    assert ended.status == 0, ended.stderr
-    assert "forecast" in ended.stdout and "of one patient" in ended.stdout
-    found = read_json(run / "privacy.json")
+    monkeypatch.setattr(making, "of_method", lambda recipe: shadows.real_images)
+    config = AuditConfig(str(run), shadows=4, canaries=6)
+    found = audit(config)
+    assert found == read_json(run / "privacy.json")
     assert found["unit"] == "image" and found["canaries"]["count"] == 6
     assert found["membership"]["all"]["members"] == 4 * 3
     assert found["copies"]["pixels"]["of"] == 3 == found["copies"]["start_is_nearest"]["of"]
-    assert all(line in ended.stdout for line in found["card"])
-    assert "anonym" not in json.dumps(found).lower()
-    assert str(workplace()) not in json.dumps(found), "no path leaves the house"
+    text = json.dumps(found)
+    assert "anonym" not in text.lower()
+    assert str(workplace()) not in text, "no path leaves the house"
     for name in ("roc.png", "closest.png"):
         assert (run / name).read_bytes()[:4] == b"\x89PNG"
-    before = launching.contents(run)
+    before = bytes_below(run)
+    audit(config)
+    assert bytes_below(run) == before
+    (run / "audit" / "begun").mkdir()
+    (run / "audit" / "begun" / "result.json").write_text((run / "result.json").read_text())
+    page, shown, complaints = write_report(out, out / "page")
+    assert (shown, complaints) == (1, []) and "LiRA" in page.read_text()
+
+
+def bytes_below(folder):
+    """The bytes of every file."""
+    return {name: data for name, (_, data) in launching.contents(folder).items()}
+
+
+@pytest.mark.slow
+def test_a_killed_audit_goes_on(tmp_path):
+    """The command, killed in the distillation of a shadow: it goes on, and ends as if it had not been."""
+    run = run_of(tmp_path)
+    words = (f"--run={run}", "--shadows=4", "--canaries=6")
+    killed = SERVER.run("experiments.audit", *words, kill='"iteration": 2')
+    assert killed.status == -9 and list((run / "audit").rglob("checkpoints"))
+    ended = SERVER.run("experiments.audit", *words)
+    assert ended.status == 0, ended.stderr
+    assert "forecast" in ended.stdout and "of one patient" in ended.stdout
+    assert all(line in ended.stdout for line in read_json(run / "privacy.json")["card"])
+    assert not list((run / "audit").rglob("checkpoints"))
+    before = bytes_below(run)
     assert SERVER.run("experiments.audit", *words).status == 0
-    after = launching.contents(run)
-    assert {name: data for name, (_, data) in after.items()} == {
-        name: data for name, (_, data) in before.items()
-    }
-    shown = SERVER.run("experiments.report", f"--runs={out}", f"--out={out / 'page'}")
-    assert shown.stdout.startswith("1 runs"), shown.stdout + shown.stderr
-    text = (out / "page" / "index.html").read_text()
-    assert "LiRA" in text and text.count("<h3>DM") == 1
+    assert bytes_below(run) == before
 
 
 def test_what_cannot_be_audited_is_one_line(tmp_path):
