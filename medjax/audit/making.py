@@ -166,8 +166,9 @@ def say_plan(
     how = run.settings.config(EvalConfig)
     images = setup.held * setup.ipc * setup.classes * how.networks * how.eval_epochs
     one = work.total + cost.GRADIENT * setup.model.flops * images / rate
-    total, before = one * shadows * procedures, sum(run.result.seconds.values())
+    times = shadows * procedures
+    paced = times * sum(run.result.seconds.values())
     progress.say(
-        f"forecast from nothing: {at_best()}{in_words(total)} of computing ({in_words(one)} a shadow; the run itself"
-        f" took {in_words(before)}), {work.memory / 1e9:.1f} GB of memory"
+        f"forecast from nothing: {at_best()}{in_words(one * times)} of computing; {in_words(paced)} at the pace of the"
+        f" run itself, compiling and saving included; {work.memory / 1e9:.1f} GB of memory"
     )
