@@ -32,6 +32,7 @@ LAYERS = (
     ("pipeline",),
     ("bundle",),
     ("",),  # medjax/__init__.py, the public names
+    ("audit",),
     ("cli",),
     ("__main__",),
 )

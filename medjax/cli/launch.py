@@ -33,6 +33,7 @@ TOOLS = (
     "evaluate",
     "prepare",
     "share",
+    "audit",
     "table1",
     "report",
     "tabulate",

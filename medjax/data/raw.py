@@ -1,6 +1,7 @@
 """What all readers of data sets share: names of splits, the fingerprint, notes on what splits lack or share."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -69,6 +70,13 @@ def _shared_images(splits: dict[str, RawSplit]) -> list[str]:
                 f"{count} of the {len(images)} {name} images are also in train: scores will be too high."
             )
     return lines
+
+
+def repeated(raw: RawDataset) -> np.ndarray:
+    """Which training images occur once more in the data, as a mask."""
+    own = [_digest(image) for image in raw.train.images]
+    counts = Counter(own + [_digest(i) for s in (raw.val, raw.test) for i in s.images])
+    return np.array([counts[digest] > 1 for digest in own])
 
 
 def _digest(image: np.ndarray) -> bytes:

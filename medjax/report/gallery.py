@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +71,17 @@ def contact_sheet(
 ) -> Figure:
     """Write a PNG: one row for each class, its name and its images (as many as given, grey or RGB)."""
     return _sheet(path, [Block("", rows)], class_names, title)
+
+
+def pairs(
+    path: str | os.PathLike | None,
+    columns: Mapping[str, UInt8[np.ndarray, "m s s c"]],
+    names: Sequence[str],
+    title: str,
+) -> Figure:
+    """Write a PNG: one row for each of the first ten images, its name, and what stands beside it, by heading."""
+    blocks = [Block(heading, list(images[:MOST, None])) for heading, images in columns.items()]
+    return _sheet(path, blocks, names[:MOST], title, gap=BLOCK_GAP)
 
 
 @style.styled()

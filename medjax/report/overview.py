@@ -9,7 +9,7 @@ from medjax.errors import UserError
 from medjax.recipes import describe
 from medjax.report import charts, table1
 from medjax.report.curves import Course, courses
-from medjax.report.pages import Chart, pictures, read_course, slug, write_page
+from medjax.report.pages import Chart, pictures, read_course, read_privacy, slug, write_page
 from medjax.report.paper import study_name, study_scores
 from medjax.report.run_tables import cells_table
 from medjax.report.runs import Cell, baseline, cells, collect
@@ -53,7 +53,7 @@ def write_report(root: Path, out: Path) -> tuple[Path, int, list[str]]:
         study=table1.tables([c for c in grouped if study_name(c.dataset)], ipcs),
         sets=[set_section(figures, same) for same in by_set.values()],
         scatters=scatters(figures, grouped),
-        runs=[(run, pictures(figures, run)) for run in runs],
+        runs=[(run, pictures(figures, run), read_privacy(run)) for run in runs],
     )
     table1.write(out, grouped, complaints, ipcs)
     return page, len(runs), complaints

@@ -1,5 +1,5 @@
 """Static HTML pages. A page needs its figures and nothing else: no script, no font, no network. What a run
-left in its folder for a page is read here: its pictures, and the rows of its log."""
+left in its folder for a page is read here: its pictures, the rows of its log, and what an audit found."""
 
 import hashlib
 import re
@@ -18,6 +18,8 @@ PICTURES = {
     "gallery.png": "real images (as confidential as the data) beside the synthetic ones",
     "strip.png": "the first synthetic image of each class over training",
     "curves.png": "loss, step size and interim scores",
+    "roc.png": "what a membership attack finds",
+    "closest.png": "synthetic images beside the nearest real ones (as confidential as the data)",
 }
 #: Pixels of a picture for one CSS pixel.
 SCALE = 2.0
@@ -79,3 +81,10 @@ def read_course(run: Run) -> list[dict]:
     except OSError:
         return []
     return [row for row in rows if row["phase"] in ("distill", "interim")]
+
+
+def read_privacy(run: Run) -> list[str]:
+    """What an audit of the run found, in sentences; [] where there was none."""
+    found = store.read_json(run.folder / "privacy.json") if run.folder else None
+    lines = found.get("card") if isinstance(found, dict) else None
+    return [str(line) for line in lines] if isinstance(lines, list) else []

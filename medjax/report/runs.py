@@ -19,6 +19,9 @@ from medjax.score import Score
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
 NAMES |= {"eval_models", "data_dir", "fresh", "pack", "labels", "ranking"}
 
+#: In a run's folder, where the shadows of its audit are made (`medjax.audit`).
+SHADOWS = "audit"
+
 
 class Run(NamedTuple):
     """One finished run: its result file, and what config.json beside it holds ({} where there is none)."""
@@ -188,12 +191,15 @@ def read_run(path: Path) -> Run:
 
 
 def collect(root: Path) -> tuple[list[Run], list[str]]:
-    """Every result.json below a folder and every other .json directly in it, as (runs, complaints).
+    """Every result.json below a folder and every other .json directly in it, as (runs, complaints). The shadows of an
+    audit, in the folder audit/ of a run, are no runs of their own.
 
     complaints: "PATH: what is wrong", one for each file that is left out.
     """
     runs, complaints = [], []
     for path in sorted(set(root.rglob("result.json")) | set(root.glob("*.json"))):
+        if SHADOWS in path.relative_to(root).parts:
+            continue
         try:
             runs.append(read_run(path))
         except UserError as error:

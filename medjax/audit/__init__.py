@@ -1,0 +1,1 @@
+"""What a distilled set gives away: membership attacks on shadow runs, and nearest neighbours of its images."""

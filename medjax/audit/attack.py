@@ -1,0 +1,160 @@
+"""What scores tell of membership: LiRA (Carlini et al. 2022, "Membership Inference Attacks From First Principles"), in
+NumPy.
+
+A score is that of one canary in one shadow. Each shadow in turn is the target, and the attacker knows the others: of
+each canary the mean of its scores where it was in, and where it was out. The log-likelihood ratio of the two Gaussians
+is the attacker's guess. Guesses of all targets and canaries are pooled.
+
+All intervals are two-sided with 95 % confidence, `epsilon_bound` is one-sided. Those of Clopper and Pearson take
+guesses for independent; guesses of one canary, or of one shadow, are so only in part.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import stats
+
+from medjax.metrics import auc_one_vs_rest
+
+#: Confidence of every interval, and resamples of the canaries for that of the AUC.
+CONFIDENCE, RESAMPLES = 0.95, 1000
+#: Rates of false positives at which true positives are counted.
+FALSE_POSITIVES = (0.01, 0.001)
+#: The smallest variance of scores: those of a deterministic leak have none.
+LEAST_VARIANCE = 1e-6
+#: Points of a ROC curve that are kept.
+POINTS = 200
+
+
+class Guesses(NamedTuple):
+    """The attacker's guesses [s, n] of s shadows and n canaries (larger: in), and who was in."""
+
+    ratios: Float[np.ndarray, "s n"]
+    inside: Bool[np.ndarray, "s n"]
+
+    def of(self, canaries: np.ndarray) -> "Guesses":
+        """Those of some canaries (indices, which may repeat, or a mask)."""
+        return Guesses(self.ratios[:, canaries], self.inside[:, canaries])
+
+    @property
+    def sides(self) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " q"]]:
+        """The guesses of those that were in, and of those that were out."""
+        return self.ratios[self.inside], self.ratios[~self.inside]
+
+    @property
+    def auc(self) -> float:
+        """The chance that one that was in is ranked above one that was out; NaN where a kind is missing."""
+        return auc_one_vs_rest(self.ratios.reshape(-1), self.inside.reshape(-1))
+
+
+def guess(scores: Float[np.ndarray, "s n"], inside: Bool[np.ndarray, "s n"]) -> Guesses:
+    """Attack each shadow with the others.
+
+    Few shadows give no variance for each canary, so that one variance of all canaries (around the mean of each) stands
+    for each side, as LiRA has it. The mean of few scores is uncertain too: a Gaussian is as wide as a next score would
+    be. Where a canary was in all of the others, or in none, nothing can be said, and the ratio is 0.
+    """
+    ratios = np.zeros(scores.shape)
+    for target in range(len(scores)):
+        rest = np.arange(len(scores)) != target
+        sides = [
+            _log_density(scores[target], scores[rest], side)
+            for side in (inside[rest], ~inside[rest])
+        ]
+        ratios[target] = np.nan_to_num(sides[0] - sides[1], nan=0.0)
+    return Guesses(ratios, inside)
+
+
+def _log_density(
+    seen: Float[np.ndarray, " n"], scores: Float[np.ndarray, "r n"], side: Bool[np.ndarray, "r n"]
+) -> Float[np.ndarray, " n"]:
+    """The log density of each canary's score under the Gaussian of one side; NaN where it has no score there."""
+    counts = side.sum(0)
+    known = counts > 0
+    means = np.where(known, np.where(side, scores, 0).sum(0) / np.maximum(counts, 1), np.nan)
+    squares = np.where(side, (scores - np.where(known, means, 0)) ** 2, 0).sum()
+    freedom = int((counts[known] - 1).sum())
+    if not freedom:
+        return np.full(len(seen), np.nan)
+    variance = max(squares / freedom, LEAST_VARIANCE) * (1 + 1 / np.maximum(counts, 1))
+    return -0.5 * (np.log(variance) + (seen - means) ** 2 / variance)
+
+
+def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The two-sided interval of a probability of which ``count`` of ``total`` trials came true."""
+    rest = (1 - confidence) / 2
+    low = stats.beta.ppf(rest, count, total - count + 1) if count else 0.0
+    high = stats.beta.ppf(1 - rest, count + 1, total - count) if count < total else 1.0
+    return float(low), float(high)
+
+
+def auc_interval(guesses: Guesses, seed: int) -> tuple[float, float]:
+    """The interval of the AUC by a bootstrap of the canaries; all of it where none can be drawn."""
+    rng, count = np.random.default_rng(seed), guesses.ratios.shape[1]
+    drawn = np.array([guesses.of(rng.integers(count, size=count)).auc for _ in range(RESAMPLES)])
+    known = drawn[np.isfinite(drawn)]  # few canaries may all have been in
+    if not len(known):
+        return 0.0, 1.0
+    rest = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(known, (rest, 1 - rest))
+    return float(low), float(high)
+
+
+def true_positives(guesses: Guesses, rate: float) -> tuple[int, int] | None:
+    """(found, of how many) that were in, at the threshold that lets through this share of those that were out; None
+    where these are too few for one false positive."""
+    members, others = guesses.sides
+    allowed = int(rate * len(others) + 1e-9)
+    if not allowed or not len(members):
+        return None
+    threshold = np.sort(others)[::-1][min(allowed, len(others) - 1)]
+    return int((members > threshold).sum()), len(members)
+
+
+def epsilon_at(
+    threshold: float, members: Float[np.ndarray, " p"], others: Float[np.ndarray, " q"]
+) -> float:
+    """The lower bound of epsilon from one threshold that was chosen without these guesses (delta 0): under
+    epsilon-DP, TPR <= exp(epsilon) FPR."""
+    # Two one-sided bounds share what the confidence leaves.
+    true, _ = clopper_pearson(int((members >= threshold).sum()), len(members))
+    _, false = clopper_pearson(int((others >= threshold).sum()), len(others))
+    return float(max(0.0, np.log(true / false))) if true > 0 else 0.0
+
+
+def epsilon_bound(guesses: Guesses, seed: int) -> float:
+    """The lower bound of epsilon: the threshold is chosen on one half of the canaries, the bound is of the other."""
+    count = guesses.ratios.shape[1]
+    order = np.random.default_rng(seed).permutation(count)
+    chosen = guesses.of(order[: count // 2]).sides
+    bounds = {float(t): epsilon_at(t, *chosen) for t in np.unique(np.concatenate(chosen))}
+    best = max(bounds, key=lambda threshold: bounds[threshold], default=0.0)
+    return epsilon_at(best, *guesses.of(order[count // 2 :]).sides)
+
+
+def roc(guesses: Guesses) -> tuple[list[float], list[float]]:
+    """(false positive rates, true positive rates) of `POINTS` thresholds at most, rising."""
+    members, others = (np.sort(side) for side in guesses.sides)
+    thresholds = np.unique(guesses.ratios)[::-1]
+    kept = np.unique(np.linspace(0, len(thresholds) - 1, POINTS).astype(int))
+    rates = []
+    for side in (others, members):
+        above = len(side) - np.searchsorted(side, thresholds[kept], side="left")
+        rates.append([0.0, *(above / max(1, len(side))).tolist()])
+    return rates[0], rates[1]
+
+
+def summary(guesses: Guesses, seed: int) -> dict[str, Any]:
+    """All of it as plain values: AUC, true positives at `FALSE_POSITIVES`, epsilon, counts."""
+    members, others = guesses.sides
+    found: dict[str, Any] = {"members": len(members), "non_members": len(others)}
+    found |= {"auc": guesses.auc, "auc_interval": auc_interval(guesses, seed)}
+    rates = []
+    for rate in FALSE_POSITIVES:
+        row: dict[str, Any] = {"false_positive_rate": rate, "non_members_needed": round(1 / rate)}
+        if counted := true_positives(guesses, rate):
+            row |= {"true_positive_rate": counted[0] / counted[1]}
+            row |= {"interval": clopper_pearson(*counted)}
+        rates.append(row)
+    return found | {"true_positives": rates, "epsilon_at_least": epsilon_bound(guesses, seed)}

@@ -1,0 +1,124 @@
+"""Copies: is the nearest real image of a synthetic one an image of training more often than one that was held out?
+
+Distances never say that an image is no copy: they see pixels, or features of one network. What they can show is an
+image that is closer to training than chance allows.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from medjax import share
+from medjax.audit.attack import clopper_pearson
+from medjax.data import preprocess
+from medjax.data.raw import pick
+from medjax.distill.random import random_images
+from medjax.models import Model
+from medjax.pipeline.session import Session
+from medjax.share import SharedSet
+from medjax.types import Dataset, RawSplit
+
+#: Images whose features are computed at once.
+BLOCK = 256
+
+
+class Closest(NamedTuple):
+    """The synthetic images, closest first, for `medjax.report.gallery.pairs`: what is beside each, by heading, and its
+    class."""
+
+    columns: dict[str, UInt8[np.ndarray, "m s s c"]]
+    names: list[str]
+
+
+def nearest(
+    rows: Float[np.ndarray, "m d"], among: Float[np.ndarray, "n d"]
+) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """The distance of each row to the nearest of the others, and which that is."""
+    squares = (rows**2).sum(1)[:, None] + (among**2).sum(1)[None] - 2 * rows @ among.T
+    place = squares.argmin(1)
+    return np.sqrt(np.maximum(squares[np.arange(len(rows)), place], 0)), place
+
+
+def as_pixels(images: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n d"]:
+    """Each image at mean 0 and length 1: the 8-bit images have less contrast than the set."""
+    rows = np.asarray(images, np.float64).reshape(len(images), -1)
+    rows = rows - rows.mean(1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def as_features(model: Model, key: Array, images: Float[np.ndarray, "n s s c"]) -> Any:
+    """The features of an untrained network. It has seen no image, where an expert has seen those of training, which
+    alone could bring them closer."""
+    compute = model.features
+    assert compute is not None
+    features = jax.jit(functools.partial(compute, *model.init(key)))
+    blocks = [images[i : i + BLOCK] for i in range(0, len(images), BLOCK)]
+    return np.concatenate([np.asarray(features(b), np.float64) for b in blocks])
+
+
+def closer(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+    """How many synthetic images are nearer to training than to as many images that were held out; by chance half."""
+    ours, theirs = nearest(synthetic, train)[0], nearest(synthetic, held_out)[0]
+    count, total = int((ours < theirs).sum()), len(synthetic)
+    return {"nearer_to_training": count, "of": total, "share": count / total} | {
+        "interval": clopper_pearson(count, total)
+    }
+
+
+def starts(session: Session) -> Int[np.ndarray, " m"]:
+    """The training images that each (decoded) image of this run began with, where it began with real ones."""
+    labels, packing = session.train.labels, session.train.packing
+    numbers = jnp.arange(len(labels), dtype=jnp.float32).reshape(-1, 1, 1, 1)
+    places = Dataset(numbers, labels)
+    ipc, k, held = session.settings.ipc, session.classes, packing.held
+    chosen = random_images(session.key("init"), places, held * ipc, k)[0]
+    # In the order in which `packed_images` puts them, and decoding gives them back.
+    return np.asarray(chosen, int).reshape(k, held, ipc).swapaxes(0, 1).reshape(-1)
+
+
+def find_copies(
+    session: Session, shared: SharedSet, from_real: bool
+) -> tuple[dict[str, Any], Closest]:
+    """What is said of copies, and the closest pairs. from_real: whether the run began with random real images."""
+    raw, pre, rng = session.raw, session.pre, np.random.default_rng([session.settings.run.seed, 2])
+    others = [np.concatenate(a) for a in zip(raw.val[:2], raw.test[:2], strict=True)]
+    count = min(len(others[1]), len(raw.train.labels))
+    rows = [rng.permutation(len(labels))[:count] for labels in (raw.train.labels, others[1])]
+    held = pick(RawSplit(*others), rows[1])
+    made = np.asarray(share.as_shared(shared).images)
+    seen = {
+        "made": made,
+        "train": np.asarray(session.train.images),
+        "held": preprocess.apply(pre, held.images),
+    }
+    pixels = {name: as_pixels(preprocess.invert(pre, images)) for name, images in seen.items()}
+    found: dict[str, Any] = {"images": len(made), "real_images_of_each_kind": count}
+    found["pixels"] = closer(pixels["made"], pixels["train"][rows[0]], pixels["held"])
+    if session.model.features is not None:
+        key = jax.random.fold_in(session.key("final"), 1)
+        features = {n: as_features(session.model, key, images) for n, images in seen.items()}
+        found["features"] = closer(features["made"], features["train"][rows[0]], features["held"])
+    distance, near = nearest(pixels["made"], pixels["train"])
+    if from_real:
+        same = int((near == starts(session)).sum())
+        found["start_is_nearest"] = {
+            "count": same,
+            "of": len(made),
+            "share": same / len(made),
+            "interval": clopper_pearson(same, len(made)),
+        }
+    order = np.argsort(distance, kind="stable")
+    far = nearest(pixels["made"], pixels["held"])[1]
+
+    columns = {
+        "synthetic": (made, order),
+        "training": (seen["train"], near[order]),
+        "held out": (seen["held"], far[order]),
+    }
+    shown = {name: preprocess.to_uint8(pre, a[rows]) for name, (a, rows) in columns.items()}
+    labels = np.tile(np.asarray(shared.synthetic.labels), shared.pack**2)
+    return found, Closest(shown, [shared.class_names[label] for label in labels[order]])

@@ -1,0 +1,174 @@
+"""The audit of a finished run, from beginning to end: forecast, shadows, attack, copies, RUN/privacy.json."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from medjax import cost, devices, store
+from medjax.audit import page
+from medjax.audit.attack import guess, roc, summary
+from medjax.audit.canaries import LEAST, Canaries, draw
+from medjax.audit.copies import find_copies
+from medjax.audit.opening import Audited, check_data_of, data_of, open_run, open_session_of
+from medjax.audit.shadows import (
+    Release,
+    ShadowScores,
+    attack_shadows,
+    of_method,
+    real_images,
+    shadow_settings,
+    started_from,
+)
+from medjax.config import option
+from medjax.errors import UserError
+from medjax.eval_config import EvalConfig
+from medjax.paths import user_path
+from medjax.pipeline import folders
+from medjax.pipeline.forecast import at_best, estimate, in_words
+from medjax.pipeline.progress import Progress, Silent
+from medjax.pipeline.session import Session
+from medjax.pipeline.settings import IpcConfig, Settings
+from medjax.report.gallery import pairs
+from medjax.report.privacy import draw_roc
+from medjax.report.runs import SHADOWS
+from medjax.types import RawDataset
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditConfig:
+    """What is audited, and how thoroughly."""
+
+    run: str = option("", "folder of a finished run that distilled a set")
+    shadows: int = option(16, "times that the whole run is done again", low=LEAST)
+    canaries: int = option(
+        0, "images (patients) that are attacked; 0: a tenth of them, at most 200", low=0
+    )
+    beside: bool = option(
+        False,
+        "attack random real images too, and a start from noise, which costs as much again",
+    )
+    init_set: str = option("", "with --beside: attack a start from this synthetic.npz too")
+    dataset: str = option("", "the run's data set, where it has moved")
+    data_dir: str = option("", "folder where named sets are looked for, where it has moved")
+
+    def __post_init__(self) -> None:
+        """Raises UserError for too few canaries."""
+        if 0 < self.canaries < LEAST:
+            raise UserError(
+                f"--canaries={self.canaries} is too small: the smallest value is {LEAST}"
+            )
+        if self.init_set and not self.beside:
+            raise UserError(f"--init_set={self.init_set} is of no use without --beside")
+
+
+@devices.own_settings()
+def audit(
+    config: AuditConfig, data: RawDataset | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write RUN/privacy.json and two pictures beside it, and return its content. data: the images of the run, if they
+    are not to be loaded. An audit that is stopped goes on where it was. Raises UserError for whatever a user can put
+    right."""
+    progress = progress or Silent()
+    if not config.run:
+        raise UserError("which run? give --run=FOLDER of a finished run")
+    run = open_run(user_path(config.run))
+    raw = data_of(run, config.dataset, config.data_dir, progress) if data is None else data
+    check_data_of(run, raw)
+    settings, place = run.settings, run.folder / SHADOWS
+    repeat = settings.config(IpcConfig).allow_repeat
+    canaries = draw(raw, config.canaries, settings.run.seed, 1 if repeat else settings.decoded)
+    releases = procedures(config, run)
+    with folders.hold(place, progress):
+        session = open_session_of(run, raw, progress)
+        for own, _ in releases.values():  # what cannot work is said before the hours that come
+            session._replace(settings=own).setup()
+        long = sum(release is not real_images for _, release in releases.values())
+        say_plan(run, session, canaries, config.shadows, long, progress)
+        found: dict[str, Any] = {}
+        beside: dict[str, Any] = {}
+        for name, (own, release) in releases.items():
+            there = place / f"canaries-{len(canaries.rows)}"
+            parts = raw, canaries, config.shadows, there, progress
+            scores = attack_shadows(name, own, release, *parts)
+            attacked = membership(scores, canaries, settings.run.seed)
+            if name == "own":
+                networks = settings.config(EvalConfig).networks
+                found = page.about(run, canaries, scores.seeds, networks) | {"membership": attacked}
+                rates = roc(guess(scores.scores, scores.inside))
+                draw_roc(run.folder / "roc.png", *rates, attacked["all"]["auc"])
+                found["roc"] = {"false_positives": rates[0], "true_positives": rates[1]}
+            accuracy = float(scores.accuracy.mean())
+            beside[name] = {"test_accuracy": accuracy, "membership": attacked["all"]}
+        found["beside"] = beside
+        found["copies"], closest = find_copies(session, run.shared, from_real(settings))
+        pairs(run.folder / "closest.png", *closest, "Closest pairs: real images, keep them at home")
+        found["card"] = page.sentences(found)
+        store.write_json(run.folder / "privacy.json", found)
+    return store.strict(found)
+
+
+def procedures(config: AuditConfig, run: Audited) -> dict[str, tuple[Settings, Release]]:
+    """What is attacked, by the names of `page.PROCEDURES`: the run's own procedure, and those beside it."""
+    release = of_method(run.recipe)
+    made: dict[str, tuple[Settings, Release]] = {"own": (run.settings, release)}
+    if not config.beside:
+        return made
+    noise = started_from(run.settings, init_images="noise")
+    if noise and noise.values() != run.settings.values():
+        made["noise"] = noise, release
+    if config.init_set:
+        other = started_from(run.settings, init_set=config.init_set)
+        if other is None:
+            raise UserError(
+                f"--init_set={config.init_set}: {run.recipe.name} cannot begin with another set; leave it out"
+            )
+        made["set"] = other, release
+    return made | {"real": (run.settings, real_images)}
+
+
+def from_real(settings: Settings) -> bool:
+    """Whether the images of a run began as random real ones."""
+    values = settings.values()
+    return values.get("init_images") == "real" and not values.get("init_set")
+
+
+def membership(scores: ShadowScores, canaries: Canaries, seed: int) -> dict[str, Any]:
+    """The attack on all canaries, and on each half of them (unless chance had all of that in, or out)."""
+    guesses = guess(scores.scores, scores.inside)
+    wrong = canaries.mislabelled
+    kinds = {"all": np.ones(len(wrong), bool), "mislabelled": wrong, "labelled_right": ~wrong}
+    own = {name: guesses.of(mask) for name, mask in kinds.items()}
+    return {name: summary(g, seed) for name, g in own.items() if 0 < g.inside.mean() < 1}
+
+
+def say_plan(
+    run: Audited,
+    session: Session,
+    canaries: Canaries,
+    shadows: int,
+    procedures: int,
+    progress: Progress,
+) -> None:
+    """What will be attacked, and the forecast. procedures: how many distil."""
+    count, unit = len(canaries.rows), canaries.unit
+    progress.say(
+        f"audit of {run.folder}: {shadows} shadows, {count} canaries ({unit}s), {count // 2} of them in each"
+    )
+    if unit == "image":
+        progress.say(
+            "note: the data do not say which images are of one patient, so that the unit is the image: a patient with"
+            " several images may give away more"
+        )
+    settings = shadow_settings(run.settings, 0)
+    setup, rate = session._replace(settings=settings).setup(), cost.matrix_rate() * cost.EFFICIENCY
+    work = estimate(settings, setup, {}, run.recipe.costs(setup), rate)
+    how = run.settings.config(EvalConfig)
+    images = setup.held * setup.ipc * setup.classes * how.networks * how.eval_epochs
+    one = work.total + cost.GRADIENT * setup.model.flops * images / rate
+    times = shadows * procedures
+    paced = times * sum(run.result.seconds.values())
+    progress.say(
+        f"forecast from nothing: {at_best()}{in_words(one * times)} of computing; {in_words(paced)} at the pace of the"
+        f" run itself, compiling and saving included; {work.memory / 1e9:.1f} GB of memory"
+    )

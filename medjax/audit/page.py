@@ -1,0 +1,150 @@
+"""privacy.json: numbers, intervals and counts, and the sentences that a card copies ("card")."""
+
+from typing import Any
+
+import medjax
+from medjax import provenance
+from medjax.audit.attack import CONFIDENCE
+from medjax.audit.canaries import Canaries
+from medjax.audit.opening import Audited
+from medjax.table import Table
+
+#: What the procedures of ``beside`` are called.
+PROCEDURES = {
+    "own": "this method, as it was run",
+    "noise": "this method, from noise",
+    "set": "this method, from another set",
+    "real": "random real images",
+}
+LIMITS = (
+    "What is audited is the procedure that made the set, run again on data without some of the canaries. Another attack"
+    " may find more. A low number shows that this attack fails, not that nothing can be found.",
+    "Canaries are drawn at random: a few images that leak much, such as those that a distillation began with, hardly"
+    " move an AUC.",
+    "The intervals take the guesses for independent, which those of one canary or of one shadow are only in part.",
+)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def within(interval: tuple[float, float], percents: bool = True) -> str:
+    """'95 % interval 1.0 % to 2.0 %'."""
+    low, high = (percent(v) if percents else f"{v:.3f}" for v in interval)
+    return f"{100 * CONFIDENCE:.0f} % interval {low} to {high}"
+
+
+def about(run: Audited, canaries: Canaries, seeds: list[int], networks: int) -> dict[str, Any]:
+    """What was audited, and how. Nothing of it names a file or an image."""
+    result = run.result
+    wrong = int(canaries.mislabelled.sum())
+    return {
+        "attack": "LiRA over shadow runs (Carlini et al. 2022), on the 8-bit images",
+        "run": {
+            n: getattr(result, n)
+            for n in ("method", "dataset", "fingerprint", "ipc", "seed", "preset")
+        },
+        "unit": canaries.unit,
+        "canaries": {"count": len(canaries.rows), "mislabelled": wrong, "seed": result.seed},
+        "shadows": {
+            "count": len(seeds),
+            "canaries_in_each": len(canaries.rows) // 2,
+            "seeds": seeds,
+        },
+        "networks": networks,
+        "confidence": CONFIDENCE,
+        "versions": {"medjax": medjax.__version__} | provenance.environment()["versions"],
+    }
+
+
+def sentences(found: dict[str, Any]) -> list[str]:
+    """What the card says: attacks, intervals, limits."""
+    unit, canaries, shadows = found["unit"], found["canaries"], found["shadows"]
+    attacked = found["membership"]["all"]
+    grouped = (
+        "each a patient, whose images come and go together"
+        if unit == "patient"
+        else ("each an image, because the data do not say which images are of one patient")
+    )
+    lines = [
+        f"Membership: LiRA over {shadows['count']} shadow runs, of which each holds a random half of"
+        f" {canaries['count']} canaries ({grouped}; {canaries['mislabelled']} of them mislabelled, the worst case)."
+        f" AUC {attacked['auc']:.3f} ({within(attacked['auc_interval'], False)}); guessing has 0.5."
+    ]
+    for name, words in (
+        ("mislabelled", "mislabelled canaries"),
+        ("labelled_right", "canaries with their own label"),
+    ):
+        if name in found["membership"]:
+            one = found["membership"][name]
+            lines.append(
+                f"Of {words} alone: AUC {one['auc']:.3f} ({within(one['auc_interval'], False)})."
+            )
+    lines += [rate_words(attacked, row) for row in attacked["true_positives"]]
+    lines.append(
+        f"Lower bound of epsilon (delta 0, threshold from one half of the canaries, bound from the other):"
+        f" {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence."
+    )
+    return [*lines, *copies_words(found["copies"]), *LIMITS]
+
+
+def rate_words(attacked: dict[str, Any], row: dict[str, Any]) -> str:
+    """True positives at one rate of false positives, or why there are none."""
+    at = f"{100 * row['false_positive_rate']:g} % false positives"
+    if "interval" not in row:
+        return (
+            f"At {at} nothing is said: that takes {row['non_members_needed']:,} guesses of canaries that were out, and"
+            f" there are {attacked['non_members']}."
+        )
+    return f"At {at} the attack finds {percent(row['true_positive_rate'])} of the members ({within(row['interval'])})."
+
+
+def copies_words(copies: dict[str, Any]) -> list[str]:
+    """What is said of nearest neighbours."""
+    lines = []
+    for name, words in (
+        ("pixels", "in pixels"),
+        ("features", "in the features of an untrained network"),
+    ):
+        if name in copies:
+            one = copies[name]
+            lines.append(
+                f"Copies, {words}: {one['nearer_to_training']} of {one['of']} synthetic images are nearer to training"
+                f" than to as many held-out images, {percent(one['share'])} ({within(one['interval'])}); by"
+                " chance it is half."
+            )
+    if start := copies.get("start_is_nearest"):
+        lines.append(
+            f"For {start['count']} of {start['of']} images the nearest training image is the one that they began with"
+            f" ({percent(start['share'])}, {within(start['interval'])})."
+        )
+    return [
+        *lines,
+        "Distances find crude copies alone; they are no evidence that nothing was copied.",
+    ]
+
+
+def beside_table(found: dict[str, Any]) -> Table:
+    """A row for each procedure: what it costs in accuracy, and what it gives away."""
+    rows = []
+    for name, one in found["beside"].items():
+        attacked = one["membership"]
+        low, high = attacked["auc_interval"]
+        rates = [
+            percent(r["true_positive_rate"]) if "interval" in r else "–"
+            for r in attacked["true_positives"]
+        ]
+        scores = [f"{attacked['auc']:.3f}", f"{low:.3f} to {high:.3f}", *rates]
+        about = [PROCEDURES[name], percent(one["test_accuracy"])]
+        rows.append([*about, *scores, f"{attacked['epsilon_at_least']:.2f}"])
+    head = (
+        "procedure",
+        "test accuracy",
+        "attack AUC",
+        "interval",
+        "found at 1 % FPR",
+        "at 0.1 %",
+        "epsilon at least",
+    )
+    return Table(head, rows, "What each procedure gives away")

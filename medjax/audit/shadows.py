@@ -1,0 +1,193 @@
+"""Shadows: the whole procedure again on data without some canaries, and the scores of all canaries by networks trained
+on what each releases.
+
+A shadow is an ordinary run, so it refits everything that saw the data. What is kept of it is one small file; the files
+of its run are removed when that is written. A shadow whose file is there is not done again.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from medjax import evaluate, share, store
+from medjax.audit.canaries import Canaries, half, shadow_data
+from medjax.augment import augment
+from medjax.data import preprocess
+from medjax.distill.images import ImagesConfig
+from medjax.distill.random import packed_images, random_images
+from medjax.eval_config import EvalConfig
+from medjax.pipeline import folders
+from medjax.pipeline.cross_architecture import step_size_for
+from medjax.pipeline.evaluate_saved import open_shared
+from medjax.pipeline.finish import write_set
+from medjax.pipeline.progress import Progress, Silent, Update
+from medjax.pipeline.run import run
+from medjax.pipeline.session import open_session
+from medjax.pipeline.settings import EvalModelsConfig, RunConfig, Settings
+from medjax.ranking import RankingConfig
+from medjax.recipes import Recipe
+from medjax.share import SharedSet
+from medjax.types import RawDataset, Synthetic
+
+#: What a procedure makes of data: (settings, data, folder, progress) -> the released set.
+Release = Callable[[Settings, RawDataset, Path, Progress], SharedSet]
+#: Log odds of networks that are certain.
+CERTAIN = 1e3
+
+
+class ShadowScores(NamedTuple):
+    """Of all shadows: the score of each canary (log odds of the label it is given, mean over networks), who was in,
+    the test accuracy of the networks, and the seed of each shadow."""
+
+    scores: Float[np.ndarray, "s n"]
+    inside: Bool[np.ndarray, "s n"]
+    accuracy: Float[np.ndarray, " s"]
+    seeds: list[int]
+
+
+class NamedProgress:
+    """The progress of a shadow: its bars, with its name before them. Its lines are those of the run, 16 times."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.progress, self.name = progress, name
+
+    def say(self, text: str) -> None:
+        pass
+
+    def bar(self, name: str, total: int, done: int = 0) -> Update:
+        return self.progress.bar(f"{self.name}: {name}", total, done)
+
+    def download(self, name: str, have: int, total: int | None) -> None:
+        pass
+
+
+def of_method(recipe: Recipe) -> Release:
+    """The set that a method distils."""
+
+    def release(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> SharedSet:
+        result = run(recipe, settings, folder, data=raw, progress=progress)
+        return share.load_set((result.folder or folder) / "synthetic.npz")
+
+    return release
+
+
+def real_images(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> SharedSet:
+    """As many random real images, released as a distilled set is: what leaks by construction."""
+    place = folder / folders.home(folder, raw).name / "real"
+    session = open_session(settings, raw, place, progress)
+    images, labels = packed_images(
+        random_images, session.key("init"), session.train, settings.ipc, session.classes
+    )
+    stored = session.stored(Synthetic(images, labels, jnp.float32(0)))
+    return write_set(session, "random", stored, collapsed=True)
+
+
+def shadow_settings(settings: Settings, seed: int) -> Settings:
+    """Those of a shadow: the run's own with another seed. Only what ends a run is shortened: networks that score it,
+    which the audit does not read."""
+    groups = dict(settings.groups)
+    groups[RunConfig] = dataclasses.replace(settings.run, seed=seed)
+    groups[EvalConfig] = dataclasses.replace(settings.config(EvalConfig), networks=1)
+    groups |= {EvalModelsConfig: EvalModelsConfig(), RankingConfig: RankingConfig()}
+    return Settings(groups, settings.origin)
+
+
+def started_from(settings: Settings, **values: str) -> Settings | None:
+    """The settings with another start of the images (``init_images``, ``init_set``); None where the method has no such
+    options."""
+    groups, left = dict(settings.groups), dict(values)
+    for group, config in settings.groups.items():
+        own = {n: left.pop(n) for n in list(left) if hasattr(config, n)}
+        if own:
+            groups[group] = dataclasses.replace(config, **own)
+    if "init_images" in values and ImagesConfig in groups:
+        groups[ImagesConfig] = dataclasses.replace(groups[ImagesConfig], init_set="")
+    return None if left else Settings(groups, settings.origin)
+
+
+def score(
+    settings: Settings,
+    raw: RawDataset,
+    canaries: Canaries,
+    shared: SharedSet,
+    folder: Path,
+    update: Update,
+) -> tuple[Float[np.ndarray, " n"], float]:
+    """Train networks on the 8-bit images of a set, as its run trains them: (the score of each canary, test accuracy).
+    raw: the data of the canaries. folder: where the search for a step size is kept, if there has to be one."""
+    session, made = open_shared(settings, raw, shared, folder, Silent()), share.as_shared(shared)
+    collapsed = shared.origin.get("collapsed") == "True"
+    rate, _ = step_size_for(session, settings.run.model, made, shared.network, collapsed)
+    config = settings.config(EvalConfig)
+    trainer = evaluate.trainer(config, session.model, session.classes, augment, config.eval_steps)
+    people = evaluate.population(
+        config, session.key("final"), config.networks, config.eval_epochs, jnp.asarray([rate])
+    )
+    state = evaluate.start_networks(trainer, people)
+    for done, now in evaluate.train_networks(trainer, people, made.training, state):
+        state = now
+        update(done, "")
+    seen = jnp.asarray(preprocess.apply(session.pre, raw.train.images[canaries.rows]))
+    odds = evaluate.predict(trainer.model, state, seen)
+    odds = np.clip(np.nan_to_num(odds, nan=0.0), -CERTAIN, CERTAIN)
+    test = session.test()
+    scored = evaluate.score(trainer.model, state, test.images, test.labels)
+    own = np.take_along_axis(odds, canaries.labels.reshape(1, -1, 1), 2)[..., 0]
+    return own.mean(0), float(np.mean([one.accuracy for one in scored]))
+
+
+def attack_shadows(
+    name: str,
+    settings: Settings,
+    release: Release,
+    raw: RawDataset,
+    canaries: Canaries,
+    count: int,
+    folder: Path,
+    progress: Progress,
+) -> ShadowScores:
+    """The scores of ``count`` shadows of one procedure. name: of their files in ``folder``."""
+    made = []
+    for shadow in range(count):
+        inside = half(canaries, settings.run.seed, shadow)
+        data = shadow_data(raw, canaries, inside)
+        own = shadow_settings(settings, settings.run.seed + 1 + shadow)
+        about = {"data": data.fingerprint, "settings": own.identity()}
+        about |= {"networks": settings.config(EvalConfig).networks}
+        path = folder / f"{name}-{shadow:02}.json"
+        kept = _read(path, about, len(inside))
+        if kept is None:
+            work = folder / f"{name}-{shadow:02}"
+            told = NamedProgress(progress, f"{name} {shadow + 1}/{count}")
+            shared = release(own, data, work, told)
+            trained = _with_seed(settings, own.run.seed)
+            bar = told.bar("score", trained.config(EvalConfig).eval_epochs)
+            scores, accuracy = score(trained, raw, canaries, shared, work / "scores", bar)
+            kept = about | {"scores": scores, "accuracy": accuracy}
+            store.write_json(path, kept)
+        shutil.rmtree(folder / f"{name}-{shadow:02}", ignore_errors=True)
+        made.append((np.array(kept["scores"], float), inside, kept["accuracy"], own.run.seed))
+    scores, insides, accuracy, seeds = zip(*made, strict=True)
+    return ShadowScores(np.stack(scores), np.stack(insides), np.array(accuracy), list(seeds))
+
+
+def _with_seed(settings: Settings, seed: int) -> Settings:
+    groups = settings.groups | {RunConfig: dataclasses.replace(settings.run, seed=seed)}
+    return Settings(groups, settings.origin)
+
+
+def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | None:
+    """What is kept of a shadow; None where it is not there, not whole, or of another one."""
+    found = store.read_json(path)
+    try:
+        same = {name: found[name] for name in about} == store.strict(about)
+        whole = np.array(found["scores"], float).shape == (count,)
+        return found if same and whole and isinstance(found["accuracy"], float) else None
+    except (TypeError, KeyError, ValueError):
+        return None

@@ -1,0 +1,29 @@
+"""What does the distilled set of a run give away? Attacks it, and writes RUN/privacy.json."""
+
+from medjax.audit.making import AuditConfig, audit
+from medjax.audit.page import beside_table
+from medjax.cli import flags
+from medjax.cli.command import Command
+from medjax.cli.console import Console
+from medjax.paths import user_path
+
+
+def main(words: list[str]) -> None:
+    """Audit the run; print the sentences and where the files lie."""
+    config = flags.read(AuditConfig).config(AuditConfig)
+    with Console() as console:
+        found = audit(config, progress=console)
+        if config.beside:
+            console.terminal.print(beside_table(found))
+        folder = user_path(config.run)
+        files = {"figures": "privacy.json", "ROC": "roc.png", "closest pairs": "closest.png"}
+        for line in found["card"]:
+            console.say(line)
+        for name, file in files.items():
+            console.say(f"{name:<13}  {folder / file}")
+        console.say("note: closest.png shows real images: it is as confidential as they are")
+
+
+def command() -> Command:
+    """The command."""
+    return Command("Audit what the distilled set of a run gives away.", (AuditConfig,), main)

@@ -1,0 +1,390 @@
+"""An audit finds a planted leak and nothing where there is none; what it makes its data of, and what it says."""
+
+import json
+
+import jax.numpy as jnp
+import launching
+import numpy as np
+import pytest
+from launching import NETWORK, SERVER, complaint, read_json, tiny, workplace
+
+import medjax
+from medjax import share
+from medjax.audit import making, page, shadows
+from medjax.audit.attack import guess
+from medjax.audit.canaries import draw, half, shadow_data
+from medjax.audit.copies import as_pixels, closer, nearest, starts
+from medjax.audit.making import AuditConfig, audit
+from medjax.audit.opening import data_of, open_run
+from medjax.data import preprocess
+from medjax.data.preprocess import PreprocessConfig
+from medjax.data.raw import raw_dataset
+from medjax.errors import UserError
+from medjax.pipeline.progress import Silent
+from medjax.pipeline.session import open_session, random_start
+from medjax.pipeline.settings import RunConfig
+from medjax.report.overview import write_report
+from medjax.types import RawSplit, Synthetic
+
+SIDE = 8
+
+
+def noise(seed, count, groups=None, classes=2):
+    """A split of images that have nothing to do with their labels: they can only be known by heart."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, SIDE, SIDE, 1)).astype(np.uint8)
+    return RawSplit(images, np.arange(count, dtype=np.int32) % classes, groups)
+
+
+def noisy(count=120, groups=None):
+    """A data set of such images; groups: of the training images."""
+    other = None if groups is None else np.arange(1000, 1024)
+    splits = {"train": noise(0, count, groups)}
+    splits |= {"val": noise(1, 24, other), "test": noise(2, 24, other)}
+    return raw_dataset("noisy", ("a", "b"), splits)
+
+
+def settings(**more):
+    """Of a tiny network on these images."""
+    words = {"size": SIDE, "width": 8, "depth": 1, "whiten": "normalise", "networks": 2}
+    words |= {"eval_epochs": 60, "interim_networks": 1, "interim_epochs": 5, "eval_augment": False}
+    return medjax.settings("dm", preset="quick", **words | more)
+
+
+def published(path, images, labels):
+    """A released set of these 8-bit images."""
+    pre = preprocess.fit(PreprocessConfig(SIDE, "normalise"), noise(0, 120).images)
+    made = jnp.asarray(preprocess.apply(pre, images))
+    stored = Synthetic(made, jnp.asarray(labels, jnp.int32), jnp.float32(0.03))
+    network = ("convnet", settings().config(medjax.models.MODELS["convnet"].config))
+    share.save_set(path / "synthetic.npz", stored, pre, ("a", "b"), network=network)
+    return share.load_set(path / "synthetic.npz")
+
+
+def attacked(release, folder, count=8, canaries=20):
+    """(scores, canaries) of shadows of a procedure on the noisy images."""
+    raw = noisy()
+    chosen = draw(raw, canaries, 0, 1)
+    parts = raw, chosen, count, folder, Silent()
+    return shadows.attack_shadows("own", settings(), release, *parts), chosen
+
+
+def test_a_planted_leak_is_found(tmp_path):
+    """A procedure that publishes the canaries that it saw: nearly all are told from the others."""
+
+    def release(settings, raw, folder, progress):
+        chosen = draw(noisy(), 20, 0, 1)
+        rest = {image.tobytes() for image in np.delete(noisy().train.images, chosen.rows, 0)}
+        planted = [i for i, image in enumerate(raw.train.images) if image.tobytes() not in rest]
+        assert len(planted) == 10
+        return published(folder, raw.train.images[planted], raw.train.labels[planted])
+
+    found, chosen = attacked(release, tmp_path)
+    membership = making.membership(found, chosen, seed=0)
+    assert membership["all"]["auc"] > 0.95
+    assert membership["mislabelled"]["auc"] > 0.95 and membership["labelled_right"]["auc"] > 0.95
+    assert membership["all"]["epsilon_at_least"] > 1
+
+
+def test_nothing_is_found_where_no_canary_was_used(tmp_path):
+    """A procedure that publishes images of its own, other ones each time: no better than guessing."""
+
+    def release(settings, raw, folder, progress):
+        other = noise(100 + settings.run.seed, 10)
+        return published(folder, other.images, other.labels)
+
+    found, chosen = attacked(release, tmp_path)
+    all_of_them = making.membership(found, chosen, seed=0)["all"]
+    low, high = all_of_them["auc_interval"]
+    assert low < 0.5 < high and abs(all_of_them["auc"] - 0.5) < 0.12
+    assert all_of_them["epsilon_at_least"] < 0.5
+
+
+def test_finished_shadows_are_not_done_again(tmp_path, monkeypatch):
+    """Stopped and started again, each shadow is made once; one of other data or with a damaged file is made again;
+    more shadows are added to those that are there."""
+    done = []
+
+    def score(settings, raw, canaries, *rest):
+        rng = np.random.default_rng(settings.run.seed)
+        return rng.normal(size=len(canaries.rows)), 0.5
+
+    monkeypatch.setattr(shadows, "score", score)
+
+    def release(settings, raw, folder, progress):
+        done.append(settings.run.seed)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        other = noise(settings.run.seed, 4)
+        return published(folder, other.images, other.labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        attacked(release, tmp_path, count=4)
+    first, _ = attacked(release, tmp_path, count=4)
+    assert done == [1, 2, 3, 3, 4] and first.seeds == [1, 2, 3, 4]
+    again, _ = attacked(release, tmp_path, count=5)
+    assert done == [1, 2, 3, 3, 4, 5]
+    assert np.array_equal(again.scores[:4], first.scores)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()], (
+        "what a run leaves is removed"
+    )
+    path = tmp_path / "own-01.json"
+    path.write_text(path.read_text()[:50])
+    attacked(release, tmp_path, count=4, canaries=16)
+    assert done[6:] == [1, 2, 3, 4]
+
+
+def test_canaries_of_images():
+    """Half of them mislabelled, images alone, none that is in the data twice; the same every time."""
+    raw = noisy()
+    twice = raw.train.images.copy()
+    twice[7] = twice[3]
+    raw = raw._replace(train=raw.train._replace(images=twice))
+    chosen = draw(raw, 20, 0, 1)
+    assert len(set(chosen.rows)) == 20 and not {3, 7} & set(chosen.rows)
+    assert chosen.mislabelled.sum() == 10 and chosen.unit == "image"
+    assert ((chosen.labels != raw.train.labels[chosen.rows]) == chosen.mislabelled).all()
+    assert (np.flatnonzero(chosen.owner >= 0) == np.sort(chosen.rows)).all()
+    assert all(np.array_equal(a, b) for a, b in zip(draw(raw, 20, 0, 1), chosen, strict=True))
+    assert set(draw(raw, 20, 1, 1).rows) != set(chosen.rows)
+    assert len(draw(raw, 0, 0, 1).rows) == 12, "a tenth"
+
+
+def test_canaries_of_patients():
+    """One image of a patient; with it all of the patient's images come and go, and no patient of test is one."""
+    groups = np.repeat(np.arange(40), 3)
+    raw = noisy(groups=groups)
+    raw = raw._replace(test=raw.test._replace(groups=np.arange(24)))
+    chosen = draw(raw, 4, 0, 1)
+    assert chosen.unit == "patient" and len(set(groups[chosen.rows])) == 4
+    assert groups[chosen.rows].min() >= 24, "the others are in test"
+    inside = half(chosen, 0, 0)
+    made = shadow_data(raw, chosen, inside)
+    left = set(groups[chosen.rows][~inside])
+    assert not left & set(made.train.groups) and len(made.train.labels) == 120 - 6
+    assert made.fingerprint != raw.fingerprint
+
+
+def test_the_data_of_a_shadow():
+    """Half of the canaries are in, labelled as they are given; everything else is as it was."""
+    raw, chosen = noisy(), draw(noisy(), 20, 0, 1)
+    halves = [half(chosen, 0, shadow) for shadow in range(64)]
+    assert {int(one.sum()) for one in halves} == {10}
+    assert np.abs(np.mean(halves, 0) - 0.5).max() < 0.25, "each is in about half of the shadows"
+    made = shadow_data(raw, chosen, halves[0])
+    there = {image.tobytes(): label for image, label in zip(*made.train[:2], strict=True)}
+    assert len(there) == 110
+    for row, label, is_in in zip(chosen.rows, chosen.labels, halves[0], strict=True):
+        assert there.get(raw.train.images[row].tobytes()) == (label if is_in else None)
+    for row in np.flatnonzero(chosen.owner < 0):
+        assert there[raw.train.images[row].tobytes()] == raw.train.labels[row]
+    assert made.val is raw.val and made.test is raw.test
+
+
+def test_too_few_canaries_are_one_line():
+    """A class that cannot spare as many; a set that is too small; both say how many there are."""
+    with pytest.raises(UserError, match=r"--canaries=40: noisy can spare 30 images"):
+        draw(noisy(), 40, 0, 1)
+    with pytest.raises(UserError, match="too few training images"):
+        draw(noisy(8), 0, 0, 1)
+    with pytest.raises(UserError, match="can spare 8 images"):
+        draw(noisy(), 20, 0, least=56)
+    for words in ({"canaries": 3}, {"init_set": "x.npz"}):
+        with pytest.raises(UserError, match=f"--{next(iter(words))}"):
+            AuditConfig("run", **words)
+
+
+WORDS = (*NETWORK, "--networks=2", "--eval_epochs=30", "--interim_networks=1")
+WORDS += ("--interim_epochs=3", "--iterations=2", "--batch_real=4", "--eval_every=2")
+
+
+def run_of(out):
+    """A finished run of DM on the tiny colour images: its folder."""
+    place = (f"--dataset={tiny('rgb')}", f"--out={out}")
+    return launching.read_run(SERVER.run("experiments.dm", *place, *WORDS)).folder
+
+
+def test_an_audit_from_beginning_to_end(monkeypatch):
+    """Its files, its sentences; twice the same; the report shows it, and no shadow. The procedure is one that is quick:
+    random real images."""
+    out = workplace() / "audit"
+    run = run_of(out)
+    monkeypatch.setattr(making, "of_method", lambda recipe: shadows.real_images)
+    config = AuditConfig(str(run), shadows=4, canaries=6)
+    found = audit(config)
+    assert found == read_json(run / "privacy.json")
+    assert found["unit"] == "image" and found["canaries"]["count"] == 6
+    assert found["membership"]["all"]["members"] == 4 * 3
+    assert found["copies"]["pixels"]["of"] == 3 == found["copies"]["start_is_nearest"]["of"]
+    text = json.dumps(found)
+    assert "anonym" not in text.lower()
+    assert str(workplace()) not in text, "no path leaves the house"
+    for name in ("roc.png", "closest.png"):
+        assert (run / name).read_bytes()[:4] == b"\x89PNG"
+    before = bytes_below(run)
+    audit(config)
+    assert bytes_below(run) == before
+    (run / "audit" / "begun").mkdir()
+    (run / "audit" / "begun" / "result.json").write_text((run / "result.json").read_text())
+    page, shown, complaints = write_report(out, out / "page")
+    assert (shown, complaints) == (1, []) and "LiRA" in page.read_text()
+
+
+def bytes_below(folder):
+    """The bytes of every file."""
+    return {name: data for name, (_, data) in launching.contents(folder).items()}
+
+
+@pytest.mark.slow
+def test_a_killed_audit_goes_on(tmp_path):
+    """The command, killed in the distillation of a shadow: it goes on, and ends as if it had not been."""
+    run = run_of(tmp_path)
+    words = (f"--run={run}", "--shadows=4", "--canaries=6")
+    killed = SERVER.run("experiments.audit", *words, kill='"iteration": 2')
+    assert killed.status == -9 and list((run / "audit").rglob("checkpoints"))
+    ended = SERVER.run("experiments.audit", *words)
+    assert ended.status == 0, ended.stderr
+    assert "forecast" in ended.stdout and "of one patient" in ended.stdout
+    assert all(line in ended.stdout for line in read_json(run / "privacy.json")["card"])
+    assert not list((run / "audit").rglob("checkpoints"))
+    before = bytes_below(run)
+    assert SERVER.run("experiments.audit", *words).status == 0
+    assert bytes_below(run) == before
+
+
+def test_what_cannot_be_audited_is_one_line(tmp_path):
+    """No run, an unfinished one, one that distilled nothing, one whose data are gone, and other data."""
+
+    def said(*words):
+        return complaint(SERVER.run("experiments.audit", *words))
+
+    run = run_of(workplace() / "audit")
+    assert "which run" in said() and "no folder" in said("--run=none")
+    (tmp_path / "begun").mkdir()
+    assert "finish that run" in said(f"--run={tmp_path / 'begun'}")
+    assert "--shadows=3" in said(f"--run={run}", "--shadows=3")
+    assert "--canaries=2" in said(f"--run={run}", "--canaries=2")
+    assert "is not what" in said(f"--run={run}", f"--dataset={tiny('grey')}")
+    assert "cannot begin with another set" in said(
+        f"--run={run}", "--beside", f"--init_set={run / 'synthetic.npz'}", "--canaries=6"
+    )
+    moved = f"--run={run}", "--dataset=gone.npz"
+    assert "gone.npz" in said(*moved)
+    chosen = json.dumps(read_json(run / "result.json") | {"method": "random"})
+    for number, (name, text, words) in enumerate(
+        (
+            ("result.json", "{}", "result.json"),
+            ("config.json", "{}", "config.json"),
+            ("synthetic.npz", "PK", "synthetic.npz"),
+            ("result.json", chosen, "distilled a set"),
+        )
+    ):
+        copy = tmp_path / str(number)
+        copy.mkdir()
+        for file in ("result.json", "config.json", "synthetic.npz"):
+            (copy / file).write_bytes((run / file).read_bytes())
+        (copy / name).write_text(text)
+        assert words in said(f"--run={copy}")
+
+
+def test_images_in_memory_are_given_again():
+    """A run from Python has no data set that could be loaded: its images are given to the audit, or it is said."""
+    run = open_run(run_of(workplace() / "audit"))
+    asked = run.settings.groups | {RunConfig: RunConfig(dataset="(given in memory)")}
+    run = run._replace(settings=run.settings._replace(groups=asked))
+    with pytest.raises(UserError, match="from Python"):
+        data_of(run, "", "", Silent())
+    raw = data_of(run, str(tiny("rgb")), "", Silent())
+    assert raw.fingerprint == run.result.fingerprint
+    with pytest.raises(UserError, match="is not what"):
+        audit(AuditConfig(str(run.folder)), data=noisy())
+
+
+def test_the_settings_of_a_run_are_read_back():
+    """From config.json, as they were given: a shadow differs from the run in its seed, and in what ends it."""
+    run = open_run(run_of(workplace() / "audit"))
+    place = (f"--dataset={tiny('rgb')}", "--out=x")
+    assert run.settings.values() == {
+        name: value
+        for name, value in launching.settings("dm", *place, *WORDS).values().items()
+        if name not in ("out", "fresh")
+    }
+    own = shadows.shadow_settings(run.settings, 7)
+    changed = {n: v for n, v in own.values().items() if v != run.settings.values()[n]}
+    assert changed == {"seed": 7, "networks": 1}
+
+
+def test_procedures_beside(tmp_path):
+    """The same method from noise, random real images, and another set where the method takes one."""
+    run = open_run(run_of(workplace() / "audit"))
+    made = making.procedures(AuditConfig("run", beside=True), run)
+    assert list(made) == ["own", "noise", "real"]
+    assert made["noise"][0].values()["init_images"] == "noise"
+    assert list(making.procedures(AuditConfig("run"), run)) == ["own"]
+    begun = run._replace(settings=made["noise"][0])
+    assert list(making.procedures(AuditConfig("run", beside=True), begun)) == ["own", "real"]
+    other = shadows.started_from(medjax.settings("mtt"), init_set="set.npz")
+    assert other is not None and other.values()["init_set"] == "set.npz"
+    assert shadows.started_from(medjax.settings("dc"), init_set="set.npz") is None
+    kept = shadows.real_images(settings(ipc=3), noisy(), tmp_path, Silent())
+    real = {image.tobytes() for image in noisy().train.images}
+    assert all(image.tobytes() in real for image in kept.images_uint8)
+    assert len(kept.images_uint8) == 6 and kept.origin["collapsed"] == "True"
+
+
+def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
+    """--init_set names a file that is not there: hours before it would be read."""
+    run = run_of(workplace() / "audit")
+    other = shadows.started_from(
+        medjax.settings("mtt", preset="quick", size=SIDE), init_set="gone.npz"
+    )
+    made = {"own": (open_run(run).settings, None), "set": (other, None)}
+    monkeypatch.setattr(making, "procedures", lambda config, run: made)
+    monkeypatch.setattr(making, "attack_shadows", None)
+    with pytest.raises(UserError, match=r"gone\.npz"):
+        audit(AuditConfig(str(run), canaries=6))
+
+
+def test_the_table_beside():
+    """A row for each procedure, with a dash for what could not be counted."""
+    rng = np.random.default_rng(0)
+    inside = rng.random((4, 60)).argsort(1) < 30
+    one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
+    found = {
+        "beside": {name: {"test_accuracy": 0.5, "membership": one} for name in ("own", "real")}
+    }
+    own, real = page.beside_table(found).rows
+    assert own[0] == "this method, as it was run" and real[0] == "random real images"
+    assert own[1] == "50.0 %" and own[4].endswith("%") and own[5] == "–"
+
+
+def test_the_sentences_say_what_cannot_be_said():
+    """Too few canaries for a rate of false positives are named, with the number that it takes."""
+    rng = np.random.default_rng(0)
+    inside = rng.random((4, 60)).argsort(1) < 30
+    one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
+    lines = [page.rate_words(one, row) for row in one["true_positives"]]
+    assert "1 % false positives the attack finds" in lines[0]
+    assert "1,000 guesses" in lines[1] and "there are 120" in lines[1]
+
+
+def test_planted_copies_are_nearer_to_training():
+    """Copies of training images are all nearer to it; images of nowhere as often as not."""
+    train, held = (as_pixels(noise(seed, 200).images / 255.0) for seed in (0, 1))
+    dull = as_pixels(0.4 + 0.1 * noise(0, 40).images / 255.0)
+    found = closer(dull, train, held)
+    assert found["nearer_to_training"] == found["of"] == 40 and found["interval"][0] > 0.9
+    low, high = closer(as_pixels(noise(2, 200).images / 255.0), train, held)["interval"]
+    assert low < 0.5 < high
+
+
+@pytest.mark.parametrize("pack", (1, 2))
+def test_the_image_that_each_began_with(pack, tmp_path):
+    """`starts` names the training images that a distillation begins with, in the order of its decoded images."""
+    own = settings(ipc=2, pack=pack)
+    session = open_session(own, noisy(), tmp_path / "home" / "run", Silent())
+    begun = random_start(session).images
+    pixels = [preprocess.invert(session.pre, np.asarray(a)) for a in (begun, session.train.images)]
+    _, near = nearest(*map(as_pixels, pixels))
+    assert len(near) == 4 * pack**2
+    assert (near == starts(session)).mean() > (0.99 if pack == 1 else 0.8)

@@ -1,0 +1,145 @@
+"""The statistics of an audit against closed forms, and against jax-privacy's auditor where it is installed."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from medjax.audit import attack
+from medjax.audit.attack import Guesses, clopper_pearson, epsilon_at, epsilon_bound, guess
+
+NORMAL = stats.norm
+
+
+def two_gaussians(distance, shadows, canaries, seed=0, shifts=None):
+    """Scores N(0, 1) where a canary was out and N(distance, 1) where it was in, each canary at its own level."""
+    rng = np.random.default_rng(seed)
+    inside = rng.random((shadows, canaries)).argsort(1) < canaries // 2
+    levels = rng.normal(0, 5, canaries) if shifts is None else shifts
+    return rng.normal(size=(shadows, canaries)) + distance * inside + levels, inside
+
+
+def test_two_gaussians_of_known_distance():
+    """AUC is Phi(d / sqrt 2), TPR at FPR a is Phi(d - z(1 - a)), however canaries differ in their level."""
+    for distance in (0.5, 1.5):
+        guesses = guess(*two_gaussians(distance, shadows=200, canaries=100))
+        assert guesses.auc == pytest.approx(NORMAL.cdf(distance / 2**0.5), abs=0.015)
+        found, of = attack.true_positives(guesses, 0.01)
+        assert of == 200 * 50
+        assert found / of == pytest.approx(NORMAL.cdf(distance - NORMAL.ppf(0.99)), abs=0.02)
+
+
+@pytest.mark.parametrize("shadows", (4, 16))
+def test_nothing_to_find(shadows):
+    """Without a difference the AUC is one half, also with few shadows, and its interval says so."""
+    aucs = [guess(*two_gaussians(0, shadows, 60, seed)).auc for seed in range(30)]
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.01)
+    low, high = attack.auc_interval(guess(*two_gaussians(0, shadows, 60)), seed=0)
+    assert low < 0.5 < high and high - low < 0.3
+
+
+def test_a_leak_without_noise():
+    """Scores that say who was in and nothing else: all are found, and no variance of zero is divided by."""
+    scores, inside = two_gaussians(1, 8, 20)
+    guesses = guess(3.0 * inside, inside)
+    assert guesses.auc == 1.0
+    assert attack.summary(guesses, 0)["auc_interval"] == (1.0, 1.0)
+
+
+def test_a_canary_that_was_never_out_is_not_guessed():
+    """Where the other shadows show one side alone, the ratio is 0."""
+    scores, inside = two_gaussians(2, 6, 10)
+    inside[:, 0] = True
+    inside[:5, 1], inside[5, 1] = True, False
+    ratios = guess(scores, inside).ratios
+    assert (ratios[:, 0] == 0).all() and ratios[5, 1] == 0 and (ratios[:, 2:] != 0).any()
+
+
+def test_a_target_does_not_attack_itself():
+    """The ratio of a score comes of the other shadows: a score that is moved far off does not change the Gaussians
+    that it is held against."""
+    scores, inside = two_gaussians(1, 6, 10)
+    before = guess(scores, inside).ratios
+    scores[2] = 1e3
+    after = guess(scores, inside).ratios
+    assert (after[2] != before[2]).all()
+    density = attack._log_density(np.zeros(10), np.delete(scores, 2, 0), np.delete(inside, 2, 0))
+    assert np.abs(density[np.isfinite(density)]).max() < 1e3
+
+
+@pytest.mark.parametrize(
+    "count, total, low, high",
+    # Clopper and Pearson's intervals as tables have them; 0 of n: 1 - (alpha / 2)^(1 / n).
+    [
+        (0, 10, 0.0, 1 - 0.025**0.1),
+        (10, 10, 0.025**0.1, 1.0),
+        (5, 10, 0.1871, 0.8129),
+        (1, 100, 0.000253, 0.054459),
+    ],
+)
+def test_clopper_pearson(count, total, low, high):
+    assert clopper_pearson(count, total) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_true_positives_need_enough_others():
+    """0.1 % takes a thousand that were out; below that nothing is said."""
+    rng = np.random.default_rng(0)
+    for others, known in ((999, False), (1000, True)):
+        ratios = rng.normal(size=(1, others + 500))
+        inside = np.arange(others + 500).reshape(1, -1) >= others
+        guesses = Guesses(ratios, inside)
+        assert (attack.true_positives(guesses, 0.001) is not None) == known
+
+
+def test_the_threshold_lets_through_no_more_than_allowed():
+    """Of 200 that were out at most 2 pass at 1 %, ties among them."""
+    others = np.repeat(np.arange(100.0), 2)
+    guesses = Guesses(
+        np.concatenate([others, [97.5, 98.5, 99.5]])[None],
+        (np.arange(203) >= 200)[None],
+    )
+    assert attack.true_positives(guesses, 0.01) == (2, 3)
+
+
+def randomised_response(epsilon, canaries, seed=0):
+    """Each bit of membership is told rightly with probability e^epsilon / (1 + e^epsilon): epsilon-DP, and no more."""
+    rng = np.random.default_rng(seed)
+    inside = np.arange(canaries) < canaries // 2
+    truth = rng.random(canaries) < np.exp(epsilon) / (1 + np.exp(epsilon))
+    return Guesses(np.where(truth, inside, ~inside).astype(float)[None], inside[None])
+
+
+@pytest.mark.parametrize("epsilon", (0.5, 1.0, 3.0))
+def test_epsilon_of_randomised_response(epsilon):
+    """The bound is below the truth (95 times of 100), and close to it with many canaries."""
+    bounds = [
+        epsilon_bound(randomised_response(epsilon, 4000, seed), seed=seed) for seed in range(20)
+    ]
+    assert sum(bound > epsilon for bound in bounds) <= 3
+    assert np.mean(bounds) > epsilon - 0.35
+
+
+def test_epsilon_of_nothing_is_nothing():
+    assert epsilon_bound(guess(*two_gaussians(0, 8, 100)), seed=0) < 0.5
+    assert epsilon_at(0.0, np.zeros(0), np.zeros(5)) == 0.0
+
+
+def test_the_bound_agrees_with_jax_privacy():
+    """The same number as `CanaryScoreAuditor` at a threshold that is given. (Its AUC is of the curve's convex hull,
+    which is more than the attack reaches.)"""
+    auditing = pytest.importorskip("jax_privacy.auditing", reason="needs the extra privacy")
+    rng = np.random.default_rng(1)
+    members, others = rng.normal(1.5, 1, 400), rng.normal(0, 1, 400)
+    theirs = auditing.CanaryScoreAuditor(members, others)
+    for threshold in (0.5, 1.5, 2.5):
+        bound = theirs.epsilon_clopper_pearson(
+            0.05, threshold_strategy=auditing.Explicit(threshold)
+        )
+        assert epsilon_at(threshold, members, others) == pytest.approx(bound, abs=1e-9)
+
+
+def test_roc_rises_from_nothing_to_all():
+    guesses = guess(*two_gaussians(1, 16, 100))
+    false, true = attack.roc(guesses)
+    assert (false[0], true[0]) == (0, 0) and (false[-1], true[-1]) == (1, 1)
+    assert (np.diff(false) >= 0).all() and (np.diff(true) >= 0).all() and len(false) <= 201
+    assert np.trapezoid(true, false) == pytest.approx(guesses.auc, abs=0.01)
