@@ -7,6 +7,7 @@ from pathlib import Path
 LAYERS = (
     ("experiments/", "one launcher for each command, ten lines each"),
     ("medjax/cli/", "flags, console, signals, the sweep"),
+    ("medjax/audit/   medjax/bundle/", "what a set gives away; a set as a folder for others"),
     ("medjax/pipeline/", "settings, experts, distil, score, finish, run: what a command does"),
     ("medjax/report/   medjax/share.py", "tables, figures, pages; a distilled set as one file"),
     ("medjax/recipes/", "one file for each method: name, options, costs, how it is built"),
