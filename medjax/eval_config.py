@@ -8,6 +8,10 @@ from medjax.config import option
 #: Step sizes among which val chooses, for images that bring none of their own.
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 
+#: Shares of a set's own step size among which val chooses, where it is asked to. MTT learns its step size with students
+#: that have no momentum. Evaluated networks have: with momentum 0.9 they go as far at a tenth of it.
+SHARES = (1.0, 0.3, 0.1)
+
 #: How networks can be trained on a set; scores of different recipes are never compared.
 RECIPES = ("study", "cutmix")
 
@@ -74,3 +78,14 @@ class SelectConfig:
         "iteration that is kept: best on val, last, or best on test, the start included (optimistic)",
         choices=("val", "last", "test"),
     )
+    eval_step_size: str = option(
+        "set",
+        "step size of evaluated networks: the set's own, or the best of it, 0.3 of it and a tenth of it where its"
+        " iteration is evaluated",
+        choices=("set", "searched"),
+    )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of a set's own step size at which an interim evaluation trains networks."""
+        return SHARES if self.eval_step_size == "searched" else SHARES[:1]

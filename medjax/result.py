@@ -37,7 +37,7 @@ DISTILLED = {
 class NetworkScores:
     """The scores under one network of ``eval_models``.
 
-    step_size_from: "set" (the set's own), "val" (chosen on val) or "flag" (given).
+    step_size_from: "set" (the set's own), "val" or "test" (chosen there) or "flag" (given).
     """
 
     test: _Row | None = None
@@ -254,6 +254,7 @@ def _plain(value: Any) -> Any:
 
 def _step_size(scored: Result | NetworkScores) -> str:
     """'step size 0.03 (chosen on val)'."""
-    where = {"val": " (chosen on val)", "flag": " (given)"}.get(scored.step_size_from or "", "")
+    words = {"val": " (chosen on val)", "test": " (chosen on test)", "flag": " (given)"}
+    where = words.get(scored.step_size_from or "", "")
     size = scored.step_size
     return f"step size {'not known' if size is None else format(size, '.4g')}{where}"

@@ -18,7 +18,7 @@ from medjax.distill.seeds import nth, stacked, together
 from medjax.errors import UserError
 from medjax.eval_config import SelectConfig
 from medjax.pipeline.progress import Update
-from medjax.pipeline.score import interim_scores, read_table
+from medjax.pipeline.score import at_best, interim_scores, read_table
 from medjax.pipeline.session import Session
 from medjax.recipes import Costs, Recipe, Setup
 from medjax.types import Synthetic
@@ -162,7 +162,8 @@ def _preparation(
 
 def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
     """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns its accuracy."""
-    folder, select = session.folder, session.settings.config(SelectConfig).select
+    folder, config = session.folder, session.settings.config(SelectConfig)
+    select = config.select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
     there = {name: a for name, a in synthetic._asdict().items() if a is not None}
     store.write_arrays(_candidate(folder, iteration), **there)
@@ -173,8 +174,10 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
     name, rate = f"interim-{iteration:08d}", float(synthetic.step_size)
     fresh = iteration if split == "test" else None  # as in the public code
     seen = session.decoded(synthetic)
-    (row,) = interim_scores(session, name, seen, real, (rate,), fresh)
-    means = {name: value["mean"] for name, value in metrics.summary(row).items()}
+    interim_scores(session, name, seen, real, [rate * share for share in config.shares], fresh)
+    means = {
+        name: value["mean"] for name, value in selected_scores(folder, iteration, select).items()
+    }
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}
     rows = store.read_log(session.log)
@@ -197,17 +200,26 @@ def _snapshot(session: Session, iteration: int, synthetic: Synthetic) -> None:
 
 
 def selected(folder: Path, select: str) -> tuple[int, Synthetic]:
-    """The iteration that ``select`` names among the interim evaluations, and its set."""
+    """The iteration that ``select`` names among the interim evaluations, and its set as it was distilled."""
     best = _best(folder, select)
     kept = read_arrays(_candidate(folder, best))
     return best, Synthetic(**{name: jnp.asarray(array) for name, array in kept.items()})
 
 
-def selected_scores(folder: Path, iteration: int) -> dict:
+def selected_step_size(folder: Path, iteration: int, select: str) -> float:
+    """The step size at which an iteration scored best in its interim evaluation."""
+    return _interim_best(folder, iteration, select)[0]
+
+
+def selected_scores(folder: Path, iteration: int, select: str) -> dict:
     """The scores by which an iteration was selected: {score: {mean, std, n}}."""
+    return metrics.summary(_interim_best(folder, iteration, select)[1])
+
+
+def _interim_best(folder: Path, iteration: int, select: str) -> tuple[float, list[metrics.Metrics]]:
     table = read_table(folder / "evaluations" / f"interim-{iteration:08d}.json")
     assert table is not None, "an iteration is selected by its scores"
-    return metrics.summary(table["scores"])
+    return at_best(table, CRITERION[select])
 
 
 def _best(folder: Path, select: str) -> int:
@@ -215,7 +227,7 @@ def _best(folder: Path, select: str) -> int:
     scored = []
     for path in sorted((folder / "evaluations").glob("interim-*.json")):
         if table := read_table(path):
-            mean = metrics.summary(table["scores"])[CRITERION[select]]["mean"]
+            mean = metrics.summary(at_best(table, CRITERION[select])[1])[CRITERION[select]]["mean"]
             scored.append((int(path.stem.split("-")[1]), np.nan_to_num(mean, nan=-1.0)))
     return scored[-1][0] if select == "last" else max(scored, key=lambda pair: pair[1])[0]
 

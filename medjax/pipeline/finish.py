@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from medjax import share, store
@@ -12,7 +13,7 @@ from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig
 from medjax.packing import title
 from medjax.pipeline.cross_architecture import network_of, score_networks
-from medjax.pipeline.distil import selected, selected_scores
+from medjax.pipeline.distil import selected, selected_scores, selected_step_size
 from medjax.pipeline.health import health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
@@ -29,21 +30,27 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
     start: the images the distillation began with, decoded. spent: {phase: seconds} of what came before it.
     """
     folder, raw = session.folder, session.raw
-    select = session.settings.config(SelectConfig).select
+    config = session.settings.config(SelectConfig)
+    select, searched = config.select, len(config.shares) > 1
     iteration, stored = selected(folder, select)
+    warnings, collapsed = health(store.read_log(session.log), iteration, float(stored.step_size))
+    if searched:
+        best = selected_step_size(folder, iteration, select)
+        stored = stored._replace(step_size=jnp.float32(best))
     synthetic, rate = session.decoded(stored), float(stored.step_size)
-    warnings, collapsed = health(store.read_log(session.log), iteration, rate)
     written = write_set(session, method, stored, collapsed)
     start_rate = choose_step_size(session, "start-on-val", start)
     chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
     test = session.test()
     sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
     own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
+    if searched:
+        own["step_size_from"] = "test" if select == "test" else "val"
     for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
         own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)
     found = own | {"select": select, "selected_iteration": iteration}
     if select == "test":
-        found["test_selected"] = selected_scores(folder, iteration)
+        found["test_selected"] = selected_scores(folder, iteration, select)
     if chosen_rate is not None:
         found["chosen_step_size"] = chosen_rate
         scores = final_scores(session, "test-chosen-step", synthetic, test, chosen_rate)

@@ -124,6 +124,7 @@ def evaluation_flops(
     rounds = -(-iterations // choice.eval_every) if iterations else 0
     rounds += iterations > 0 and choice.select == "test"  # the start
     once, search = interim.interim_networks * interim.interim_epochs, search_epochs(interim)
+    once *= len(choice.shares)
     last = 3 * final.networks * final.eval_epochs
     more = 2 * final.networks * final.eval_epochs * bool(settings.config(RankingConfig).ranking)
     flops = setup.model.flops * (rounds * once + search + last + more)

@@ -137,17 +137,31 @@ def confused(folder: Path, name: str) -> list[list[int]]:
     return table["confusion"].sum(axis=0).tolist() if table and "confusion" in table else []
 
 
+def at_best(table: dict[str, Any], score: str) -> tuple[float, list[metrics.Metrics]]:
+    """Of a finished evaluation at several step sizes the one with the best mean, and its scores. The first of equals
+    wins."""
+    rows, sizes = table["scores"], table["step_sizes"] or [float("nan")]
+    each = len(rows) // len(sizes)
+    groups = [rows[i : i + each] for i in range(0, each * len(sizes), each)]
+    means = [np.nan_to_num(metrics.summary(group)[score]["mean"], nan=-1.0) for group in groups]
+    best = int(np.argmax(means))
+    return sizes[best], groups[best]
+
+
 def read_table(path: Path) -> dict[str, Any] | None:
-    """A finished evaluation: ``scores``, one `Metrics` a network, and ``confusion`` [network, true, predicted] where it
-    was counted. None where there is no such file, or one that cannot be read."""
+    """A finished evaluation: ``scores``, one `Metrics` a network; its ``step_sizes``, with as many networks each; and
+    ``confusion`` [network, true, predicted] where it was counted. None where there is no such file, or one that cannot
+    be read."""
     found = store.read_json(path)
     try:
         # JSON has no NaN: null stands for it.
         rows = np.array(found["scores"], float).reshape(-1, len(metrics.Metrics._fields))
         table: dict[str, Any] = {"scores": [metrics.Metrics(*row) for row in rows.tolist()]}
+        table["step_sizes"] = np.array(found.get("step_sizes", ()), float).tolist()
         if "confusion" in found:
             counts = np.array(found["confusion"], np.int64)
             table["confusion"] = counts.reshape(len(rows), *counts.shape[-1:] * 2)
     except (TypeError, KeyError, ValueError, IndexError, OverflowError):
         return None
-    return table if len(rows) else None
+    whole = len(rows) > 0 and len(rows) % max(1, len(table["step_sizes"])) == 0
+    return table if whole else None
