@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+import medjax
 import medjax.pipeline.run as pipeline
-from medjax import cost, evaluate, models, store, train
+from medjax import cost, evaluate, metrics, models, store, train
 from medjax.augment import augment, strategy
 from medjax.cli import methods
 from medjax.cli.flags import OutConfig, help_text
@@ -31,11 +32,13 @@ from medjax.pipeline import experts, folders, presets
 from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.rank import upper_bound
+from medjax.pipeline.score import at_best
 from medjax.pipeline.session import check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import SETS, UNNAMED, IpcConfig, RunConfig, groups_of, resolve
 from medjax.recipes.base import Setup
 from medjax.recipes.mtt import RECIPE, expert_epochs, prepare, students_augmentation
 from medjax.result import Result
+from medjax.share import load_set
 from medjax.types import Dataset, Synthetic, Trajectories
 
 GROUPS = (*groups_of(RECIPE), OutConfig)
@@ -737,6 +740,42 @@ def test_runs_differ_in_the_flags_of_the_evaluation():
             assert one[name] != other[name], name
     selects = {run_of().result["select"] for run_of in launching.RUNS}
     assert selects == {"val", "last", "test"}
+
+
+@shows("eval_step_size")
+def test_the_step_size_that_val_chooses(tmp_path):
+    """Networks of interim evaluations train at shares of the set's own step size. The iteration and the share that are
+    best on val are kept: they are in result.json and in the set's file, and the final networks train so."""
+    values = {"size": 8, "width": 4, "depth": 1, "augment": "none", "batch_real": 4, "ipc": 1}
+    values |= {"networks": 1, "eval_epochs": 30, "interim_networks": 2, "interim_epochs": 30}
+    values |= {"iterations": 2, "eval_every": 1, "eval_step_size": "searched"}
+    found = medjax.settings("dm", "quick", dataset=str(launching.tiny("rgb")), **values)
+    result = pipeline.run("dm", found, tmp_path)
+    scored = {}
+    for path in sorted(result.folder.glob("evaluations/interim-*.json")):
+        table = store.read_json(path)
+        assert table["step_sizes"] == pytest.approx([0.01, 0.003, 0.001])
+        balanced = np.reshape([row[1] for row in table["scores"]], (3, 2)).mean(1)
+        scored |= {(int(path.stem[-1]), i): balanced[i] for i in range(3)}
+    assert len(set(scored.values())) > 1, "shares and iterations differ"
+    iteration, share = max(scored, key=scored.get)
+    best = pytest.approx([0.01, 0.003, 0.001][share])
+    assert (result.selected_iteration, result.step_size) == (iteration, best)
+    assert load_set(result.folder / "synthetic.npz").synthetic.step_size == best
+    assert store.read_json(result.folder / "evaluations" / "test.json")["step_sizes"] == [best]
+    assert "(chosen on val)" in str(result)
+
+
+def test_the_best_of_several_step_sizes():
+    """By the mean of the score that is asked for; NaN is the worst, and the first of equals wins."""
+    nan = float("nan")
+    rows = [(0.9, 0.2, nan), (0.9, 0.4, nan), (0.1, 0.8, 0.5), (0.1, 0.6, 0.5), (nan, nan, nan)]
+    table = {"scores": [metrics.Metrics(*row) for row in (*rows, rows[-1])]}
+    table["step_sizes"] = [0.3, 0.2, 0.1]
+    assert at_best(table, "balanced_accuracy") == (0.2, table["scores"][2:4])
+    assert at_best(table, "accuracy")[0] == 0.3
+    table["scores"][2:4] = table["scores"][:2]
+    assert at_best(table, "balanced_accuracy")[0] == 0.3
 
 
 @shows("eval_recipe")
