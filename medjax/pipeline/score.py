@@ -157,7 +157,7 @@ def read_table(path: Path) -> dict[str, Any] | None:
         # JSON has no NaN: null stands for it.
         rows = np.array(found["scores"], float).reshape(-1, len(metrics.Metrics._fields))
         table: dict[str, Any] = {"scores": [metrics.Metrics(*row) for row in rows.tolist()]}
-        table["step_sizes"] = np.array(found.get("step_sizes", ()), float).tolist()
+        table["step_sizes"] = np.array(found.get("step_sizes", ()), float).reshape(-1).tolist()
         if "confusion" in found:
             counts = np.array(found["confusion"], np.int64)
             table["confusion"] = counts.reshape(len(rows), *counts.shape[-1:] * 2)
