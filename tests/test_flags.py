@@ -720,13 +720,15 @@ def test_evaluations_are_as_large_as_asked(run_of):
 
 
 def test_the_forecast_counts_the_evaluation_of_the_start(linear):
-    """Where the test split chooses, there is one interim evaluation more: of two networks for 300 epochs."""
+    """Where the test split chooses, there is one interim evaluation more: of two networks for 300 epochs. Where step
+    sizes are searched each of the two interim evaluations is one at three step sizes."""
     setup = Setup({}, linear(48, 3), 3, 1, (10, 4, 4, 3))
-    val, test = (
-        evaluation_flops(settings(f"--select={select}"), setup, {}, 200)
-        for select in ("val", "test")
+    val, test, searched = (
+        evaluation_flops(settings(word), setup, {}, 200)
+        for word in ("--select=val", "--select=test", "--eval_step_size=searched")
     )
-    assert test - val == cost.GRADIENT * setup.model.flops * 2 * 300 * 3
+    once = cost.GRADIENT * setup.model.flops * 2 * 300 * 3
+    assert (test - val, searched - val) == (once, 2 * 2 * once)
 
 
 def test_runs_differ_in_the_flags_of_the_evaluation():
