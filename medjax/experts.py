@@ -29,6 +29,11 @@ class ExpertsConfig:
 
     experts: int = option(100, "number of expert networks", low=1)
     expert_epochs: int = option(0, "epochs of each expert; 0: as many as distillation reads", low=0)
+    expert_epoch_steps: int = option(
+        0,
+        "steps of a full expert_batch that an epoch of experts has; 0: once through the images",
+        low=0,
+    )
     expert_seed: int = option(
         -1, "seed of the experts, which runs of other seeds can share; -1: the run's", low=-1
     )
@@ -73,7 +78,15 @@ def trainer(config: ExpertsConfig, model: Model, classes: int) -> train.Trainer:
     balanced = config.expert_sampling == "balanced"
     tx = train.sgd(config.expert_momentum, config.expert_weight_decay)
     augment = strategy(config.expert_augment, "expert_augment")
-    return train.Trainer(model, tx, augment, config.expert_batch, classes, balanced)
+    steps = config.expert_epoch_steps
+    return train.Trainer(
+        model, tx, augment, config.expert_batch, classes, balanced, epoch_steps=steps
+    )
+
+
+def epoch_images(config: ExpertsConfig, n: int) -> int:
+    """Images that an expert sees in an epoch on a set of ``n``."""
+    return config.expert_epoch_steps * config.expert_batch or n
 
 
 def row_length(trainer: train.Trainer) -> int:
@@ -105,7 +118,7 @@ def continue_experts(trainer: train.Trainer, flat: Float[Array, "g q"]) -> train
 @graphs.jit(static_argnums=0)
 def begin_epoch(
     trainer: train.Trainer, keys: Array, epoch: Int[Array, ""], labels: Int[Array, " n"]
-) -> tuple[Int[Array, "g n"], Array]:
+) -> tuple[Int[Array, "g m"], Array]:
     """Each expert's order of the images in this epoch, and its key for the epoch's steps."""
 
     def one(key: Array) -> tuple[Array, Array]:
@@ -122,7 +135,7 @@ def full_batches(
     keys: Array,
     state: train.FitState,
     data: Dataset,
-    orders: Int[Array, "g n"],
+    orders: Int[Array, "g m"],
     rate: Float[Array, ""],
     first: Int[Array, ""],
     last: Int[Array, ""],
@@ -141,7 +154,7 @@ def last_batch(
     keys: Array,
     state: train.FitState,
     data: Dataset,
-    orders: Int[Array, "g n"],
+    orders: Int[Array, "g m"],
     rate: Float[Array, ""],
 ) -> train.FitState:
     """The partial batch that ends an epoch."""
@@ -177,7 +190,8 @@ def train_group(
     epoch 0. Epoch i of an expert draws from its own key and i only.
     """
     n = data.labels.shape[0]
-    full, steps = n // trainer.batch, train.steps_per_epoch(trainer, n)
+    full = train.epoch_images(trainer, n) // trainer.batch
+    steps = train.steps_per_epoch(trainer, n)
     per_step = cost.GRADIENT * trainer.model.flops * trainer.batch * len(keys)
     per_call = max(1, int(cost.work_per_call() / per_step))
     step_size = jnp.float32(rate)

@@ -57,6 +57,7 @@ class Trainer(NamedTuple):
     cutmix: mix pairs of the images of a step (`medjax.augment.cutmix`).
     tail: end an epoch by a step on the images after the last full batch; without it they are left out of this epoch,
         unless they are all.
+    epoch_steps: full batches of an epoch, of one pass or several through the images; 0: one pass, with its tail.
     """
 
     model: Model
@@ -68,6 +69,7 @@ class Trainer(NamedTuple):
     dealt: bool = False
     cutmix: bool = False
     tail: bool = True
+    epoch_steps: int = 0
 
 
 def sgd(momentum: float = 0.0, weight_decay: float = 0.0) -> optax.GradientTransformation:
@@ -99,15 +101,22 @@ def cross_entropy(logits: Float[Array, "n k"], labels: Labels) -> Float[Array, "
     return cross_entropies(logits, labels).mean()
 
 
-def epoch_order(trainer: Trainer, key: Array, labels: Labels) -> Int[Array, " n"]:
+def epoch_images(trainer: Trainer, n: int) -> int:
+    """m: images of an epoch on a set of ``n``."""
+    return trainer.epoch_steps * trainer.batch or n
+
+
+def epoch_order(trainer: Trainer, key: Array, labels: Labels) -> Int[Array, " m"]:
     """The images of one epoch, in order."""
     n = labels.shape[0]
+    m = epoch_images(trainer, n)
     if not trainer.balanced:
-        return jax.random.permutation(key, n)
+        keys = jax.random.split(key, -(-m // n)) if m > n else [key]
+        return jnp.concatenate([jax.random.permutation(key, n) for key in keys])[:m]
     # Cumulative weights 1 / class size: a uniform draw falls into each class with probability 1/k.
     counts = jnp.zeros(trainer.classes).at[labels].add(1.0)
     cumulative = jnp.cumsum(1.0 / counts[labels])
-    draws = jax.random.uniform(key, (n,)) * cumulative[-1]
+    draws = jax.random.uniform(key, (m,)) * cumulative[-1]
     return jnp.minimum(jnp.searchsorted(cumulative, draws), n - 1).astype(jnp.int32)
 
 
@@ -195,8 +204,8 @@ def train_batch(
 
 
 def steps_per_epoch(trainer: Trainer, n: int) -> int:
-    """Steps an epoch of ``n`` images takes; the last may be a partial batch."""
-    return -(-n // trainer.batch)
+    """Steps an epoch takes on a set of ``n`` images; the last may be a partial batch."""
+    return -(-epoch_images(trainer, n) // trainer.batch)
 
 
 def train_steps(
@@ -204,7 +213,7 @@ def train_steps(
     key: Array,
     state: FitState,
     data: Dataset,
-    order: Int[Array, " n"],
+    order: Int[Array, " m"],
     rate: Float[Array, ""],
     first: Any,
     last: Any,

@@ -36,7 +36,13 @@ from medjax.pipeline.score import at_best
 from medjax.pipeline.session import check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import SETS, UNNAMED, IpcConfig, RunConfig, groups_of, resolve
 from medjax.recipes.base import Setup
-from medjax.recipes.mtt import RECIPE, expert_epochs, prepare, students_augmentation
+from medjax.recipes.mtt import (
+    RECIPE,
+    expert_epochs,
+    prepare,
+    students_augmentation,
+    unchecked_costs,
+)
 from medjax.result import Result
 from medjax.share import load_set
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -424,6 +430,22 @@ def test_expert_flags(tmp_path):
     assert steps == {16: 4, 60: 1}
     fewer = trained("--experts=1", "--expert_batch=60")
     assert np.linalg.norm(fewer[0, 1] - fewer[0, 0]) < moved[0]
+
+
+@shows("expert_epoch_steps")
+def test_steps_of_an_experts_epoch(tmp_path):
+    """Snapshots lie so many full batches apart, and the forecast counts them: 7 of 16; else 60 images, 3 and a tail."""
+    moved, work = {}, {}
+    for steps in (0, 3, 7):
+        words = ("--experts=1", "--expert_epochs=2", "--expert_batch=16", "--expert_lr=0.001")
+        session = make_session(tmp_path, *words, f"--expert_epoch_steps={steps}")
+        assert train.steps_per_epoch(experts._trainer(session), 60) == (steps or 4)
+        rows = experts.train_experts(session, 2).read(0, np.arange(3))
+        moved[steps] = np.linalg.norm(rows[1] - rows[0])
+        setup = session.setup()
+        work[steps] = unchecked_costs(setup).work["experts"] / setup.model.flops / cost.GRADIENT
+    assert moved[3] < moved[0] < moved[7] and moved[7] / moved[3] == pytest.approx(7 / 3, rel=0.2)
+    assert work == {0: 2 * 60, 3: 2 * 48, 7: 2 * 112}
 
 
 @shows("expert_seed")

@@ -120,6 +120,21 @@ def test_balanced_order(linear):
     assert ((times - 250) ** 2 / 250).sum() < 52  # 19 degrees: one in 10,000
 
 
+def test_epochs_of_so_many_steps(linear):
+    """Seven steps of four images, full each: passes through permutations, whatever the number of images."""
+    trainer = train.Trainer(linear(4, 2), train.sgd(), None, 4, 2, epoch_steps=7)
+    for n in (10, 28, 50):
+        order = train.epoch_order(trainer, jax.random.key(0), jnp.zeros(n, jnp.int32)).tolist()
+        assert len(order) == 28 and train.steps_per_epoch(trainer, n) == 7
+        for first in range(0, 28, n):
+            part = order[first : first + n]
+            assert len(set(part)) == len(part) and max(part) < n
+    assert order[:10] != sorted(order[:10])
+    labels = jnp.asarray([0] * 9 + [1], jnp.int32)
+    drawn = train.epoch_order(trainer._replace(balanced=True), jax.random.key(0), labels)
+    assert drawn.shape == (28,) and 6 < (drawn == 9).sum() < 22
+
+
 def test_last_partial_batch(linear):
     """Each of 10 images is trained on in an epoch of batches of 4: every one moves its own weight."""
     trainer = train.Trainer(linear(10, 2), train.sgd(), None, 4, 2)

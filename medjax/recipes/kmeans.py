@@ -8,7 +8,7 @@ import numpy as np
 from medjax import cost, train
 from medjax.distill import kmeans
 from medjax.errors import UserError
-from medjax.experts import ExpertsConfig
+from medjax.experts import ExpertsConfig, epoch_images
 from medjax.models.base import flattening
 from medjax.packing import PackConfig
 from medjax.recipes import random
@@ -43,8 +43,9 @@ def costs(setup: Setup) -> Costs:
     kmeans cannot work."""
     check(setup)
     model, images = setup.model, setup.shape[0]
+    trained = epoch_images(setup.config(ExpertsConfig), images)
     work = {
-        "experts": cost.GRADIENT * model.flops * expert_epochs(setup) * images,
+        "experts": cost.GRADIENT * model.flops * expert_epochs(setup) * trained,
         "features": model.flops * images,
         **random.costs(setup).work,
     }

@@ -15,7 +15,7 @@ from medjax.distill.mtt_config import MTTConfig, check
 from medjax.distill.segments import Segments
 from medjax.distill.soft import of_experts, shares
 from medjax.distill.step_size_search import search_step_size
-from medjax.experts import ExpertsConfig, group_size
+from medjax.experts import ExpertsConfig, epoch_images, group_size
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -41,7 +41,7 @@ def unchecked_costs(setup: Setup) -> Costs:
     config, experts = setup.config(MTTConfig), setup.config(ExpertsConfig)
     model, stored = setup.model, setup.synthetic_shape
     shape = (setup.held * stored[0], *stored[1:])
-    images = experts.experts * expert_epochs(setup) * setup.shape[0]
+    images = experts.experts * expert_epochs(setup) * epoch_images(experts, setup.shape[0])
     work = {"experts": cost.GRADIENT * model.flops * images, "distillation": 0.0}
     if config.lr_init == 0:
         tried = len(GRID) * SEGMENTS * mtt.passes(config, shape[0]) / config.meta_batch

@@ -8,7 +8,7 @@ from medjax.distill.images import ImagesConfig
 from medjax.distill.moments import Wanted
 from medjax.distill.tgdd import TGDDConfig
 from medjax.eval_config import SelectConfig
-from medjax.experts import ExpertsConfig, group_size
+from medjax.experts import ExpertsConfig, epoch_images, group_size
 from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -39,6 +39,7 @@ def costs(setup: Setup) -> Costs:
     model, classes, n = setup.model, setup.classes, setup.shape[0]
     tgdd.check(config, model, expert_epochs(setup))
     seen, read = experts.experts * n, wanted(setup)
+    trained = experts.experts * expert_epochs(setup) * epoch_images(experts, n)
     passes = read.snapshots * (read.draws + moments.STATISTICS[config.statistics].random)
     at_once, size = moments.pieces_at_once(model, setup.shape[1:])
     lanes = devices.device_count()
@@ -48,7 +49,7 @@ def costs(setup: Setup) -> Costs:
     fed = cost.divisor(every, cost.work_per_call() / iteration) * 2 * 4 * parameter_count(model)
     return Costs(
         {
-            "experts": cost.GRADIENT * model.flops * seen * expert_epochs(setup),
+            "experts": cost.GRADIENT * model.flops * trained,
             "moments": model.flops * seen * passes,
         },
         config.iterations,
