@@ -61,12 +61,12 @@ PLAN = f"benchmarks.rows benchmarks/plans/{INGREDIENTS}.toml "
 RUNS = "--out={work}/runs "
 #: Cells of the plan that a process runs one after the other, on these data sets; most wanted first.
 CELLS = (
-    (("ipc10-adam", "ipc10-late", "ipc10-growing"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
-    (("ipc10-packed", "ipc10-packed-late"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
-    (("ipc50-late", "ipc50-packed"), ("pbc_blood8", "tissue8")),
-    (("ipc10-sgd",), ("pbc_blood8", "tissue8", "pneumoniamnist")),
-    (("ipc10-tgdd", "ipc10-tgdd-packed"), ("pbc_blood8", "tissue8")),
-    (("ipc1-adam", "ipc1-packed"), ("pbc_blood8",)),
+    (("ipc10-best", "ipc10-long", "ipc10-fast"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
+    (("ipc1-best", "ipc1-fast", "ipc1-unpacked"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
+    (("ipc50-fast", "ipc50-long", "ipc50-best"), ("pbc_blood8", "tissue8")),
+    (("ipc10-normalise", "ipc1-normalise", "ipc50-normalise"), ("pbc_blood8", "tissue8")),
+    (("ipc10-slow", "ipc10-growing", "ipc10-whole"), ("pbc_blood8", "tissue8")),
+    (("ipc10-packed", "ipc10-sgd", "ipc10-tgdd", "ipc50-packed"), ("pbc_blood8",)),
 )
 
 
