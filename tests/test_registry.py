@@ -43,7 +43,7 @@ def test_presets_fit_their_method(name):
                 for option_name, value in table.items():
                     assert option_name in known, (preset, option_name)
                     assert type(value) is known[option_name].type, (preset, option_name)
-                ipc = 1 if size == "*" else int(size.removesuffix("+"))
+                ipc = 2 if size == "*" else int(size.removesuffix("+"))
                 found = medjax.settings(name, preset, "x" if dataset == "*" else dataset, ipc)
                 assert found.values().items() >= table.items()
                 assert {found.origin[n] for n in table} <= {f"preset {preset}"}
