@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medjax import result_file, store
 from medjax.errors import UserError
+from medjax.guarantee import in_words
 from medjax.packing import title
 from medjax.ranking import Ranking
 from medjax.result_file import Count, Fraction, Number
@@ -66,6 +67,8 @@ class Result:
         split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
         real images, subsets in ``test``. ranking: DD-Ranking's scores.
     confusion: counts [true class][predicted class] of the networks of ``test``, summed.
+    guarantee: of a method under differential privacy: epsilon, delta, unit and mechanism (`medjax.guarantee`); its
+        ``fingerprint`` is withheld.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.
     folder: where the file was read from or written to; not in the file.
@@ -101,6 +104,7 @@ class Result:
     test_chosen_step: _Row | None = None
     test_selected: _Row | None = None
     confusion: result_file.Confusion | None = None
+    guarantee: Mapping[str, Any] | None = None
     ranking: Annotated[Ranking, result_file.known(*Ranking._fields)] | None = None
     eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, result_file.Seconds]
@@ -215,6 +219,8 @@ class Result:
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
         )
+        if self.guarantee:
+            notes.append(in_words(self.guarantee))
         if self.ranking:
             notes.append(str(self.ranking))
         seconds = ", ".join(f"{phase} {value:.0f}" for phase, value in self.seconds.items())
