@@ -114,7 +114,7 @@ def described(
 ) -> Float[Array, "n q"]:
     """The description of each image by one network: its length is at most 1 (to rounding)."""
     assert model.features
-    way = model.features(params, {}, images) @ along - centre
+    way = model.features(params, {}, images) @ along - centre.reshape(1, -1)
     return way / jnp.sqrt((way**2).sum(1, keepdims=True) + 1e-12)
 
 
