@@ -75,8 +75,9 @@ def finish(
     gained = (own[row]["balanced_accuracy"]["mean"] for row in ("test", "start"))
     found["warnings"] = [*warnings, *no_gain(*gained)]
     if release is not None:
-        found["guarantee"] = release.guarantee
-        found["warnings"] += faint(signal_to_noise(release))
+        ratio = signal_to_noise(release)
+        found["guarantee"] = release.guarantee | {"signal_to_noise": ratio}
+        found["warnings"] += faint(ratio)
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
     form = title(written.pack, written.synthetic.soft is not None)
