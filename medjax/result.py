@@ -55,8 +55,8 @@ class Result:
 
     method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
     expert_seed: of the experts, where it was given.
-    pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
-        they are stored (ipc of each class) and as networks see them. soft_labels: whether they have soft labels.
+    pack: each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as they
+        are stored (ipc of each class) and as networks see them. soft_labels: whether they have soft labels.
     majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
@@ -67,8 +67,7 @@ class Result:
         split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
         real images, subsets in ``test``. ranking: DD-Ranking's scores.
     confusion: counts [true class][predicted class] of the networks of ``test``, summed.
-    guarantee: of a method under differential privacy: epsilon, delta, unit and mechanism (`medjax.guarantee`); its
-        ``fingerprint`` is withheld.
+    guarantee: of a method under differential privacy (`medjax.guarantee`); the fingerprint is withheld then.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.
     folder: where the file was read from or written to; not in the file.
@@ -203,13 +202,14 @@ class Result:
         trained = f"{networks} networks x {epochs} epochs (mean ± std)"
         if self.selected_iteration is not None:
             how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
-            chosen = how.get(self.select or "", "chosen")
-            trained += f"; iteration {self.selected_iteration}, {chosen}"
+            trained += (
+                f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
+            )
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
-            notes.append(
+            notes += [
                 "select=test: the iteration was chosen on the test split, which is optimistic"
-            )
+            ]
         if self.ipc is None and self.select == "val":
             notes.append("The epoch of each network was chosen on val (AUC)")
         if self.step_size is not None:
@@ -219,10 +219,8 @@ class Result:
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
         )
-        if self.guarantee:
-            notes.append(in_words(self.guarantee))
-        if self.ranking:
-            notes.append(str(self.ranking))
+        more = self.guarantee and in_words(self.guarantee), self.ranking and str(self.ranking)
+        notes += [line for line in more if line]
         seconds = ", ".join(f"{phase} {value:.0f}" for phase, value in self.seconds.items())
         return [*notes, f"Seconds: {seconds}"]
 

@@ -11,7 +11,8 @@ from medjax.audit.attack import Guesses, epsilon_bound, guess
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import dp
-from medjax.distill.dp import PrivacyConfig, Release, StatisticsConfig, joint_sums
+from medjax.distill import release as tables
+from medjax.distill.release import PrivacyConfig, Release, StatisticsConfig, joint_sums
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import release as releases
 
@@ -42,7 +43,7 @@ def test_no_unit_moves_the_table_by_more_than_its_sensitivity(model, groups):
     raw = raw._replace(train=raw.train._replace(images=extreme))
     whole = table(model, raw)
     ways = [np.linalg.norm(whole - table(model, without(raw, u))) for u in set(releases.units(raw))]
-    assert max(ways) <= dp.SENSITIVITY + 1e-9
+    assert max(ways) <= tables.SENSITIVITY + 1e-9
     if groups is None:
         assert np.sort(ways)[3:].min() > 0.999
 
@@ -57,7 +58,7 @@ def test_an_image_is_described_alone(model):
     def rows(chosen, groups):
         centre = jnp.zeros(4)
         shown = jnp.asarray(chosen).reshape(groups, -1)
-        return np.asarray(dp._describe(model, 4, KEY, jnp.int32(1), centre, images, shown))
+        return np.asarray(tables._describe(model, 4, KEY, jnp.int32(1), centre, images, shown))
 
     one = rows(np.arange(36), 9).reshape(36, 4)
     other = rows(order[:36], 9).reshape(36, 4)
@@ -90,25 +91,25 @@ def test_class_means_and_what_is_left_of_them(model):
     exact, key = table(model, raw), np.zeros(2, np.uint32)
     release = Release(exact, 0.0, np.zeros((3, 4), np.float32), key, {})
     counts = np.bincount(raw.train.labels)
-    np.testing.assert_allclose(exact[:, -1] / dp.COUNTED, counts)
-    means = exact[:, :-1].reshape(2, 3, 4) * 3**0.5 / dp.DESCRIBED / counts.reshape(2, 1, 1)
-    np.testing.assert_allclose(dp.class_means(release), means, rtol=1e-5)
-    assert dp.signal_to_noise(release) == np.inf
+    np.testing.assert_allclose(exact[:, -1] / tables.COUNTED, counts)
+    means = exact[:, :-1].reshape(2, 3, 4) * 3**0.5 / tables.DESCRIBED / counts.reshape(2, 1, 1)
+    np.testing.assert_allclose(tables.class_means(release), means, rtol=1e-5)
+    assert tables.signal_to_noise(release) == np.inf
     far = np.repeat(10 * counts.reshape(2, 1), 13, 1) * np.array([[1], [-1]])
-    far[:, -1] = counts * dp.COUNTED
+    far[:, -1] = counts * tables.COUNTED
     noisy = release._replace(sums=far, sigma=1.0)
-    assert dp.signal_to_noise(noisy) == pytest.approx(100 * 20**2 - 0.5)
-    assert np.linalg.norm(dp.class_means(noisy), axis=2).max() <= 1 + 1e-6
+    assert tables.signal_to_noise(noisy) == pytest.approx(100 * 20**2 - 0.5)
+    assert np.linalg.norm(tables.class_means(noisy), axis=2).max() <= 1 + 1e-6
     rng = np.random.default_rng(0)
     nothing = rng.normal(size=(50, 2, 13))
-    nothing[..., -1] += counts[0] * dp.COUNTED
-    left = [dp.signal_to_noise(noisy._replace(sums=one)) for one in nothing]
+    nothing[..., -1] += counts[0] * tables.COUNTED
+    left = [tables.signal_to_noise(noisy._replace(sums=one)) for one in nothing]
     assert abs(np.mean(left)) < 0.1
 
 
 def test_the_gradient_of_a_class(model):
     """Against differences of the loss."""
-    params, along, _ = dp.network(model, KEY, 0, 4, (SIDE, SIDE, 1))
+    params, along, _ = tables.network(model, KEY, 0, 4, (SIDE, SIDE, 1))
     rng = np.random.default_rng(0)
     made, way = (jnp.asarray(rng.normal(size=(3, SIDE, SIDE, 1)), jnp.float32) for _ in range(2))
     mean, centre = jnp.asarray([0.5, 0, 0, 0.1]), 0.1 * jnp.ones(4)
@@ -131,12 +132,12 @@ def test_an_attack_on_the_table_stays_below_the_stated_epsilon(noisy):
     an audit is below the stated epsilon 1; with the noise switched off it is far above."""
     rng, epsilon = np.random.default_rng(0), 1.0
     vectors = rng.normal(size=(20, 50)) + 1
-    vectors *= dp.SENSITIVITY / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors *= tables.SENSITIVITY / np.linalg.norm(vectors, axis=1, keepdims=True)
     inside = rng.permuted(np.tile(np.arange(20) < 10, (80, 1)), axis=1)
-    tables = inside @ vectors
+    sums = inside @ vectors
     if noisy:
-        noise = releases.gaussian(tables.shape, rng.bytes)
-        tables = tables + sigma_of(epsilon, 1e-5) * dp.SENSITIVITY * noise
-    scores = tables @ np.linalg.pinv(vectors)
+        noise = releases.gaussian(sums.shape, rng.bytes)
+        sums = sums + sigma_of(epsilon, 1e-5) * tables.SENSITIVITY * noise
+    scores = sums @ np.linalg.pinv(vectors)
     bound = epsilon_bound(Guesses(guess(scores, inside).ratios, inside), seed=0)
     assert bound < epsilon if noisy else bound > 3

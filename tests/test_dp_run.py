@@ -14,7 +14,7 @@ from medjax.audit.making import AuditConfig, audit
 from medjax.bundle.making import ShareConfig, make_bundle
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.dp import StatisticsConfig, joint_sums
+from medjax.distill.release import StatisticsConfig, joint_sums
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import release as releases
 from medjax.pipeline.progress import Silent
@@ -117,13 +117,18 @@ def test_a_release_is_made_once(tmp_path, accountant):
         ({"select": "val"}, "--select=last"),
         ({"eval_step_size": "searched"}, "--eval_step_size=set"),
         ({"ranking": "there"}, "--ranking"),
-        ({"model": "resnet18", "resnet_norm": "batch"}, "without batch statistics"),
+        ({"model": "resnet18"}, "without batch statistics"),
     ],
 )
 def test_a_wrong_use_is_one_line(tmp_path, accountant, words, said):
     """Before anything is read."""
     with pytest.raises(medjax.UserError, match=said) as caught:
-        medjax.run("dp", settings(**words), tmp_path, data=cells())
+        medjax.run(
+            "dp",
+            medjax.settings("dp", preset="quick", **{"delta": 0.01} | words),
+            tmp_path,
+            data=cells(),
+        )
     assert "\n" not in str(caught.value) and not list(tmp_path.rglob("release.npz"))
 
 
@@ -170,7 +175,7 @@ def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
 
     releases.gaussian = counted
     try:
-        run = medjax.run("dp", settings(), tmp_path, data=cells(count=120))
+        run = medjax.run("dp", settings(delta=1e-3), tmp_path, data=cells(count=120))
         found = audit(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells(count=120))
     finally:
         releases.gaussian = patched

@@ -19,9 +19,10 @@ from medjax.distill import Distiller, dc, dm, dp, mtt, run, tgdd
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
-from medjax.distill.dp import DPConfig, Release
+from medjax.distill.dp import DPConfig
 from medjax.distill.moments import Moments, Snapshot
 from medjax.distill.mtt_config import MTTConfig
+from medjax.distill.release import Release
 from medjax.distill.seeds import nth, stacked, together
 from medjax.distill.tgdd import TGDDConfig
 from medjax.recipes import RECIPES

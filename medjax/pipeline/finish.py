@@ -8,7 +8,7 @@ import numpy as np
 
 from medjax import share, store
 from medjax.data.archive import read_arrays
-from medjax.distill.dp import Release, signal_to_noise
+from medjax.distill.release import Release, signal_to_noise
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig

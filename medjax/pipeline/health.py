@@ -12,7 +12,7 @@ FALL, STILL = 30.0, 0.05
 RISE = 100.0
 #: Iterations at the end over which the student's way is looked at.
 TAIL = 100
-#: Below this ratio of the signal of a noisy release to its noise (`medjax.distill.dp.signal_to_noise`) little is
+#: Below this ratio of the signal of a noisy release to its noise (`medjax.distill.release.signal_to_noise`) little is
 #: learned.
 FAINT = 0.1
 #: Balanced accuracy within this distance of chance counts as guessing.

@@ -24,7 +24,7 @@ from scipy.special import ndtri
 from medjax import store
 from medjax.data.archive import read_arrays
 from medjax.data.preprocess import FIXED, PreprocessConfig
-from medjax.distill.dp import SENSITIVITY, PrivacyConfig, Release, StatisticsConfig
+from medjax.distill.release import SENSITIVITY, PrivacyConfig, Release, StatisticsConfig
 from medjax.errors import UserError
 from medjax.eval_config import SelectConfig
 from medjax.guarantee import WITHHELD

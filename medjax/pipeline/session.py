@@ -15,9 +15,9 @@ from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import STUDY
 from medjax.data.preprocess import PreprocessConfig
-from medjax.distill.dp import PrivacyConfig
 from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
+from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16

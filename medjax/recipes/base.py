@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Array
 
 from medjax.distill.base import Distiller
-from medjax.distill.dp import Release
 from medjax.distill.moments import Moments, Wanted
+from medjax.distill.release import Release
 from medjax.models.base import Model
 from medjax.packing import PackConfig, Packing
 from medjax.types import Dataset, Trajectories
@@ -93,9 +93,9 @@ class Recipe(NamedTuple):
     prepare: (setup, distiller, key, first state) -> (state, values for the log), or None where nothing is to be
         prepared; called once, before the first iteration.
     select: (setup, training images) -> `Select`, which chooses real images.
-    release: for a method under differential privacy, as `medjax.distill.dp.joint_sums`: sums of sensitivity 1 over the
-        training images. They get noise (`medjax.pipeline.release`) and ``build`` a `Release`; after that the training
-        images are out of reach.
+    release: for a method under differential privacy: sums of sensitivity 1 over the training images, as
+        `medjax.distill.release.joint_sums`. They get noise (`medjax.pipeline.release`), ``build`` gets a `Release`, and
+        the training images are out of reach from then on.
     shown: names of its own flags that ``--help`` shows.
     presets: path of its TOML file, where that is not configs/NAME.toml.
     """
