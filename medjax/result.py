@@ -36,10 +36,8 @@ DISTILLED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkScores:
-    """The scores under one network of ``eval_models``.
-
-    step_size_from: "set" (the set's own), "val" or "test" (chosen there) or "flag" (given).
-    """
+    """The scores under one network of ``eval_models``. step_size_from: "set" (the set's own), "val" or "test" (chosen
+    there) or "flag" (given)."""
 
     test: _Row | None = None
     test_uint8: _Row | None = None
@@ -55,8 +53,8 @@ class Result:
 
     method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
     expert_seed: of the experts, where it was given.
-    pack: each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as they
-        are stored (ipc of each class) and as networks see them. soft_labels: whether they have soft labels.
+    pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
+        they are stored (ipc of each class) and as networks see them. soft_labels: whether they have soft labels.
     majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
@@ -66,8 +64,7 @@ class Result:
         test_chosen_step: where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test
         split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
         real images, subsets in ``test``. ranking: DD-Ranking's scores.
-    confusion: counts [true class][predicted class] of the networks of ``test``, summed.
-    guarantee: of a method under differential privacy (`medjax.guarantee`); the fingerprint is withheld then.
+    confusion: counts [true][predicted] of the networks of ``test``, summed. guarantee: see `medjax.guarantee`.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.
     folder: where the file was read from or written to; not in the file.
@@ -202,14 +199,13 @@ class Result:
         trained = f"{networks} networks x {epochs} epochs (mean ± std)"
         if self.selected_iteration is not None:
             how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
-            trained += (
-                f"; iteration {self.selected_iteration}, {how.get(self.select or '', 'chosen')}"
-            )
+            chosen = how.get(self.select or "", "chosen")
+            trained += f"; iteration {self.selected_iteration}, {chosen}"
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
-            notes += [
+            notes.append(
                 "select=test: the iteration was chosen on the test split, which is optimistic"
-            ]
+            )
         if self.ipc is None and self.select == "val":
             notes.append("The epoch of each network was chosen on val (AUC)")
         if self.step_size is not None:
@@ -219,8 +215,8 @@ class Result:
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
         )
-        more = self.guarantee and in_words(self.guarantee), self.ranking and str(self.ranking)
-        notes += [line for line in more if line]
+        notes += [in_words(self.guarantee)] if self.guarantee else []
+        notes += [str(self.ranking)] if self.ranking else []
         seconds = ", ".join(f"{phase} {value:.0f}" for phase, value in self.seconds.items())
         return [*notes, f"Seconds: {seconds}"]
 
