@@ -40,7 +40,7 @@ class DPConfig:
     img_momentum: float = option(0.5, "momentum of the images (sgd)", low=0)
 
 
-class Drawn(NamedTuple):
+class Target(NamedTuple):
     """What an iteration reads: the number of its network, the released means [k, q] and the centre [q] in its
     directions, and uint32 data of the networks' key."""
 
@@ -75,13 +75,13 @@ def dp(
         labels = jnp.repeat(jnp.arange(classes, dtype=jnp.int32), ipc)
         return devices.replicated(State(images, labels, tx.init(images)))
 
-    def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Drawn:
+    def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Target:
         host = jax.local_devices(backend="cpu")[0]
         drawn = np.asarray(_numbers(networks, *jax.device_put((key, iterations), host)))
         keys = np.tile(release.key, (len(drawn), 1))
-        return Drawn(drawn, means[:, drawn].swapaxes(0, 1), release.centres[drawn], keys)
+        return Target(drawn, means[:, drawn].swapaxes(0, 1), release.centres[drawn], keys)
 
-    def step(key: Array, state: State, data: Dataset, item: Drawn) -> tuple[State, Info]:
+    def step(key: Array, state: State, data: Dataset, item: Target) -> tuple[State, Info]:
         base = jax.random.wrap_key_data(item.key)
         params, along, _ = network(model, base, item.number, directions, image)
         stored = state.images.reshape(classes, ipc, *state.images.shape[1:])

@@ -73,7 +73,8 @@ def finish(
         table, guesses = score_networks(session, sets, test, made_with, mine)
         found["eval_models"], warnings = table, warnings + guesses
     gained = (own[row]["balanced_accuracy"]["mean"] for row in ("test", "start"))
-    found["warnings"] = [*warnings, *no_gain(*gained)]
+    begun = ("images",) if release else ()
+    found["warnings"] = [*warnings, *no_gain(*gained, *begun)]
     if release is not None:
         ratio = signal_to_noise(release)
         found["guarantee"] = release.guarantee | {"signal_to_noise": ratio}

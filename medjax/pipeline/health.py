@@ -76,13 +76,13 @@ def typical_way(rows: list[dict]) -> float:
     return float(np.median(ways)) if len(ways) else np.inf
 
 
-def no_gain(made: float | None, began: float | None) -> list[str]:
+def no_gain(made: float | None, began: float | None, start: str = "random images") -> list[str]:
     """A warning where networks score no better on the distilled set than on its start (balanced accuracy, test)."""
     if made is not None and began is not None and made > began:
         return []
     words = ["undefined" if v is None else f"{100 * v:.1f} %" for v in (made, began)]
     return [
-        f"networks do no better on the distilled set ({words[0]} balanced accuracy) than on the random images it began "
+        f"networks do no better on the distilled set ({words[0]} balanced accuracy) than on the {start} it began "
         f"with ({words[1]})"
     ]
 
