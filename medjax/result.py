@@ -171,9 +171,7 @@ class Result:
     def labels(self) -> dict[str, str]:
         """What a table calls each row of scores that a result of this kind can have."""
         if self.test_uint8 or self.start:
-            return DISTILLED | (
-                {"start": "start (noise, or a public set)"} if self.guarantee else {}
-            )
+            return DISTILLED | ({"start": "start"} if self.guarantee else {})
         if self.ipc is None:
             return {"test": "all images"}
         each, one = "one subset per network", "the same subset for all networks"

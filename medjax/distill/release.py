@@ -54,7 +54,7 @@ class PrivacyConfig:
 class StatisticsConfig:
     """What is released of the real images."""
 
-    statistic_networks: int = option(32, "random networks that describe the images", low=1)
+    statistic_networks: int = option(128, "random networks that describe the images", low=1)
     directions: int = option(16, "random directions of each network's features", low=2)
 
 
