@@ -95,6 +95,8 @@ def scored(group: list[Row], out: Path, progress: Progress) -> list[Path]:
 def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
     """The same up to the last interim evaluation."""
     recipe, raw = recipes.find(group[0].method), load_data(settings_of(group[0]), progress)
+    if recipe.release:
+        raise medjax.UserError(f"{recipe.name} is run whole: leave out scored = false")
     with contextlib.ExitStack() as held:
         sessions: list[Session] = []
         for row in group:

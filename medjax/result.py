@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medjax import result_file, store
 from medjax.errors import UserError
+from medjax.guarantee import in_words
 from medjax.packing import title
 from medjax.ranking import Ranking
 from medjax.result_file import Count, Fraction, Number
@@ -35,10 +36,8 @@ DISTILLED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkScores:
-    """The scores under one network of ``eval_models``.
-
-    step_size_from: "set" (the set's own), "val" or "test" (chosen there) or "flag" (given).
-    """
+    """The scores under one network of ``eval_models``. step_size_from: "set" (the set's own), "val" or "test" (chosen
+    there) or "flag" (given)."""
 
     test: _Row | None = None
     test_uint8: _Row | None = None
@@ -65,7 +64,7 @@ class Result:
         test_chosen_step: where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test
         split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
         real images, subsets in ``test``. ranking: DD-Ranking's scores.
-    confusion: counts [true class][predicted class] of the networks of ``test``, summed.
+    confusion: counts [true][predicted] of the networks of ``test``, summed. guarantee: see `medjax.guarantee`.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
     other: keys of the file that this version does not know; they are written back.
     folder: where the file was read from or written to; not in the file.
@@ -101,6 +100,7 @@ class Result:
     test_chosen_step: _Row | None = None
     test_selected: _Row | None = None
     confusion: result_file.Confusion | None = None
+    guarantee: Mapping[str, Any] | None = None
     ranking: Annotated[Ranking, result_file.known(*Ranking._fields)] | None = None
     eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, result_file.Seconds]
@@ -171,7 +171,7 @@ class Result:
     def labels(self) -> dict[str, str]:
         """What a table calls each row of scores that a result of this kind can have."""
         if self.test_uint8 or self.start:
-            return DISTILLED
+            return DISTILLED | ({"start": "start"} if self.guarantee else {})
         if self.ipc is None:
             return {"test": "all images"}
         each, one = "one subset per network", "the same subset for all networks"
@@ -215,8 +215,8 @@ class Result:
             f"Predicting the largest class: {percent(self.majority_share)} accuracy; "
             f"guessing: {percent(self.chance)} balanced accuracy"
         )
-        if self.ranking:
-            notes.append(str(self.ranking))
+        notes += [in_words(self.guarantee)] if self.guarantee else []
+        notes += [str(self.ranking)] if self.ranking else []
         seconds = ", ".join(f"{phase} {value:.0f}" for phase, value in self.seconds.items())
         return [*notes, f"Seconds: {seconds}"]
 

@@ -15,12 +15,14 @@ import pytest
 
 from medjax import graphs
 from medjax.data import preprocess
-from medjax.distill import Distiller, dc, dm, mtt, run, tgdd
+from medjax.distill import Distiller, dc, dm, dp, mtt, run, tgdd
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
+from medjax.distill.dp import DPConfig
 from medjax.distill.moments import Moments, Snapshot
 from medjax.distill.mtt_config import MTTConfig
+from medjax.distill.release import Release
 from medjax.distill.seeds import nth, stacked, together
 from medjax.distill.tgdd import TGDDConfig
 from medjax.recipes import RECIPES
@@ -32,9 +34,11 @@ CONFIGS = {
     "dsa": {"config": DCConfig(batch_real=5, inner=2, outer=2, init_images="real")},
     "dm": {"config": DMConfig(batch_real=5)},
     "tgdd": {"config": TGDDConfig(max_start_epoch=3, ahead=1, draws=2)},
+    "dp": {"config": DPConfig()},
     "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1)},
 }
 FACTORIES = {"dc": dc.dc, "dsa": dc.dc, "dm": dm.dm, "tgdd": tgdd.tgdd, "mtt": mtt.mtt}
+FACTORIES |= {"dp": dp.dp}
 #: channels, classes, images per class: both ends of each; and images that hold four each.
 CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1), "packed": (1, 2, 3)}
 
@@ -66,6 +70,12 @@ def make(linear, jitter):
             means = np.random.default_rng(1).normal(size=(2, classes, features))
             cached = Snapshot(means.astype(np.float32), np.float32(1))
             parts["moments"] = Moments(lambda expert, epoch: cached, np.zeros(2, np.uint32))
+        if name == "dp":
+            sums = np.random.default_rng(1).normal(size=(classes, 2 * 3 + 1)) + 5
+            centres, key = np.zeros((2, 3), np.float32), np.zeros(2, np.uint32)
+            parts["release"] = Release(sums.astype(np.float32), 1.0, centres, key, {})
+            parts["image"] = (SIDE, SIDE, channels)
+            del parts["augment"]
         rng = np.random.default_rng(classes)
         images = jnp.asarray(rng.normal(size=(7 * classes, SIDE, SIDE, channels)), jnp.float32)
         raw = rng.integers(0, 256, (20, SIDE, SIDE, channels)).astype(np.uint8)

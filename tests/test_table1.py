@@ -194,7 +194,7 @@ def test_jobs_of_the_words():
     config = Table1Config(datasets="a.npz", ipcs="1,10", preset="cpu", seeds=2)
     made_jobs = make_jobs(config)
     count = {m: sum(j.method == m for j in made_jobs) for m in RECIPES}
-    assert count == {"random": 8, "kmeans": 4, "full": 2} | dict.fromkeys(
+    assert count == {"random": 8, "kmeans": 4, "full": 2, "dp": 0} | dict.fromkeys(
         ("dc", "dsa", "dm", "tgdd", "mtt"), 4
     )
     assert len({j.name for j in made_jobs}) == len(made_jobs)

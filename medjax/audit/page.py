@@ -39,7 +39,8 @@ def about(run: Audited, canaries: Canaries, seeds: list[int], networks: int) -> 
     """What was audited, and how. Nothing of it names a file or an image."""
     result = run.result
     wrong = int(canaries.mislabelled.sum())
-    return {
+    stated = {"stated": dict(result.guarantee)} if result.guarantee else {}
+    return stated | {
         "attack": "LiRA over shadow runs (Carlini et al. 2022), on the 8-bit images",
         "run": {
             n: getattr(result, n)
@@ -86,7 +87,24 @@ def sentences(found: dict[str, Any]) -> list[str]:
         f"Lower bound of epsilon (delta 0, threshold from one half of the canaries, bound from the other):"
         f" {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence."
     )
+    if stated := found.get("stated"):
+        lines.append(against(stated, attacked["epsilon_at_least"]))
     return [*lines, *copies_words(found["copies"]), *LIMITS]
+
+
+def against(stated: dict[str, Any], shown: float) -> str:
+    """The lower bound beside a stated guarantee."""
+    if stated["epsilon"] is None:
+        return "The run was made without noise: it states no epsilon."
+    words = (
+        "below it, as it must be"
+        if shown <= stated["epsilon"]
+        else "ABOVE IT: the guarantee is broken"
+    )
+    return (
+        f"Stated: epsilon {stated['epsilon']:g} at delta {stated['delta']:g}; the lower bound is {words}. These numbers"
+        " come from private images without noise: they are no part of the guarantee and stay at home."
+    )
 
 
 def rate_words(attacked: dict[str, Any], row: dict[str, Any]) -> str:

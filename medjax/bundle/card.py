@@ -14,6 +14,7 @@ from medjax.bundle.received import Received
 from medjax.bundle.training import forms, words
 from medjax.bundle.writing import sums_of
 from medjax.data.catalog import RECORD, find
+from medjax.guarantee import terms
 from medjax.recipes import describe
 from medjax.score import percent
 from medjax.table import DASH, Table, inline, templates
@@ -93,7 +94,7 @@ def card(
         "columns": ", ".join(f"`{column}`" for column in COLUMNS),
         "training": words(both["received"]),
         "exact": words(both["exact"]),
-        "privacy": privacy_of(privacy),
+        "privacy": privacy_of(privacy, run.result.guarantee),
         "limits": [inline(line) for line in limits_of(run)],
         "files": [row for row in FILES.items() if any(f.startswith(row[0]) for f in files)],
         "sums": list(sums_of(files).items()),
@@ -137,7 +138,9 @@ def _licence_words(licence: Licence) -> str:
 def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
     """How the set was made, by what it is called."""
     result, values = run.result, run.values
-    init = "the images of another set" if values.get("init_set") else values.get("init_images")
+    init = values.get("init_images", "noise")
+    if values.get("init_set"):
+        init = "the images of another set"
     start = {"real": "random real images", "noise": "noise"}.get(str(init), str(init))
     space = {"zca": "ZCA whitening", "normalise": "normalised by channel"}
     budget = f"{values['iterations']} iterations" if "iterations" in values else "not known"
@@ -212,8 +215,11 @@ def _recalls(confusion: Any) -> list[float | None]:
     return [row[i] / row.sum() if row.sum() else None for i, row in enumerate(counts)]
 
 
-def privacy_of(found: Any) -> str:
-    """What is known of what the set gives away. An audit writes sentences for this place under the key "card"."""
+def privacy_of(found: Any, guarantee: Mapping[str, Any] | None = None) -> str:
+    """What is known of what the set gives away. An audit writes sentences for this place under the key "card".
+    guarantee: of result.json; a set that has one is not audited here."""
+    if guarantee and guarantee.get("epsilon") is not None:
+        return "\n".join(f"- {inline(line)}" for line in terms(guarantee))
     lines = found.get("card") if isinstance(found, dict) else None
     if lines:
         return "\n".join(f"- {inline(str(line))}" for line in lines)

@@ -84,13 +84,15 @@ def contents(
     files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
     files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}
     privacy, path = None, run.folder / "privacy.json"
-    if path.is_file():
+    # An audit reads the private images without noise: what it found of a set with a guarantee stays at home.
+    if path.is_file() and not run.result.guarantee:
         if (privacy := store.read_json(path)) is None:
             raise UserError(f"{path} is damaged: audit the run again, or delete it")
         files["privacy.json"] = path.read_bytes()
     made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
     about = title_of(run), description_of(run, images), source_of(run, source), made
-    described = croissant(*about, licence, run.date, limits_of(run), privacy_of(privacy), files)
+    words = privacy_of(privacy, run.result.guarantee)
+    described = croissant(*about, licence, run.date, limits_of(run), words, files)
     files["croissant.json"] = _json(described)
     page = card(run, images, got, licence, source, privacy, name, files)
     return files | {"README.md": page.encode()}

@@ -13,6 +13,7 @@ from medjax.bundle.images import Images
 from medjax.data import preprocess
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig
+from medjax.guarantee import same_data
 from medjax.models import ConvNetConfig
 from medjax.pipeline import folders
 from medjax.pipeline.evaluate_saved import (
@@ -73,7 +74,7 @@ def received(
     raw = _data(run, settings, bool(dataset), progress) if data is None else data
     if raw is None:
         return plan
-    if raw.fingerprint != run.result.fingerprint:
+    if not same_data(run.result.fingerprint, raw.fingerprint):
         raise UserError(
             f"{dataset or raw.name} holds other images than those of the run: give the --dataset that it was made of"
         )
@@ -128,7 +129,7 @@ def _data(
             raise
         why = str(error)
     else:
-        if asked or raw.fingerprint == run.result.fingerprint:
+        if asked or same_data(run.result.fingerprint, raw.fingerprint):
             return raw
         why = f"{settings.run.dataset} holds other images now"
     progress.say(

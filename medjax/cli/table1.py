@@ -30,7 +30,10 @@ class Table1Config:
 
     datasets: str = option("study", "names or paths of .npz files; study: its eight sets")
     ipcs: str = option("1,10,50", "images per class")
-    methods: str = option(",".join(RECIPES), "methods, of " + ", ".join(RECIPES))
+    methods: str = option(
+        ",".join(name for name, recipe in RECIPES.items() if not recipe.release),
+        "methods, of " + ", ".join(RECIPES),
+    )
     models: str = option(
         "",
         "networks; what is distilled or chosen by experts is of the first; empty: convnet,resnet18, with quick convnet",

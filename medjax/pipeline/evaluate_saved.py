@@ -14,6 +14,7 @@ from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
+from medjax.guarantee import same_data
 from medjax.models import MODELS
 from medjax.paths import results_path, user_path
 from medjax.pipeline import folders, presets
@@ -161,7 +162,7 @@ def in_order(raw: RawDataset, names: tuple[str, ...]) -> RawDataset:
 def differences(raw: RawDataset, shared: SharedSet) -> list[str]:
     """What a reader of the scores must know where a set is evaluated on other data than it was made of."""
     lines = []
-    if shared.origin.get("fingerprint", raw.fingerprint) != raw.fingerprint:
+    if not same_data(shared.origin.get("fingerprint", raw.fingerprint), raw.fingerprint):
         made_of = shared.origin.get("dataset", "other images")
         lines.append(f"the set was distilled from {made_of}, not from these images")
     if tuple(shared.class_names) != tuple(raw.class_names):

@@ -8,26 +8,34 @@ import numpy as np
 
 from medjax import share, store
 from medjax.data.archive import read_arrays
+from medjax.distill.release import Release, signal_to_noise
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig
 from medjax.packing import title
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores, selected_step_size
-from medjax.pipeline.health import health, no_gain, phase_seconds
+from medjax.pipeline.health import faint, health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
 from medjax.report.curves import curves
-from medjax.report.gallery import gallery, strip
+from medjax.report.gallery import MOST, contact_sheet, gallery, strip
 from medjax.result import Result
 from medjax.types import Synthetic
 
 
-def finish(session: Session, method: str, start: Synthetic, spent: dict[str, float]) -> Result:
+def finish(
+    session: Session,
+    method: str,
+    start: Synthetic,
+    spent: dict[str, float],
+    release: Release | None = None,
+) -> Result:
     """Choose the iteration, evaluate on the test split, write synthetic.npz, the pictures and result.json.
 
-    start: the images the distillation began with, decoded. spent: {phase: seconds} of what came before it.
+    start: the images the distillation began with, decoded. spent: {phase: seconds} of what came before it. release:
+    what the set was made of, under differential privacy.
     """
     folder, raw = session.folder, session.raw
     config = session.settings.config(SelectConfig)
@@ -39,7 +47,9 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
         stored = stored._replace(step_size=jnp.float32(best))
     synthetic, rate = session.decoded(stored), float(stored.step_size)
     written = write_set(session, method, stored, collapsed)
-    start_rate = choose_step_size(session, "start-on-val", start)
+    start_rate = float(start.step_size)  # real images bring none
+    if np.isnan(start_rate):
+        start_rate = choose_step_size(session, "start-on-val", start)
     chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
     test = session.test()
     sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
@@ -63,7 +73,12 @@ def finish(session: Session, method: str, start: Synthetic, spent: dict[str, flo
         table, guesses = score_networks(session, sets, test, made_with, mine)
         found["eval_models"], warnings = table, warnings + guesses
     gained = (own[row]["balanced_accuracy"]["mean"] for row in ("test", "start"))
-    found["warnings"] = [*warnings, *no_gain(*gained)]
+    begun = ("images",) if release else ()
+    found["warnings"] = [*warnings, *no_gain(*gained, *begun)]
+    if release is not None:
+        ratio = signal_to_noise(release)
+        found["guarantee"] = release.guarantee | {"signal_to_noise": ratio}
+        found["warnings"] += faint(ratio)
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
     form = title(written.pack, written.synthetic.soft is not None)
@@ -149,7 +164,10 @@ def draw(session: Session, made: share.SharedSet, rows: list[dict], title: str) 
     real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
     labels = np.asarray(made.synthetic.labels)
     mine = np.stack([made.images_uint8[labels == c] for c in range(k)])
-    gallery(folder / "gallery.png", real, mine, raw.class_names, title)
+    if shown:
+        gallery(folder / "gallery.png", real, mine, raw.class_names, title)
+    else:
+        contact_sheet(folder / "gallery.png", list(mine[:, :MOST]), raw.class_names, title)
     snapshots = []
     for path in sorted((folder / "snapshots").glob("*.npz")):
         with contextlib.suppress(UserError, KeyError):  # the strip does without a damaged one

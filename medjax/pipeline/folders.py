@@ -63,6 +63,9 @@ def write_config(folder: Path, raw: RawDataset, settings: Settings) -> None:
     origin = settings.origin
     values = {k: {"value": v, "origin": origin[k]} for k, v in settings.values().items()}
     sizes = {n: len(getattr(raw, n).labels) for n in ("train", "val", "test")}
+    sizes = {
+        n: size for n, size in sizes.items() if size
+    }  # none of a training split that is withheld
     data = {"name": raw.name, "fingerprint": raw.fingerprint, "classes": raw.class_names, **sizes}
     data["notes"] = raw.notes
     config = {"command": sys.argv, "values": values, "data": data, **provenance.environment()}

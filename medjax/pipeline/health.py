@@ -12,6 +12,9 @@ FALL, STILL = 30.0, 0.05
 RISE = 100.0
 #: Iterations at the end over which the student's way is looked at.
 TAIL = 100
+#: Below this ratio of the signal of a noisy release to its noise (`medjax.distill.release.signal_to_noise`) little is
+#: learned.
+FAINT = 0.1
 #: Balanced accuracy within this distance of chance counts as guessing.
 NEAR_CHANCE = 0.005
 
@@ -73,14 +76,25 @@ def typical_way(rows: list[dict]) -> float:
     return float(np.median(ways)) if len(ways) else np.inf
 
 
-def no_gain(made: float | None, began: float | None) -> list[str]:
+def no_gain(made: float | None, began: float | None, start: str = "random images") -> list[str]:
     """A warning where networks score no better on the distilled set than on its start (balanced accuracy, test)."""
     if made is not None and began is not None and made > began:
         return []
     words = ["undefined" if v is None else f"{100 * v:.1f} %" for v in (made, began)]
     return [
-        f"networks do no better on the distilled set ({words[0]} balanced accuracy) than on the random images it began "
+        f"networks do no better on the distilled set ({words[0]} balanced accuracy) than on the {start} it began "
         f"with ({words[1]})"
+    ]
+
+
+def faint(signal_to_noise: float) -> list[str]:
+    """A warning where a noisy release says next to nothing of the classes."""
+    if signal_to_noise >= FAINT:
+        return []
+    return [
+        f"the noise of the release is {1 / max(signal_to_noise, 1e-3):.0f} times as large as what tells the classes"
+        " apart, or more: the set has learned little of the data; take a larger --epsilon, fewer"
+        " --statistic_networks, or more patients"
     ]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,19 @@ from medjax.pipeline.moments import compute_moments, moments_seconds
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
-from medjax.pipeline.session import Session, check_data, load_data, open_session, random_start
+from medjax.pipeline.release import check as check_privacy
+from medjax.pipeline.release import release_of, sealed, withheld
+from medjax.pipeline.session import (
+    Session,
+    check_data,
+    load_data,
+    open_session,
+    random_start,
+)
 from medjax.pipeline.settings import RunConfig, Settings, groups_of
 from medjax.recipes import Recipe, Setup
 from medjax.result import Result
-from medjax.types import RawDataset
+from medjax.types import RawDataset, Synthetic
 
 #: What config.json calls the data set of a run whose images were given: their fingerprint says which they are.
 IN_MEMORY = "(given in memory)"
@@ -81,12 +90,16 @@ def run_seeds(
         for i in range(seeds)
     ]
     check_data(settings, raw, progress)
+    said = raw
+    if recipe.release:
+        check_privacy(settings, raw)
+        said = withheld(raw)
     bound = upper_bound(settings, raw)
     places = [folders.run_folder(out, raw, recipe.name, own) for own in each]
     for place, own in zip(places, each, strict=True):
         if fresh:
             folders.clear(place)
-        folders.check(place, raw, own)
+        folders.check(place, said, own)
     finished = [read_finished(place, progress) for place in places]
     results = {i: result for i, result in enumerate(finished) if result is not None}
     open_ones = [i for i in range(seeds) if i not in results or lacks(results[i], bound)]
@@ -99,7 +112,7 @@ def run_seeds(
         sessions = {i: opened._replace(settings=each[i], folder=places[i]) for i in open_ones}
         if missing := [i for i in open_ones if i not in results]:
             for i in missing:
-                folders.write_config(places[i], raw, each[i])
+                folders.write_config(places[i], said, each[i])
             made = work([sessions[i] for i in missing], recipe)
             results |= dict(zip(missing, made, strict=True))
         if bound:
@@ -123,16 +136,33 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
             score_subsets(session, recipe, own, seconds)
             for session, own, seconds in zip(sessions, setups, spent, strict=True)
         ]
+    if recipe.release:
+        sessions = [sealed(session) for session in sessions]
     distil(sessions, recipe, setups, costs)
     return [
-        finish(session, recipe.name, random_start(session), seconds)
-        for session, seconds in zip(sessions, spent, strict=True)
+        finish(session, recipe.name, start_of(session, recipe, own), seconds, own.release)
+        for session, own, seconds in zip(sessions, setups, spent, strict=True)
     ]
+
+
+def start_of(session: Session, recipe: Recipe, setup: Setup) -> Synthetic:
+    """What a distillation is compared with: the random real images of its seed, or, where these are out of reach, the
+    images that it began with."""
+    if not recipe.release:
+        return random_start(session)
+    assert recipe.build
+    distiller = recipe.build(setup)
+    begun = distiller.extract(distiller.init(session.key("init"), session.train))
+    return session.decoded(session.stored(begun))
 
 
 def prepared(session: Session, recipe: Recipe) -> tuple[Setup, dict[str, float]]:
     """What a method is built from, with experts and moments where it uses them; the seconds that each part took."""
     setup, spent = session.setup(), {"data": session.seconds}
+    if recipe.release:
+        begin = time.monotonic()
+        made = release_of(session, recipe)
+        return session.setup(release=made), spent | {"release": time.monotonic() - begin}
     if not recipe.expert_epochs:
         return setup, spent
     read = train_experts(session, recipe.expert_epochs(setup))

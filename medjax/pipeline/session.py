@@ -17,6 +17,7 @@ from medjax.data.catalog import STUDY
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
+from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
 from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16
@@ -30,7 +31,7 @@ from medjax.types import Dataset, RawDataset, Synthetic
 
 #: Every use of randomness, by name; its place in the list makes its key. Append, never reorder.
 KEYS = ("experts", "init", "distil", "search", "interim", "final", "subsets", "full")
-KEYS += ("moments",)
+KEYS += ("moments", "release")
 
 
 class Session(NamedTuple):
@@ -198,6 +199,13 @@ def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
     """The stored images of a saved set in the model space of this run. Raises UserError where they are not as many, as
     large or of the same classes as this run's."""
     shared, ipc = share.load_set(user_path(path)), session.settings.ipc
+    if (
+        PrivacyConfig in session.settings.groups
+        and shared.origin.get("dataset") == session.raw.name
+    ):
+        raise UserError(
+            f"--init_set={path} was made from {session.raw.name}, which is private: give a set of public images"
+        )
     has = {
         "classes": ", ".join(shared.class_names),
         "images per class": " ".join(map(str, np.unique(np.bincount(shared.synthetic.labels)))),

@@ -7,7 +7,7 @@ lines (experiments/NAME.py) and tests. Code outside medjax adds one with `regist
 from typing import NamedTuple
 
 from medjax.errors import UserError
-from medjax.recipes import dc, dm, full, kmeans, mtt, random, tgdd
+from medjax.recipes import dc, dm, dp, full, kmeans, mtt, random, tgdd
 from medjax.recipes.base import Costs, Recipe, Setup
 
 #: name -> recipe, in the order of tables.
@@ -63,6 +63,6 @@ def _parts(kind: str) -> tuple[str, str]:
 
 
 register(random.RECIPE, kmeans.RECIPE, dc.DC, dc.DSA, dm.RECIPE)
-register(tgdd.RECIPE, mtt.RECIPE, full.RECIPE)
+register(tgdd.RECIPE, dp.RECIPE, mtt.RECIPE, full.RECIPE)
 
 __all__ = ["RECIPES", "Costs", "Look", "Recipe", "Setup", "describe", "find", "real", "register"]

@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from medjax.distill.base import Distiller
 from medjax.distill.moments import Moments, Wanted
+from medjax.distill.release import Release
 from medjax.models.base import Model
 from medjax.packing import PackConfig, Packing
 from medjax.types import Dataset, Trajectories
@@ -25,6 +26,7 @@ class Setup(NamedTuple):
     trajectories, moments: of experts, for a recipe that asks for them.
     packing: how stored images hold several, for a recipe that has `PackConfig` among its options.
     begun: [m, s, s, c] stored images of model space to begin with, for a recipe that has `ImagesConfig`; None: none.
+    release: what was released of the real images, for a recipe that reads nothing else of them.
     """
 
     configs: Mapping[type, Any]
@@ -36,6 +38,7 @@ class Setup(NamedTuple):
     moments: Moments | None = None
     packing: Packing = Packing()
     begun: Array | None = None
+    release: Release | None = None
 
     def config(self, group: type) -> Any:
         """The values of one dataclass of options."""
@@ -90,6 +93,9 @@ class Recipe(NamedTuple):
     prepare: (setup, distiller, key, first state) -> (state, values for the log), or None where nothing is to be
         prepared; called once, before the first iteration.
     select: (setup, training images) -> `Select`, which chooses real images.
+    release: for a method under differential privacy: sums of sensitivity 1 over the training images, as
+        `medjax.distill.release.joint_sums`. They get noise (`medjax.pipeline.release`), ``build`` gets a `Release`, and
+        the training images are out of reach from then on.
     shown: names of its own flags that ``--help`` shows.
     presets: path of its TOML file, where that is not configs/NAME.toml.
     """
@@ -107,6 +113,7 @@ class Recipe(NamedTuple):
     moments: Callable[[Setup], Wanted] | None = None
     prepare: Callable[[Setup, Distiller, Array, Any], tuple[Any, dict] | None] | None = None
     select: Callable[[Setup, Dataset], Select] | None = None
+    release: Callable[..., tuple[Any, Any]] | None = None
     shown: tuple[str, ...] = ()
     presets: str = ""
 

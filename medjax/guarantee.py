@@ -1,0 +1,36 @@
+"""What a result under differential privacy promises, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+#: In place of the fingerprint of private data: a hash of them is a function of each of their pixels.
+WITHHELD = "withheld"
+
+
+def in_words(guarantee: Mapping[str, Any]) -> str:
+    """One sentence. guarantee: of result.json."""
+    if guarantee.get("epsilon") is None:
+        return "No guarantee: the noise was switched off"
+    return (
+        f"({guarantee['epsilon']:g}, {guarantee['delta']:g})-differentially private for each {guarantee['unit']} of the"
+        f" training images ({guarantee['neighbouring']}): {guarantee['mechanism']}"
+    )
+
+
+def terms(guarantee: Mapping[str, Any]) -> list[str]:
+    """What a card says of it, in sentences."""
+    versions = ", ".join(f"{name} {version}" for name, version in guarantee["versions"].items())
+    return [
+        f"{in_words(guarantee)}.",
+        f"Noise multiplier {guarantee['noise_multiplier']:.4g}, L2 sensitivity {guarantee['sensitivity']:g},"
+        f" {guarantee['values']} values, sampling: {guarantee['sampling']}. Accountant:"
+        f" {guarantee['accountant']}. Versions: {versions}.",
+        f"It covers {guarantee['covers']}. The names and the number of classes and the size of images count as public.",
+        "Several sets of the same data add up: of sets from different releases, their epsilons and their deltas.",
+        "The noise is of floating-point numbers, which is not exactly the mechanism of the proof.",
+    ]
+
+
+def same_data(fingerprint: str, other: str) -> bool:
+    """Whether two fingerprints can be of the same data: a withheld one fits any."""
+    return WITHHELD in (fingerprint, other) or fingerprint == other

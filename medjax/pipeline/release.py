@@ -1,0 +1,215 @@
+"""The one noisy release of a run under differential privacy, and what must not happen beside it.
+
+It lies beside the runs on the same data, as release-1a2b3c4d/release.npz, and is made once: a second draw of the noise
+would be a second release. Runs that differ in what follows (images per class, iterations) read the same one. Sums
+without noise are never written. The noise comes from the operating system, not from ``seed``, which is public: who
+knows the noise can subtract it.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtri
+
+from medjax import store
+from medjax.data.archive import read_arrays
+from medjax.data.preprocess import FIXED, PreprocessConfig
+from medjax.distill.release import SENSITIVITY, PrivacyConfig, Release, StatisticsConfig
+from medjax.errors import UserError
+from medjax.eval_config import SelectConfig
+from medjax.guarantee import WITHHELD
+from medjax.models import MODELS
+from medjax.pipeline.folders import hold
+from medjax.pipeline.session import Session
+from medjax.pipeline.settings import Settings
+from medjax.ranking import RankingConfig
+from medjax.recipes import Recipe
+from medjax.types import Dataset, RawDataset
+
+ACCOUNTANT = "dp-accounting"
+
+
+def check(settings: Settings, raw: RawDataset) -> None:
+    """UserError for whatever would void the guarantee or read private images beside the release."""
+    privacy = settings.config(PrivacyConfig)
+    count = len(np.unique(units(raw)))
+    if privacy.noise and not privacy.epsilon > 0:
+        raise UserError("--epsilon=0 takes noise without end: give a value above 0, such as 4")
+    if privacy.noise and not 0 < privacy.delta < 1 / count:
+        raise UserError(
+            f"--delta={privacy.delta:g} must be above 0 and below 1 / {count}, one by the number of units: a mechanism"
+            " that gives one unit away whole would pass otherwise"
+        )
+    groups = raw.train.groups
+    if groups is None and privacy.unit == "patient":
+        raise UserError(
+            f"--unit=patient: {raw.name} does not say which images are of one patient (train_groups, or groups.csv"
+            " with prepare): give that, or --unit=auto to protect each image alone"
+        )
+    if groups is not None:
+        scored = [s.groups for s in (raw.val, raw.test) if s.groups is not None]
+        if both := len(np.intersect1d(groups, np.concatenate(scored))) if scored else 0:
+            raise UserError(
+                f"{both} patients of {raw.name} are in training and in val or test, whose scores have no noise: split"
+                " the data by patient"
+            )
+    whiten, choice = settings.config(PreprocessConfig).whiten, settings.config(SelectConfig)
+    if whiten not in FIXED:
+        raise UserError(
+            f"--whiten={whiten} is fitted on the private images: give --whiten={' or '.join(FIXED)}"
+        )
+    if choice.select != "last" or choice.eval_step_size != "set":
+        raise UserError(
+            "a choice by private images would be a second release: leave --select=last and --eval_step_size=set"
+        )
+    if settings.config(RankingConfig).ranking:
+        raise UserError("--ranking scores random training images without noise: leave it out")
+
+
+def units(raw: RawDataset) -> np.ndarray:
+    """The unit of each training image: its patient, or itself."""
+    groups = raw.train.groups
+    return np.arange(len(raw.train.labels)) if groups is None else groups
+
+
+def withheld(raw: RawDataset) -> RawDataset:
+    """What may be known of private data: names, classes, shape of the images, val and test. No training image, no
+    fingerprint, which is a function of every pixel, and no notes, which count."""
+    train = raw.train._replace(
+        images=raw.train.images[:0], labels=raw.train.labels[:0], groups=None
+    )
+    return raw._replace(train=train, fingerprint=WITHHELD, notes=())
+
+
+def sealed(session: Session) -> Session:
+    """The session without its training images: what follows the release cannot read them."""
+    shape, packing = session.train.images.shape[1:], session.train.packing
+    empty = Dataset(jnp.zeros((0, *shape)), jnp.zeros(0, jnp.int32), packing)
+    return session._replace(raw=withheld(session.raw), train=empty)
+
+
+def noise_multiplier(privacy: PrivacyConfig) -> float:
+    """The standard deviation of the noise in units of the sensitivity: the analytic Gaussian mechanism (Balle & Wang
+    2018, theorem 8). Raises UserError where the extra ``privacy`` is missing."""
+    try:
+        accounting = importlib.import_module("dp_accounting")
+    except ImportError as error:
+        raise UserError(
+            "dp needs an accountant: pip install 'medjax[privacy]' (or --noise=false, without guarantee)"
+        ) from error
+    return float(accounting.get_sigma_gaussian(privacy.epsilon, privacy.delta))
+
+
+def gaussian(
+    shape: tuple[int, ...], draw: Callable[[int], bytes] | None = None
+) -> Float[np.ndarray, "..."]:
+    """Standard normal numbers in float64, by the inverse of the distribution function. draw: bytes at random; the
+    operating system's by default."""
+    count = int(np.prod(shape))
+    bits = np.frombuffer((draw or os.urandom)(8 * count), np.uint64).reshape(shape)
+    half = (
+        (bits >> np.uint64(12)) + 0.5
+    ) * 2.0**-53  # in (0, 1/2): the lower tail has all its digits
+    return np.where(bits & np.uint64(1), 1, -1) * ndtri(half)
+
+
+def release_of(session: Session, recipe: Recipe) -> Release:
+    """The release of this run's data and settings: read back, or made now. Raises UserError for a damaged one."""
+    if not session.settings.config(PrivacyConfig).noise:
+        return _made(session, recipe)  # of the same bits every time
+    about = _about(session.settings)
+    path = session.home / f"release-{store.config_hash(about)}" / "release.npz"
+    with hold(path.parent, session.progress, wait=True):
+        if not path.exists():
+            made = _made(session, recipe)._asdict()
+            store.write_arrays(
+                path, **made | {"guarantee": np.array(json.dumps(made["guarantee"]))}
+            )
+        others = [p for p in session.home.glob("release-*/release.npz") if p != path]
+        if others:
+            session.note(
+                f"{len(others)} other releases of these data lie in {session.home}: of sets that are published, the"
+                " epsilons of their releases add up, and so do the deltas"
+            )
+        return _read(path)
+
+
+def _about(settings: Settings) -> dict[str, Any]:
+    """All that a release depends on, beside the data."""
+    run = settings.run
+    groups = PrivacyConfig, StatisticsConfig, PreprocessConfig, MODELS[run.model].config
+    values = {g.__name__: dataclasses.asdict(settings.config(g)) for g in groups}
+    return values | {"model": run.model, "precision": run.precision, "seed": run.seed}
+
+
+def _made(session: Session, recipe: Recipe) -> Release:
+    assert recipe.release is not None
+    settings, raw, key = session.settings, session.raw, session.key("release")
+    privacy, config = settings.config(PrivacyConfig), settings.config(StatisticsConfig)
+    sigma = SENSITIVITY * noise_multiplier(privacy) if privacy.noise else 0.0
+    if raw.train.groups is None:
+        session.note(
+            "the data do not say which images are of one patient: the guarantee is for each image alone, and a patient"
+            " with m images has m times the epsilon"
+        )
+    if not privacy.noise:
+        session.note("the noise is switched off: these images have no guarantee")
+    _, place, counts = np.unique(units(raw), return_inverse=True, return_counts=True)
+    update = session.progress.bar("release", config.statistic_networks)
+    sums, centres = recipe.release(
+        config,
+        session.model,
+        key,
+        session.train,
+        1 / counts[place],
+        session.classes,
+        lambda done: update(done, "networks"),
+    )
+    if sigma:
+        sums = sums + sigma * gaussian(sums.shape)
+    guarantee = _guarantee(privacy, sigma, sums.size, raw.train.groups is not None)
+    # float32 cuts off the low bits of the float64 sums, which the noise hides less well than it should.
+    parts = sums.astype(np.float32), sigma, centres, np.asarray(jax.random.key_data(key))
+    return Release(*parts, guarantee)
+
+
+def _read(path: Path) -> Release:
+    try:
+        kept = read_arrays(path, Release._fields)
+        guarantee = json.loads(str(kept["guarantee"]))
+        parts = kept["sums"], float(kept["sigma"]), kept["centres"], kept["key"]
+        return Release(*parts, guarantee)
+    except (UserError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} is damaged: get it back; if you delete it, a second release is drawn, and its epsilon adds up"
+        ) from error
+
+
+def _guarantee(privacy: PrivacyConfig, sigma: float, values: int, patients: bool) -> dict[str, Any]:
+    """What result.json says. Nothing in it depends on the data but for whether they name patients."""
+    if not sigma:
+        return {"epsilon": None, "delta": None, "mechanism": "none: the noise was switched off"}
+    return {
+        "epsilon": privacy.epsilon,
+        "delta": privacy.delta,
+        "unit": "patient" if patients else "image",
+        "neighbouring": f"one {'patient' if patients else 'image'} added or removed",
+        "sampling": "none: every training image is read once",
+        "mechanism": "Gaussian noise on one table of class sums and counts",
+        "noise_multiplier": sigma / SENSITIVITY,
+        "sensitivity": SENSITIVITY,
+        "values": values,
+        "accountant": f"{ACCOUNTANT}: analytic Gaussian mechanism (Balle & Wang 2018)",
+        "covers": "the training images; scores on val and test are not part of it",
+        "versions": {name: metadata.version(name) for name in (ACCOUNTANT, "numpy", "scipy")},
+    }

@@ -1,0 +1,188 @@
+"""Runs under differential privacy: what is released, once, and what is refused."""
+
+import json
+import shutil
+import sys
+
+import jax
+import numpy as np
+import pytest
+from private import SIDE, cells, settings, sigma_of, split, without
+
+import medjax
+from medjax.audit.making import AuditConfig, audit
+from medjax.bundle.making import ShareConfig, make_bundle
+from medjax.data import preprocess
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.release import StatisticsConfig, joint_sums
+from medjax.models import ConvNetConfig, convnet
+from medjax.pipeline import release as releases
+from medjax.pipeline.progress import Silent
+
+
+@pytest.fixture
+def accountant(monkeypatch):
+    """The multiplier without dp-accounting, which may not be installed, and versions to say."""
+    monkeypatch.setattr(releases, "noise_multiplier", lambda p: sigma_of(p.epsilon, p.delta))
+    monkeypatch.setattr(releases.metadata, "version", lambda name: "1")
+
+
+def files(folder, wanted):
+    """Bytes of files, and a result without its seconds."""
+    result = json.loads((folder / "result.json").read_text())
+    return [result | {"seconds": 0}] + [(folder / name).read_bytes() for name in wanted]
+
+
+def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, monkeypatch):
+    """Two data sets that differ in one patient, and the same noisy table: set, result, config and bundle are the same,
+    byte for byte. Nothing of the training images is in them: no fingerprint, no count."""
+    monkeypatch.chdir(tmp_path)
+    groups = np.repeat(np.arange(8), 5)
+    raw = cells(groups)
+    one = medjax.run("dp", settings(), tmp_path / "runs", data=raw)
+    (path,) = (tmp_path / "runs").glob("cells-*/release-*/release.npz")
+    other = without(raw, 3)
+    place = tmp_path / "runs" / f"cells-{other.fingerprint[:8]}" / path.parent.name
+    shutil.copytree(path.parent, place)
+    two = medjax.run("dp", settings(), tmp_path / "runs", data=other)
+    assert one.folder.parent != two.folder.parent
+    wanted = "synthetic.npz", "config.json", "gallery.png", "strip.png"
+    assert files(one.folder, wanted) == files(two.folder, wanted)
+    bundles = []
+    for result, data in ((one, raw), (two, other)):
+        (result.folder / "privacy.json").write_text('{"card": ["found"]}')
+        place = tmp_path / data.fingerprint / "bundle"
+        make_bundle(ShareConfig(str(result.folder), str(place)), data=data)
+        bundles.append({p.name: p.read_bytes() for p in place.rglob("*") if p.is_file()})
+    card = bundles[0]["README.md"].decode()
+    assert "(4, 0.01)-differentially private for each patient" in card and "Not audited" not in card
+    assert "privacy.json" not in bundles[0]
+    changing = ("README.md", "SHA256SUMS", "recipe.json", "croissant.json")  # minutes and dates
+    same = [{k: v for k, v in b.items() if k not in changing} for b in bundles]
+    assert same[0] == same[1]
+    for name in ("README.md", "recipe.json", "croissant.json"):
+        text = bundles[0][name].decode()
+        assert raw.fingerprint not in text and "40 training" not in text and "groups" not in text
+    config = json.loads((one.folder / "config.json").read_text())
+    assert set(config["data"]) == {"name", "fingerprint", "classes", "val", "test", "notes"}
+    assert (one.fingerprint, config["data"]["notes"]) == ("withheld", [])
+
+
+def test_a_release_is_made_once(tmp_path, accountant):
+    """Runs that differ in what follows share it, --fresh keeps it, a killed run finds it; only noisy sums are on disk.
+    A damaged one is never drawn again by itself. Another seed makes another one, and that is said."""
+    raw, said = cells(), []
+
+    class Told(Silent):
+        def say(self, text):
+            said.append(text)
+
+    first = medjax.run("dp", settings(), tmp_path, data=raw, progress=Told())
+    assert any("m times the epsilon" in line for line in said)
+    (path,) = tmp_path.rglob("release.npz")
+    before, set_before = path.read_bytes(), (first.folder / "synthetic.npz").read_bytes()
+    medjax.run("dp", settings(ipc=2), tmp_path, data=raw)
+    shutil.rmtree(first.folder)
+    medjax.run("dp", settings(), tmp_path, data=raw, fresh=True)
+    assert path.read_bytes() == before and len(list(tmp_path.rglob("release.npz"))) == 1
+    assert (first.folder / "synthetic.npz").read_bytes() == set_before
+    with np.load(path) as kept:
+        made = convnet(ConvNetConfig(4, 1), classes=2, size=SIDE, channels=1)
+        key = jax.random.wrap_key_data(kept["key"])
+        pre = preprocess.fit(PreprocessConfig(SIDE, "half"), raw.train.images)
+        data = preprocess.to_device(pre, raw.train)
+        exact = joint_sums(StatisticsConfig(3, 4), made, key, data, np.ones(40), 2)[0]
+        noise = (kept["sums"] - exact) / float(kept["sigma"])
+    assert 0.6 < noise.std() < 1.5 and abs(noise.mean()) < 0.8
+    assert float(json.loads(str(first.guarantee["noise_multiplier"]))) == pytest.approx(
+        sigma_of(4, 0.01)
+    )
+    said.clear()
+    medjax.run("dp", settings(seed=1), tmp_path, data=raw, progress=Told())
+    assert any("1 other releases" in line for line in said)
+    path.write_bytes(before[:100])
+    shutil.rmtree(first.folder)
+    with pytest.raises(medjax.UserError, match="second release"):
+        medjax.run("dp", settings(), tmp_path, data=raw)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"epsilon": 0.0}, "--epsilon=0"),
+        ({"delta": 0.0}, "--delta=0 must be above 0 and below 1 / 40"),
+        ({"delta": 0.025}, "below 1 / 40"),
+        ({"unit": "patient"}, "does not say which images are of one patient"),
+        ({"whiten": "zca"}, "--whiten=zca is fitted on the private images"),
+        ({"select": "val"}, "--select=last"),
+        ({"eval_step_size": "searched"}, "--eval_step_size=set"),
+        ({"ranking": "there"}, "--ranking"),
+        ({"model": "resnet18"}, "without batch statistics"),
+    ],
+)
+def test_a_wrong_use_is_one_line(tmp_path, accountant, words, said):
+    """Before anything is read."""
+    with pytest.raises(medjax.UserError, match=said) as caught:
+        medjax.run(
+            "dp",
+            medjax.settings("dp", preset="quick", **{"delta": 0.01} | words),
+            tmp_path,
+            data=cells(),
+        )
+    assert "\n" not in str(caught.value) and not list(tmp_path.rglob("release.npz"))
+
+
+def test_patients_of_test_are_none_of_training(tmp_path, accountant):
+    """Their scores would be read without noise. And delta is held against patients, not images."""
+    raw = cells(np.repeat(np.arange(8), 5))
+    mixed = raw._replace(test=split(2, 12, np.arange(7, 19)))
+    with pytest.raises(medjax.UserError, match="1 patients of cells are in training and in val"):
+        medjax.run("dp", settings(), tmp_path, data=mixed)
+    with pytest.raises(medjax.UserError, match="below 1 / 8"):
+        medjax.run("dp", settings(delta=0.125), tmp_path, data=raw)
+
+
+def test_a_start_from_the_same_data_is_refused(tmp_path, accountant):
+    """It would bring private images in; one of other data is taken."""
+    first = medjax.run("dp", settings(noise=False), tmp_path, data=cells())
+    given = settings(init_set=str(first.folder / "synthetic.npz"))
+    with pytest.raises(medjax.UserError, match="was made from cells"):
+        medjax.run("dp", given, tmp_path, data=cells())
+    public = medjax.run("dp", given, tmp_path, data=cells()._replace(name="others"))
+    assert public.guarantee and public.start is not None
+
+
+def test_without_noise_there_is_no_guarantee_and_no_table_on_disk(tmp_path, monkeypatch):
+    """The result says so, no accountant is needed, and exact sums are never written; with noise the missing extra is
+    one line."""
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    made = medjax.run("dp", settings(noise=False), tmp_path, data=cells())
+    assert made.guarantee and made.guarantee["epsilon"] is None
+    assert "No guarantee" in repr(made) and not list(tmp_path.rglob("release*"))
+    with pytest.raises(medjax.UserError, match=r"medjax\[privacy\]"):
+        medjax.run("dp", settings(), tmp_path, data=cells())
+    assert not list(tmp_path.rglob("release.npz"))
+
+
+def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
+    """Shadows draw noise of their own, and leave none behind; the bound is beside the stated epsilon."""
+    drawn = []
+    patched = releases.gaussian
+
+    def counted(shape, draw=None):
+        drawn.append(patched(shape, draw))
+        return drawn[-1]
+
+    releases.gaussian = counted
+    try:
+        run = medjax.run("dp", settings(delta=1e-3), tmp_path, data=cells(count=120))
+        found = audit(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells(count=120))
+    finally:
+        releases.gaussian = patched
+    assert len(drawn) == 5 and len({one.tobytes() for one in drawn}) == 5
+    assert found["stated"]["epsilon"] == 4
+    assert found["membership"]["all"]["epsilon_at_least"] < 4
+    assert any("Stated: epsilon 4" in line and "as it must be" in line for line in found["card"])
+    assert len(list(tmp_path.rglob("release.npz"))) == 1
+    with pytest.raises(medjax.UserError, match="is not what"):
+        audit(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells())
