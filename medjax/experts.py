@@ -190,7 +190,7 @@ def train_group(
     epoch 0. Epoch i of an expert draws from its own key and i only.
     """
     n = data.labels.shape[0]
-    full = train.epoch_images(trainer, n) // trainer.batch
+    full = trainer.epoch_steps or n // trainer.batch
     steps = train.steps_per_epoch(trainer, n)
     per_step = cost.GRADIENT * trainer.model.flops * trainer.batch * len(keys)
     per_call = max(1, int(cost.work_per_call() / per_step))

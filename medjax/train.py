@@ -101,15 +101,10 @@ def cross_entropy(logits: Float[Array, "n k"], labels: Labels) -> Float[Array, "
     return cross_entropies(logits, labels).mean()
 
 
-def epoch_images(trainer: Trainer, n: int) -> int:
-    """m: images of an epoch on a set of ``n``."""
-    return trainer.epoch_steps * trainer.batch or n
-
-
 def epoch_order(trainer: Trainer, key: Array, labels: Labels) -> Int[Array, " m"]:
     """The images of one epoch, in order."""
     n = labels.shape[0]
-    m = epoch_images(trainer, n)
+    m = trainer.epoch_steps * trainer.batch or n
     if not trainer.balanced:
         keys = jax.random.split(key, -(-m // n)) if m > n else [key]
         return jnp.concatenate([jax.random.permutation(key, n) for key in keys])[:m]
@@ -134,8 +129,7 @@ def batch_gradient(
         logits, new_state = model.apply(params, model_state, piece.images, training)
         return cross_entropy(logits, piece.labels), new_state
 
-    gradient = jax.value_and_grad(loss, has_aux=True)
-    n = batch.labels.shape[0]
+    gradient, n = jax.value_and_grad(loss, has_aux=True), batch.labels.shape[0]
     if not devices.on_cpu() or not model.separable or n <= CPU_PIECE:
         (value, model_state), grads = gradient(params, batch)
         return value, model_state, grads
@@ -205,7 +199,7 @@ def train_batch(
 
 def steps_per_epoch(trainer: Trainer, n: int) -> int:
     """Steps an epoch takes on a set of ``n`` images; the last may be a partial batch."""
-    return -(-epoch_images(trainer, n) // trainer.batch)
+    return trainer.epoch_steps or -(-n // trainer.batch)
 
 
 def train_steps(
@@ -219,10 +213,9 @@ def train_steps(
     last: Any,
 ) -> FitState:
     """Full batches ``first`` .. ``last`` - 1 of an epoch in this order; step i draws from ``fold_in(key, i)``."""
-    batch = trainer.batch
 
     def step(i: Array, state: FitState) -> FitState:
-        chosen = lax.dynamic_slice(order, (i * batch,), (batch,))
+        chosen = lax.dynamic_slice(order, (i * trainer.batch,), (trainer.batch,))
         return train_batch(trainer, jax.random.fold_in(key, i), state, data, chosen, rate)
 
     return lax.fori_loop(first, last, step, state)
@@ -233,8 +226,7 @@ def train_tail(
 ) -> FitState:
     """The last, partial batch of an epoch, where there is one. Never a mask: it would corrupt batch norm."""
     full = order.shape[0] // trainer.batch
-    chosen = order[full * trainer.batch :]
-    if not chosen.shape[0]:
+    if not len(chosen := order[full * trainer.batch :]):
         return state
     return train_batch(trainer, jax.random.fold_in(key, full), state, data, chosen, rate)
 
@@ -259,8 +251,7 @@ def fit(
         state = state._replace(opt_state=kept)
         order_key, step_key = jax.random.split(jax.random.fold_in(key, i))
         order = epoch_order(trainer, order_key, data.labels)
-        full = n // trainer.batch
-        if full:
+        if full := n // trainer.batch:
             state = train_steps(trainer, step_key, state, data, order, rates[i], 0, full)
             if not trainer.tail:
                 return state
