@@ -49,7 +49,8 @@ def run(
         asked = {"num_cpus": min(CORES, max(1, share)), "num_gpus": int("GPU" in machines[0])}
         # A run that no machine can hold says so itself.
         most = max(m["memory"] for m in machines)
-        remote, folder, handles = ray.remote(work_on), os.getcwd(), {}
+        # Ray's own processes leave the GPU alone: each serves for many tasks.
+        remote, folder, handles = ray.remote(max_calls=0)(work_on), os.getcwd(), {}
         for task in tasks:
             mine = remote.options(
                 name=task.name, max_retries=RETRIES, memory=min(most, memory(task)), **asked
