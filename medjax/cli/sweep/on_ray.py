@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,13 @@ def run(
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     listening = signal.getsignal(signal.SIGTERM)
     try:
+        if address:  # Ray itself tries for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, port), 10).close()
         ray.init(address or "local", **quiet)
         signal.signal(signal.SIGTERM, listening)  # Ray has set its own
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"--address={address}: no Ray cluster answers there ({error})") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
     try:
         machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
         machines = [m for m in machines if "GPU" in m] or [m for m in machines if "CPU" in m]
