@@ -28,7 +28,7 @@ from medjax.cli.sweep.jobs import Job, Task, plan
 from medjax.cli.sweep.sweep import sweep
 from medjax.cli.table1 import write_table
 
-FAULTS = ("worker killed", "driver killed", "node taken away")
+FAULTS = ("worker killed", "driver killed", "node taken away", "node killed")
 #: Steps of a cell, and seconds of each.
 STEPS, SECONDS = 8, 0.3
 CELL = """
@@ -86,11 +86,19 @@ def at_work(out: Path) -> list[int]:
     return [int(line[2]) for line in begun]
 
 
-def wait_for_middle(out: Path, after: int) -> int:
-    """Ray's process of a cell in its middle, when ``after`` cells have ended."""
-    while sum(["end"] in lines for lines in logs(out).values()) < after or not at_work(out):
-        time.sleep(0.05)
-    return at_work(out)[0]
+def parent(process: int) -> int:
+    """The process that started another; of Ray's workers that is their node's raylet."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def wait_for_middle(out: Path, after: int, raylet: int = 0) -> int:
+    """Ray's process of a cell in its middle (on a node), when ``after`` cells have ended."""
+    while True:
+        if sum(["end"] in lines for lines in logs(out).values()) >= after:
+            for worker in at_work(out):
+                if not raylet or parent(worker) == raylet:
+                    return worker
+        time.sleep(0.02)
 
 
 def suffer(faults: list[str]) -> dict[str, object]:
@@ -106,15 +114,18 @@ def suffer(faults: list[str]) -> dict[str, object]:
     how = {"env": launching.environment(), "cwd": launching.ROOT, "stdout": -3}
     begin, driver = time.monotonic(), subprocess.Popen(words, **how)
     for place, fault in enumerate(faults):
-        worker = wait_for_middle(out, 2 + 3 * place)
+        raylet = lost.all_processes["raylet"][0].process.pid if fault == "node killed" else 0
+        worker = wait_for_middle(out, 2 + 3 * place, raylet)
         if fault == "worker killed":
             os.kill(worker, signal.SIGKILL)
+        if fault == "node killed":
+            os.kill(raylet, signal.SIGKILL)
         if fault == "driver killed":
             driver.kill()
             driver.wait()
             driver = subprocess.Popen(words, **how)
         if fault == "node taken away":
-            cluster.remove_node(lost, allow_graceful=False)
+            cluster.remove_node(lost)
     status, seconds = driver.wait(), time.monotonic() - begin
     cluster.shutdown()
     found = logs(out)
@@ -162,7 +173,7 @@ def main() -> int:
     if asked.scale:
         scale(asked.scale)
         return 0
-    bad, chosen = False, asked.faults or ["", *FAULTS, ",".join(FAULTS)]
+    bad, chosen = False, asked.faults or ["", *FAULTS, "worker killed,driver killed,node killed"]
     for number, faults in enumerate(chosen):
         row = suffer([fault for fault in faults.split(",") if fault])
         bad |= not row["whole"] or any(row[n] for n in ("missing", "done twice", "steps twice"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medjax.cli.sweep.jobs import Task
-from medjax.cli.sweep.work import Running, begin, end
+from medjax.cli.sweep.work import Started, begin, end
 
 #: Seconds between two looks at the processes.
 POLL = 0.1
@@ -18,7 +18,7 @@ POLL = 0.1
 def run(out: Path, tasks: list[Task]) -> Generator[tuple[Task, dict[str, Any]]]:
     """Work on tasks; yields each when it is started, and when it has ended with how. What another process works on is
     waited for. Where this is left early, processes are stopped."""
-    left, busy = list(tasks), dict[str, Running | None].fromkeys(cards() or [""])
+    left, busy = list(tasks), dict[str, Started | None].fromkeys(cards() or [""])
     try:
         while left or any(busy.values()):
             for card, running in busy.items():

@@ -44,7 +44,7 @@ def run(
             socket.create_connection((host, port), 10).close()
         ray.init(address or "local", **quiet)
         signal.signal(signal.SIGTERM, listening)  # Ray has set its own
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises that itself
         raise UserError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
     try:
         machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]

@@ -19,7 +19,7 @@ TOGETHER = (
 )
 
 
-class Running(NamedTuple):
+class Started(NamedTuple):
     """A task at work. process: None where it was done already. lock: is held by the process too, so that a task is not
     begun again while that lives."""
 
@@ -30,7 +30,7 @@ class Running(NamedTuple):
 
 def begin(
     out: Path, task: Task, wait: bool = False, card: str = "", folder: str = "."
-) -> Running | None:
+) -> Started | None:
     """Start a task's command in ``folder``. None: another process works on it (``wait``: wait until it does not).
     card: the GPU that it may use; "": any."""
     (out / "jobs").mkdir(parents=True, exist_ok=True)
@@ -38,15 +38,15 @@ def begin(
     if locks.take(lock, wait) is False:
         return lock.close()
     if done(out, task):
-        return Running(task, None, lock)
+        return Started(task, None, lock)
     words = [sys.executable, "-Sc", TOGETHER, *task.words]
     env = os.environ | ({"CUDA_VISIBLE_DEVICES": card} if card else {})
     with open(out / "jobs" / f"{task.name}.log", "wb") as log:
         files: dict[str, Any] = {"stdout": log, "stderr": log, "pass_fds": [lock.fileno()]}
-        return Running(task, subprocess.Popen(words, env=env, cwd=folder, **files), lock)
+        return Started(task, subprocess.Popen(words, env=env, cwd=folder, **files), lock)
 
 
-def end(out: Path, running: Running) -> dict[str, Any]:
+def end(out: Path, running: Started) -> dict[str, Any]:
     """Wait for a task's command, and record how it ended; returns that."""
     with running.lock:
         if not running.process:
