@@ -30,7 +30,7 @@ from medjax.cli.table1 import write_table
 
 FAULTS = ("worker killed", "driver killed", "node taken away", "node killed")
 #: Steps of a cell, and seconds of each.
-STEPS, SECONDS = 8, 0.3
+STEPS, SECONDS = 8, 1.0
 CELL = """
 import os, pathlib, sys, time
 folder, result, steps, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
@@ -114,12 +114,13 @@ def suffer(faults: list[str]) -> dict[str, object]:
     how = {"env": launching.environment(), "cwd": launching.ROOT, "stdout": -3}
     begin, driver = time.monotonic(), subprocess.Popen(words, **how)
     for place, fault in enumerate(faults):
-        raylet = lost.all_processes["raylet"][0].process.pid if fault == "node killed" else 0
-        worker = wait_for_middle(out, 2 + 3 * place, raylet)
+        raylet = lost.all_processes["raylet"][0].process if fault == "node killed" else None
+        worker = wait_for_middle(out, 2 + 3 * place, raylet.pid if raylet else 0)
         if fault == "worker killed":
             os.kill(worker, signal.SIGKILL)
-        if fault == "node killed":
-            os.kill(raylet, signal.SIGKILL)
+        if raylet:
+            raylet.kill()
+            raylet.wait()
         if fault == "driver killed":
             driver.kill()
             driver.wait()
