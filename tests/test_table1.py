@@ -1,22 +1,23 @@
-"""The sweep and its table: jobs skipped, failed, claimed and taken over; numbers beside the study's."""
+"""The sweep and its table: jobs skipped, failed and dealt out; engines; numbers beside the study's."""
 
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import launching
 import made
 import pytest
 
-from medjax.cli.sweep import claims, dry_run
-from medjax.cli.sweep import sweep as sweep_module
-from medjax.cli.sweep.claims import release, take
+from medjax import locks
+from medjax.cli.sweep import dry_run, local, on_ray
 from medjax.cli.sweep.dry_run import data_size, forecast_job
-from medjax.cli.sweep.jobs import Job, state, work_on
-from medjax.cli.sweep.sweep import sweep
+from medjax.cli.sweep.jobs import Job, Task, plan, state
+from medjax.cli.sweep.sweep import deal, sweep
 from medjax.cli.table1 import Table1Config, make_jobs, parse_shard, write_table
 from medjax.errors import UserError
 from medjax.pipeline.forecast import Forecast
@@ -50,94 +51,140 @@ def times(out, j):
     return len(path.read_text()) if path.exists() else 0
 
 
-def test_finished_jobs_are_skipped_and_failures_recorded(tmp_path):
+def work(out, wanted, broken=(), engine=local.run):
+    """A sweep of stand-ins, those of ``broken`` fail; trains no experts."""
+    tasks = plan(out, wanted, lambda j: command(out, j, j in broken))
+    sweep(tasks, engine(out, tasks))
+
+
+def here(tmp_path, name, code):
+    """A task of a few words of Python that runs in a folder of the test."""
+    code = (
+        f"import os, sys, time; os.chdir({str(tmp_path)!r})\n{code}\nprint('result /x/result.json')"
+    )
+    return Task(name, [sys.executable, "-c", code])
+
+
+ENGINES = {"local": local.run, "ray": lambda out, tasks: on_ray.run(out, tasks, "", lambda _: 1e6)}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_finished_jobs_are_skipped_and_failures_recorded(engine, tmp_path):
     """One fails: the others go on; a second sweep runs the failed one again, and nothing else."""
+    if engine == "ray":
+        pytest.importorskip("ray")
     wanted = [job(m) for m in ("random", "dc", "mtt")]
-    broken = {wanted[1].name}
-    sweep(tmp_path, wanted, (0, 1), lambda j: command(tmp_path, j, j.name in broken))
+    heard = signal.getsignal(signal.SIGTERM)
+    work(tmp_path, wanted, wanted[1:2], ENGINES[engine])
     assert [state(tmp_path, j)["status"] for j in wanted] == ["done", "failed", "done"]
     assert "no memory" in state(tmp_path, wanted[1])["reason"]
-    broken.clear()
-    sweep(tmp_path, wanted, (0, 1), lambda j: command(tmp_path, j))
+    assert [times(tmp_path, j) for j in wanted] == [1, 1, 1]
+    assert signal.getsignal(signal.SIGTERM) == heard, "Ray's own would end with another status"
+    if engine == "ray":
+        return
+    work(tmp_path, wanted)
     assert [times(tmp_path, j) for j in wanted] == [1, 2, 1]
     assert state(tmp_path, wanted[1])["status"] == "done"
-    assert not list((tmp_path / "jobs").glob("*.claim-*"))
     (tmp_path / f"{wanted[0].name}-run" / "result.json").unlink()
     assert state(tmp_path, wanted[0]) is None, "a result that is gone is to be made again"
 
 
-def test_two_shards_never_take_one_job(tmp_path):
-    """Two processes, one folder: every job once, and each shard works."""
-    script = (
-        "import sys, pathlib; sys.path.insert(0, sys.argv[3])\n"
-        "import test_table1 as t; from medjax.cli.sweep import sweep as s; s.POLL = 0.2\n"
-        "out = pathlib.Path(sys.argv[1])\n"
-        "jobs = [t.job(m, i) for m in ('random', 'dc', 'mtt') for i in (1, 10, 50)]\n"
-        "s.sweep(out, jobs, (int(sys.argv[2]), 2), lambda j: t.command(out, j))"
-    )
-    here = str(launching.ROOT / "tests")
-    words = [[sys.executable, "-c", script, str(tmp_path), str(i), here] for i in (0, 1)]
-    shards = [subprocess.Popen(w, env=launching.environment()) for w in words]
-    assert [s.wait(300) for s in shards] == [0, 0]
-    for method in ("random", "dc", "mtt"):
-        assert [times(tmp_path, job(method, i)) for i in (1, 10, 50)] == [1, 1, 1]
+def test_shards_are_parts(tmp_path):
+    """Every job is in one; what shares experts is in the same."""
+    jobs = [job(m, i, s) for s in (0, 1) for m in ("dc", "tgdd", "mtt") for i in (1, 10)]
+    parts = [deal(jobs, i, 3) for i in range(3)]
+    assert sorted(j.name for part in parts for j in part) == sorted(j.name for j in jobs)
+    assert all(parts) and parts[0] != deal(jobs, 0, 2)
+    for seed in (0, 1):
+        homes = {i for i in range(3) for j in parts[i] if j.seed == seed and j.method != "dc"}
+        assert len(homes) == 1
 
 
-def test_claims(tmp_path, monkeypatch):
-    """A living claim is respected; a dead process's is taken over at once, a foreign one's when it is cold."""
-    one = job("dc")
-    mine = take(tmp_path / "jobs", one.claim)
-    assert mine and take(tmp_path / "jobs", one.claim) is None
-    assert job("mtt", 1).claim == job("mtt", 10).claim != job("mtt", 1, seed=1).claim
-    foreign = {"host": "elsewhere", "pid": 1}
-    mine.write_text(json.dumps(foreign))
-    assert take(tmp_path / "jobs", one.claim) is None
-    cold = time.time() - 2 * claims.DEAD
-    os.utime(mine, (cold, cold))
-    second = take(tmp_path / "jobs", one.claim)
-    assert second and not mine.exists()
-    assert work_on(tmp_path, one, mine, [sys.executable, "-c", ""])["status"] == "taken over"
-    assert state(tmp_path, one) is None, "who lost its claim records nothing"
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    import socket
-
-    second.write_text(json.dumps({"host": socket.gethostname(), "pid": gone.pid}))
-    third = take(tmp_path / "jobs", one.claim)
-    assert third and third != second
-    release(third)
-    assert take(tmp_path / "jobs", one.claim)
+def test_shared_experts_are_a_task_before(tmp_path):
+    """Trained once as MTT with the most images wants them; a single job trains its own."""
+    jobs = [job("dc"), job("mtt", 1), job("mtt", 10), job("tgdd", 1), job("mtt", 1, seed=1)]
+    tasks = {task.name: task for task in plan(tmp_path, jobs, lambda j: [j.method])}
+    (name,) = set(tasks) - {j.name for j in jobs}
+    assert not tasks[name].needs
+    words = tasks[name].words
+    assert words[words.index("-m") :][:3] == ["-m", "medjax", "experts"] and "--ipc=10" in words
+    assert [tasks[j.name].needs for j in jobs] == ["", name, name, name, ""]
+    assert list(tasks).index(name) < list(tasks).index(jobs[1].name)
 
 
-def test_a_run_that_outlived_its_sweep_is_waited_for(tmp_path):
-    """kill -9 of the sweep alone: its run goes on, so nobody else starts one for that job before it ends."""
-    one = job("dc")
-    claim, orphan = (
-        take(tmp_path / "jobs", one.claim),
-        subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1),
-    )
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    owner = json.loads(claim.read_text()) | {"pid": gone.pid, "run": orphan.pid}
-    claim.write_text(json.dumps(owner))
-    assert take(tmp_path / "jobs", one.claim) is None
-    orphan.communicate(b"\n")
-    mine = take(tmp_path / "jobs", one.claim)
-    assert mine
-    words = [sys.executable, "-c", "import time; time.sleep(0.5)"]
-    ended = work_on(tmp_path, one, mine, words)
-    assert ended["status"] == "failed" and json.loads(mine.read_text())["run"] > 0
+def test_a_task_on_each_gpu(tmp_path, monkeypatch):
+    """Two at once, each sees one card; the third waits for a card, and what needs it for its end."""
+    monkeypatch.setattr(local, "cards", lambda: ["3", "5"])
+    meet = "open(sys.argv[0] + os.environ['CUDA_VISIBLE_DEVICES'], 'w')\n"
+    meet += "while len([n for n in os.listdir() if n.startswith('-c')]) < 2: time.sleep(0.01)"
+    tasks = [here(tmp_path, name, meet) for name in "ab"]
+    tasks += [here(tmp_path, "c", "time.sleep(0.3); open('c', 'w')")]
+    tasks += [here(tmp_path, "d", "assert os.path.exists('c')")._replace(needs="c")]
+    events = [(task.name, known["status"]) for task, known in local.run(tmp_path, tasks)]
+    assert {p.name for p in tmp_path.glob("-c*")} == {"-c3", "-c5"}
+    assert events.index(("d", "started")) > events.index(("c", "done"))
+    assert ("d", "done") in events, "it saw what it needs"
 
 
-def test_a_dead_shards_job_is_taken_over(tmp_path, monkeypatch):
-    """Another machine died in the middle: its job is waited for, and run when its claim is cold."""
-    monkeypatch.setattr(sweep_module, "POLL", 0.05)
-    monkeypatch.setattr(claims, "DEAD", 1.0)
+def test_gpus_are_those_that_jax_may_use(monkeypatch):
+    """None without JAX's plugin; what CUDA_VISIBLE_DEVICES leaves over; else what the driver lists."""
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-7")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert local.cards() == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert local.cards() == ["2", "GPU-7"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    listed = subprocess.CompletedProcess([], 0, "GPU 0: x\n  MIG 1g\nGPU 1: x\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: listed)
+    assert local.cards() == ["0", "1"]
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert local.cards() == []
+
+
+def test_what_another_process_works_on_is_waited_for(tmp_path):
+    """It is not begun a second time; what the other has done is taken."""
     one, other = job("dc"), job("random")
-    claim = take(tmp_path / "jobs", other.claim)
-    claim.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
-    sweep(tmp_path, [one, other], (0, 2), lambda j: command(tmp_path, j))
-    assert times(tmp_path, one) == times(tmp_path, other) == 1
+    (tmp_path / "jobs").mkdir()
+    with open(tmp_path / "jobs" / f"{one.name}.lock", "a") as held:
+        locks.take(held)
+        tasks = plan(tmp_path, [one, other], lambda j: command(tmp_path, j))
+        events = local.run(tmp_path, tasks)
+        assert [next(events)[0].name, next(events)[0].name] == [other.name] * 2
+        subprocess.run(tasks[0].words, check=True)
+        path = Path(f"{one.name}-run", "result.json")
+        record = {"status": "done", "result": str(path)}
+        (tmp_path / "jobs" / f"{one.name}.json").write_text(json.dumps(record))
+        held.close()
+        assert [known["status"] for _, known in events] == ["started", "done"]
+    assert times(tmp_path, one) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_sweep_takes_its_runs_along(number, tmp_path):
+    """However it dies: the same command would find its folders in use."""
+    script = (
+        "import sys, pathlib, signal; sys.path.insert(0, sys.argv[2])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "import test_table1 as t; out = pathlib.Path(sys.argv[1])\n"
+        "task = t.here(out, 'a', 'open(str(os.getpid()), \"w\"); time.sleep(999)')\n"
+        "t.sweep([task], t.local.run(out, [task]))"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path), str(launching.ROOT / "tests")]
+    sweeping = subprocess.Popen(words, env=launching.environment(), stdout=-3)
+    while not (found := [p.name for p in tmp_path.iterdir() if p.name.isdigit()]):
+        time.sleep(0.1)
+    sweeping.send_signal(number)
+    sweeping.wait()
+    for _ in range(50):
+        if not Path("/proc", found[0]).exists():
+            break
+        time.sleep(0.1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(found[0]), 0)
+    with open(tmp_path / "jobs" / "a.lock", "a") as lock:
+        assert locks.take(lock)
 
 
 def test_table_has_our_numbers_the_studys_and_the_difference(tmp_path):
@@ -147,7 +194,7 @@ def test_table_has_our_numbers_the_studys_and_the_difference(tmp_path):
     bad = job("dc", dataset="a|b_&set")
     failing = job("mtt", dataset="dermamnist")
     wanted += [bad, failing]
-    sweep(tmp_path, wanted, (0, 1), lambda j: command(tmp_path, j, j is failing))
+    work(tmp_path, wanted, [failing])
     assert write_table(tmp_path, wanted) == 1
     text = (tmp_path / "table1.md").read_text()
     assert "**60.0 ± 1.0 (study 60.5, -0.5)**" in text
@@ -238,6 +285,8 @@ def test_forecast_of_every_method_grows_with_the_set(method):
         ["--ipcs=one"],
         ["--shard=2/2"],
         ["--shard=all"],
+        ["--engine=cloud"],
+        ["--address=head:6379"],
         ["--preset=huge"],
         ["--seeds=0"],
         ["--integrate=a,b"],
@@ -282,7 +331,7 @@ def test_sizes_of_an_integrated_set():
 
 
 def test_dry_run_counts_shared_experts_once(tmp_path, monkeypatch):
-    """Jobs with one claim share experts: the first trains them."""
+    """The first of the jobs that share experts trains them."""
     found = Forecast({"experts": 3600.0, "distillation": 60.0}, 2e9)
     monkeypatch.setattr(dry_run, "forecast_job", lambda *_: found)
     jobs = [job("mtt", 1), job("mtt", 10), job("mtt", 1, seed=1)]
@@ -299,7 +348,8 @@ def test_a_real_job(tmp_path):
     command = [*one.command(tmp_path), *tiny, *few, "--eval_augment=false"]
     environment = os.environ | launching.environment()
     command = ["env", *[f"{k}={environment[k]}" for k in ("PYTHONPATH", "XLA_FLAGS")], *command]
-    sweep(tmp_path, [one], (0, 1), lambda _: command)
+    tasks = plan(tmp_path, [one], lambda _: command)
+    sweep(tasks, local.run(tmp_path, tasks))
     assert state(tmp_path, one)["status"] == "done", state(tmp_path, one)
     write_table(tmp_path, [one])
     text = (tmp_path / "table1.md").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 #: Layers from top to bottom: a title, and what is in it. A layer imports from layers below it alone.
 LAYERS = (
     ("experiments/", "one launcher for each command, ten lines each"),
-    ("medjax/cli/", "flags, console, signals, the sweep"),
+    ("medjax/cli/", "flags, console, signals, the sweep and its engines"),
     ("medjax/audit/   medjax/bundle/", "what a set gives away; a set as a folder for others"),
     ("medjax/pipeline/", "settings, experts, distil, score, finish, run: what a command does"),
     ("medjax/report/   medjax/share.py", "tables, figures, pages; a distilled set as one file"),

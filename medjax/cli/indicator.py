@@ -5,7 +5,8 @@ import dataclasses
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.flags import OutConfig
-from medjax.cli.sweep.jobs import Job, state
+from medjax.cli.sweep import local
+from medjax.cli.sweep.jobs import Job, plan, state
 from medjax.cli.sweep.sweep import check_data, sweep
 from medjax.config import option
 from medjax.errors import UserError
@@ -38,7 +39,8 @@ def main(words: list[str]) -> None:
     wanted = [Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS]
     check_data(out, wanted)
     # A class with fewer images than are asked of it is used again from its start.
-    sweep(out, wanted, (0, 1), lambda job: [*job.command(out), "--allow_repeat"])
+    tasks = plan(out, wanted, lambda job: [*job.command(out), "--allow_repeat"])
+    sweep(tasks, local.run(out, tasks))
     measured = {}
     for job in wanted:
         known = state(out, job) or {}

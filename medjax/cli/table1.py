@@ -10,9 +10,10 @@ from pathlib import Path
 from medjax import locks, recipes
 from medjax.cli import flags
 from medjax.cli.command import Command
-from medjax.cli.sweep.dry_run import dry_run
-from medjax.cli.sweep.jobs import Job, state
-from medjax.cli.sweep.sweep import check_data, sweep
+from medjax.cli.sweep import local, on_ray
+from medjax.cli.sweep.dry_run import dry_run, memory
+from medjax.cli.sweep.jobs import Job, Task, done, plan, state
+from medjax.cli.sweep.sweep import check_data, deal, sweep
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
@@ -26,7 +27,7 @@ from medjax.report.runs import Run, cells, read_run
 
 @dataclasses.dataclass(frozen=True)
 class Table1Config:
-    """The jobs of the table, and this process's share of them."""
+    """The jobs of the table, and what works on them."""
 
     datasets: str = option("study", "names or paths of .npz files; study: its eight sets")
     ipcs: str = option("1,10,50", "images per class")
@@ -41,24 +42,39 @@ class Table1Config:
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     preset: str = option(RunConfig.preset, "table of values: paper, public, cpu or quick")
     seeds: int = option(1, "distillation seeds of each job", low=1)
-    shard: str = option("0/1", "this process is number i of n that share the work, i from 0")
-    out: str = option("runs", "folder that runs and table go to; shards share it")
+    engine: str = option("local", "local: this machine; or ray", choices=("local", "ray"))
+    address: str = option("", "ray: HOST:PORT of a cluster; empty: one is started on this machine")
+    shard: str = option("0/1", "only part i of n of the jobs, i from 0, for arrays of a scheduler")
+    out: str = option("runs", "folder that runs and table go to; on a cluster a shared one")
     dry_run: bool = option(False, "only print the jobs with a forecast of time and memory")
 
 
 def main(words: list[str]) -> int:
     """Work through the jobs, write the table; status 1 where jobs failed."""
     config = flags.read(Table1Config).config(Table1Config)
-    wanted, shard, out = make_jobs(config), parse_shard(config.shard), results_path(config.out)
-    check_data(out, wanted)
+    if config.address and config.engine != "ray":
+        raise UserError(f"--address={config.address} is for --engine=ray: name that too")
+    wanted, out = make_jobs(config), results_path(config.out).absolute()
+    mine = deal(wanted, *parse_shard(config.shard))
+    check_data(out, mine)
     if config.dry_run:
-        print(dry_run(out, wanted))
+        print(dry_run(out, mine))
         return 0
-    sweep(out, wanted, shard, lambda job: job.command(out))
-    if missing := write_table(out, wanted):
-        print(f"{missing} failed, see above; the same command tries them again", file=sys.stderr)
+    tasks = plan(out, mine, lambda job: job.command(out))
+    if config.engine == "ray":
+        sweep(tasks, on_ray.run(out, tasks, config.address, needs))
+    else:
+        sweep(tasks, local.run(out, tasks))
+    write_table(out, wanted)
+    if failed := sum(not done(out, job) for job in mine):
+        print(f"{failed} failed, see above; the same command tries them again", file=sys.stderr)
         return 1
     return 0
+
+
+def needs(task: Task) -> float:
+    """Bytes of main memory of a task."""
+    return memory(task.job._replace(seed=0)) if task.job else 0.0
 
 
 def make_jobs(config: Table1Config) -> list[Job]:
@@ -132,7 +148,7 @@ def write_table(out: Path, wanted: list[Job]) -> int:
             runs.append(read_run(out / known["result"]))
         except UserError as error:
             failures.append(f"{job.name}: {error}")
-    with locks.locked(out / "jobs", wait=True):  # shards end together
+    with locks.locked(out / "jobs", wait=True):  # parts may end together
         text = table1.write(
             out, cells(runs), failures, sorted({job.ipc for job in wanted if job.ipc})
         )

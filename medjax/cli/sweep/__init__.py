@@ -1,1 +1,1 @@
-"""A sweep: many runs as jobs, done by one process or by several that share a folder."""
+"""A sweep: many runs as independent jobs, on this machine or on a cluster."""

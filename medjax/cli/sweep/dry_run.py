@@ -1,6 +1,9 @@
 """The dry run of a sweep: its jobs, their states, and a forecast of time and memory. It runs nothing."""
 
+import functools
 from pathlib import Path
+
+import jax
 
 from medjax import cost, recipes
 from medjax.cli.sweep.jobs import Job, state
@@ -15,15 +18,15 @@ from medjax.pipeline.settings import RunConfig, settings
 def dry_run(out: Path, jobs: list[Job]) -> str:
     """A line for each job, and a last line with the sum over the jobs that are not done."""
     rate = cost.matrix_rate() * cost.EFFICIENCY
-    sets = dict.fromkeys((job.dataset, job.integrate) for job in jobs)
-    sizes = {about: data_size(*about) for about in sets}
     lines, total, most = [], 0.0, 0.0
-    trained: set[str] = set()
+    counted: dict[tuple[str, str], float] = {}
     for job in jobs:
-        found = forecast_job(job, sizes[job.dataset, job.integrate], rate)
-        shared = sum(found.seconds.get(phase, 0.0) for phase in ("experts", "moments"))
-        seconds = found.total - (shared if job.claim in trained else 0.0)
-        trained.add(job.claim)
+        found = forecast_job(job, data_size(job.dataset, job.integrate), rate)
+        seconds = found.total
+        for phase in ("experts", "moments"):
+            key, needed = (phase, job.experts), found.seconds.get(phase, 0.0)
+            seconds -= min(needed, counted.get(key, 0.0))
+            counted[key] = max(needed, counted.get(key, 0.0))
         known = (state(out, job) or {"status": "to do"})["status"]
         if known != "done":
             total, most = total + seconds, max(most, found.memory)
@@ -34,6 +37,15 @@ def dry_run(out: Path, jobs: list[Job]) -> str:
     return "\n".join([*lines, todo])
 
 
+@functools.cache
+def memory(job: Job) -> float:
+    """Bytes of main memory that a job needs, whatever its seed. The forecast is that of a CPU, so that a process which
+    only hands out jobs takes no GPU."""
+    jax.config.update("jax_platforms", "cpu")
+    return forecast_job(job, data_size(job.dataset, job.integrate), 1.0).memory
+
+
+@functools.cache
 def data_size(name: str, integrate: str = "") -> tuple[int, int, int]:
     """(classes, channels, training images) of a data set. The catalog knows those of a named set, without a download.
     integrate: the sets that an integrated set is made of (a,b); "" for the study's."""

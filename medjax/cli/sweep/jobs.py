@@ -1,19 +1,16 @@
-"""The jobs of a sweep. A job is one run, started as a command of its own. Its state is files in OUT/jobs/: NAME.json
-says how it ended (done or failed), NAME.log holds what it printed, and a claim (medjax/cli/sweep/claims.py) is there
-while it runs.
+"""The jobs of a sweep, and the tasks that they become. A job is one run; a task is a command, started as a process of
+its own. What is known of a task is files in OUT/jobs/: NAME.json says how it ended, NAME.log holds what it printed.
 """
 
 import os
 import re
-import socket
-import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medjax import recipes, store
-from medjax.cli.sweep import claims
+from medjax.recipes.mtt import RECIPE
 
 
 class Job(NamedTuple):
@@ -39,13 +36,11 @@ class Job(NamedTuple):
         return "-".join([*words, store.config_hash(self._asdict())])
 
     @property
-    def claim(self) -> str:
-        """The name of the claim that is needed to work on it. Jobs that need the same experts share one claim, so that
-        one shard trains them."""
+    def experts(self) -> str:
+        """The name of the experts that it shares with other jobs; its own name where it needs none."""
         if recipes.find(self.method).expert_epochs is None:
             return self.name
-        values = {**self._asdict(), "ipc": None}
-        return f"{Path(self.dataset).stem}-{self.method}-experts-{store.config_hash(values)}"
+        return self._replace(method="experts", ipc=None, other="").name
 
     def command(self, out: Path) -> list[str]:
         """The command line that runs it."""
@@ -60,58 +55,47 @@ class Job(NamedTuple):
         return [sys.executable, *safe, "-m", "medjax", self.method, *named]
 
 
-def state(out: Path, job: Job) -> dict[str, Any] | None:
-    """How a job ended: {"status": "done", "result": path below out} or {"status": "failed", "reason": text}. None for a
-    job that has not ended, and for one whose result is gone."""
+class Task(NamedTuple):
+    """A command of a sweep. needs: the name of the task that must have ended before, or "". job: whose forecast is its
+    own; None: it needs no memory to speak of."""
+
+    name: str
+    words: list[str]
+    needs: str = ""
+    job: Job | None = None
+
+
+def plan(out: Path, jobs: list[Job], command: Callable[[Job], list[str]]) -> list[Task]:
+    """The tasks of the jobs that are not done. Experts that several share are trained by a task which they need, as MTT
+    with the most images per class wants them. command: job -> its command line."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        if not done(out, job):
+            groups.setdefault(job.experts, []).append(job)
+    tasks = []
+    for experts, group in groups.items():
+        matching = [job for job in group if job.method == RECIPE.name and len(group) > 1]
+        for job in sorted(matching, key=lambda job: job.ipc or 0)[-1:]:
+            words = job._replace(method="experts", other="").command(out)
+            tasks.append(Task(experts, words, job=job))
+        needs = experts if matching else ""
+        tasks += [Task(job.name, command(job), needs, job) for job in group]
+    return tasks
+
+
+def state(out: Path, job: Job | Task) -> dict[str, Any] | None:
+    """How it ended: {"status": "done", "result": path below out} or {"status": "failed", "reason": text}. None for what
+    has not ended, and where the result is gone."""
     known = store.read_json(out / "jobs" / f"{job.name}.json")
     if not isinstance(known, dict):
         return None
     if known.get("status") == "failed":
         return known | {"reason": str(known.get("reason"))}
     path = known.get("result")
-    done = known.get("status") == "done" and isinstance(path, str) and (out / path).is_file()
-    return known if done else None
+    ended = known.get("status") == "done" and isinstance(path, str) and (out / path).exists()
+    return known if ended else None
 
 
-def work_on(out: Path, job: Job, claim: Path, command: list[str]) -> dict[str, Any]:
-    """Run a claimed job's command to its end and record how it ended; returns the record. If another process took the
-    claim over in the meantime (this machine slept), the command is stopped and nothing is recorded."""
-    log, begin = out / "jobs" / f"{job.name}.log", time.monotonic()
-    with open(log, "wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-        if claim.exists():
-            claim.write_text(claims.owner(process.pid))
-        try:
-            while True:
-                try:
-                    process.wait(claims.BEAT)
-                    break
-                except subprocess.TimeoutExpired:
-                    try:
-                        os.utime(claim)
-                    except FileNotFoundError:
-                        return {"status": "taken over"}
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    record = _record(out, log.read_text("utf-8", "replace"), process.returncode)
-    if not claim.exists():
-        return {"status": "taken over"}
-    record |= {"job": job._asdict(), "seconds": round(time.monotonic() - begin, 1)}
-    record |= {"host": socket.gethostname(), "time": time.time()}
-    store.write_json(out / "jobs" / f"{job.name}.json", record)
-    return record
-
-
-def _record(out: Path, said: str, status: int) -> dict[str, Any]:
-    """The record of a job: done with the result that its command named, or failed with the last line it printed."""
-    found = re.findall(r"^result +(.+/result\.json)$", said, re.M)
-    if status == 0 and found:
-        return {"status": "done", "result": os.path.relpath(found[-1], out)}
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-    return {
-        "status": "failed",
-        "reason": f"{ended}: {lines[-1][:300] if lines else 'it printed nothing'}",
-    }
+def done(out: Path, job: Job | Task) -> bool:
+    """Whether it has its result."""
+    return (state(out, job) or {}).get("status") == "done"
