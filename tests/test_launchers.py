@@ -352,6 +352,7 @@ METHODS = {
         "--statistic_networks=2",
         "--whiten=half",
         "--noise=false",
+        "--pack=1",
     ),
     "random": (*SCORING, "--ipc=2"),
     "kmeans": (*SCORING, "--ipc=2"),
