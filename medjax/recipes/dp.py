@@ -53,5 +53,5 @@ RECIPE = Recipe(
     costs=costs,
     build=build,
     release=release.joint_sums,
-    shown=("epsilon", "delta", "unit", "iterations", "init_set"),
+    shown=("epsilon", "delta", "iterations"),
 )
