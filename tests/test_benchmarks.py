@@ -165,6 +165,7 @@ def test_gradient_distance_of_the_twin(twin):
     np.testing.assert_allclose(gradient, expected, atol=1e-8 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_a_worker_measures():
     """A tiny case in a process of its own: seconds, memory, counted work; a side that fails says why."""
     case = {"images": 8, "steps": 2, "width": 4}

@@ -164,6 +164,7 @@ def test_without_noise_there_is_no_guarantee_and_no_table_on_disk(tmp_path, monk
     assert not list(tmp_path.rglob("release.npz"))
 
 
+@pytest.mark.slow
 def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
     """Shadows draw noise of their own, and leave none behind; the bound is beside the stated epsilon."""
     drawn = []

@@ -62,7 +62,10 @@ def test_what_is_set_in_jax_changes_no_result(tmp_path):
     assert plain[1:] == other[1:]
 
 
-@pytest.mark.parametrize("name", ["all at once", "no GPU", "no such value", "twice", "spaces"])
+SPACES = pytest.param("spaces", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["all at once", "no GPU", "no such value", "twice", SPACES])
 def test_environments(tmp_path, name):
     """Some of those of `tests.faults.environments`; those that distil end with the images of a plain environment."""
     (tmp_path / "tiny.npz").write_bytes(launching.tiny("grey").read_bytes())

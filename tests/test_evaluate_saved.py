@@ -208,6 +208,7 @@ def test_the_network_of_a_set_keeps_its_options(made_with_resnet, tmp_path):
     assert found["test"] == made["test"] and found["test_uint8"] == made["test_uint8"]
 
 
+@pytest.mark.slow
 def test_another_norm_is_another_network(made_with_resnet, tmp_path):
     """With batch norm the set's step size was not learned for it: one is chosen on val."""
     file, made = made_with_resnet

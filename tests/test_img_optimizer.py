@@ -101,7 +101,8 @@ def test_steps_of_mtt_against_adam_by_hand(linear, factor):
         assert np.ptp(np.ravel(state.images) - pixels) > 0.015
 
 
-@pytest.mark.parametrize("pack", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", [1, 2])
 def test_a_run(tmp_path, pack):
     """The saved set is in model space, within the range of pixels, so that the 8-bit images hold it; the start is that
     of a run in model space."""

@@ -263,6 +263,7 @@ def test_a_run_that_is_killed_and_resumed(tmp_path, monkeypatch):
     assert trained and all(after[name] == before[name] for name in trained)
 
 
+@pytest.mark.slow
 def test_packed_subsets(tmp_path, monkeypatch):
     """Four images to each stored one."""
     monkeypatch.setattr(cost, "matrix_rate", lambda: 1e10)

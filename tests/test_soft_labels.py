@@ -150,6 +150,7 @@ def test_a_file_keeps_them(tmp_path):
             share.load_set(path)
 
 
+@pytest.mark.slow
 def test_a_run(tmp_path):
     """A run with soft labels is a row of its own, and its set scores alone as in its run."""
     values = {"dataset": launching.tiny("rgb"), "size": 8, "model": "mlp", "networks": 1}
