@@ -12,6 +12,8 @@ network that the set was distilled with, "config": all of its options}; and stri
 (``eval_epochs``, ``eval_steps``, ``eval_batch``, ``eval_augment``, ``eval_recipe``, ``decay_parity``). Nothing in it is
 pickled.
 
+Where the 8-bit images alone are shared, ``images`` is empty, [0, s, s, c], and stands for these, preprocessed.
+
 Older files have no ``pack``, which is 1, and the strings ``model`` and, for a ConvNet, ``width`` and ``depth`` in place
 of ``network``.
 """
@@ -72,10 +74,12 @@ def save_set(
     *,
     network: tuple[str, Any] | None,
     pack: int = 1,
+    pixels: bool = False,
     **origin: str,
 ) -> None:
     """Write the file, atomically. synthetic: as it is stored. network: (name, configuration) of the network that the
-    set was distilled with, as in `SharedSet`. origin: the strings of ``ORIGIN`` that are known."""
+    set was distilled with, as in `SharedSet`. pixels: the images are 8-bit ones, preprocessed, and stored as these
+    alone. origin: the strings of ``ORIGIN`` that are known."""
     if network:
         name, config = network
         values = None if config is None else dataclasses.asdict(config)
@@ -84,7 +88,7 @@ def save_set(
     write_arrays(
         path,
         **soft,
-        images=synthetic.images,
+        images=synthetic.images[: 0 if pixels else None],
         images_uint8=preprocess.to_uint8(pre, preprocess.into_range(pre, synthetic.images, pack)),
         pack=np.int32(pack),
         labels=synthetic.labels,
@@ -104,11 +108,13 @@ def load_set(path: Path) -> SharedSet:
         raise UserError(f"{path} {what}: give the path of a synthetic.npz")
     try:
         z: dict[str, Any] = read_arrays(path)
-        z["images"] = images = np.asarray(z["images"], np.float32)
+        stored = len(z["images"]) > 0
+        z["images"] = images = np.asarray(z["images" if stored else "images_uint8"], np.float32)
         _check(z)
         kind, mean = str(z["preprocess"]), z["preprocess_mean"]
         maps = _maps(kind, z["preprocess_forward"], len(mean))
         pre = preprocess.Preprocessor(kind, images.shape[1], mean, *maps)
+        images = images if stored else preprocess.apply(pre, z["images_uint8"])
         labels, step_size = z["labels"].astype(np.int32), np.float32(z["step_size"])
         soft = jnp.asarray(z["soft_labels"]) if "soft_labels" in z else None
         synthetic = Synthetic(*map(jnp.asarray, (images, labels, step_size)))._replace(soft=soft)

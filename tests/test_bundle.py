@@ -317,6 +317,43 @@ def test_load_distilled(colour, tmp_path, monkeypatch):
         medjax.load_distilled("cells", ipc=2)
 
 
+def test_images_alone(colour, packed, tmp_path, monkeypatch):
+    """Without the run's own set exact.npz is the set as received: the 8-bit images, normalised by their own mean and
+    standard deviation, with the step size chosen for them; nothing else is different."""
+    run, whole = packed
+    with pytest.raises(UserError, match="soft labels"):
+        bundle(run, tmp_path / "soft", exact=False)
+    run = finished(tmp_path / "run", launching.tiny("grey"), pack=2)
+    out = bundle(run, tmp_path / "images", exact=False)
+    kept = medjax.load_distilled(out)
+    with np.load(out / "medmnist.npz") as z, np.load(out / "exact.npz") as stored:
+        pixels = z["train_images"].reshape(kept.images_uint8.shape)
+        expected = (pixels / np.float32(255) - z["mean"]) / z["std"]
+        assert not len(stored["images"]) and stored["preprocess"] == "normalise"
+    np.testing.assert_array_equal(kept.images_uint8, pixels)
+    np.testing.assert_allclose(kept.synthetic.images, expected, atol=1e-5)
+    assert (kept.pack, len(pixels)) == (
+        1,
+        4 * len(share.load_set(run / "synthetic.npz").images_uint8),
+    )
+    plan, card = recipe(out), (out / "README.md").read_text()
+    assert plan["exact"] == plan["received"]
+    assert float(kept.synthetic.step_size) == pytest.approx(plan["received"]["step_size"])
+    assert "stayed at home" in card and "which is not in this bundle" in card
+    assert "stayed at home" not in (whole / "README.md").read_text()
+    both = content(out), content(bundle(run, tmp_path / "whole"))
+    said = {"exact.npz", "README.md", "recipe.json", "croissant.json", "SHA256SUMS"}
+    assert {name for name in both[1] if both[0][name] != both[1][name]} == said
+    # Without the data there is no step size for these images.
+    moved = finished(tmp_path / "moved", launching.tiny("grey"))
+    config = json.loads((moved / "config.json").read_text())
+    config["values"]["dataset"]["value"] = str(tmp_path / "gone.npz")
+    store.write_json(moved / "config.json", config)
+    with pytest.raises(UserError, match="give the run's --dataset"):
+        bundle(moved, tmp_path / "none", exact=False)
+    assert not (tmp_path / "none").exists()
+
+
 def test_images_given_in_memory(tmp_path):
     """A run on images that were given to `medjax.run` gets its scores from them."""
     run = finished(tmp_path / "run", launching.tiny("grey"))

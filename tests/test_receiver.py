@@ -74,6 +74,19 @@ def test_sets_are_read_as_medjax_reads_them(made, receiver):
         np.testing.assert_allclose(model_space(pixels), forward, atol=1e-4)
 
 
+def test_images_alone_are_read_as_medjax_reads_them(receiver, tmp_path):
+    """`exact.npz` of a bundle of 8-bit images, which it preprocesses itself."""
+    run = finished(tmp_path / "run", launching.tiny("rgb"), pack=2, whiten="normalise")
+    out = bundle(run, tmp_path / "bundle", exact=False)
+    with np.load(out / "exact.npz") as exact, np.load(out / "medmnist.npz") as z:
+        images, shares, _ = receiver.exact_set(dict(exact))
+        again = receiver.received_set(dict(z))
+    kept = share.load_set(out / "exact.npz").synthetic
+    np.testing.assert_allclose(images, kept.images, atol=1e-6)
+    np.testing.assert_allclose(images, again[0], atol=1e-5)
+    np.testing.assert_array_equal(shares, again[1])
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_network_is_medjaxs(receiver, channels):
     """The same weights give the same logits, and initial weights have the same bounds."""

@@ -32,6 +32,10 @@ FILES = {
     "evaluate.py": "scores the set on other images (NumPy, JAX)",
     "evaluate_torch.py": "the same in PyTorch, on the 8-bit images",
 }
+#: Where the run's own set is left out.
+AS_RECEIVED = {
+    "exact.npz": "the 8-bit images once more, with step size and preprocessing, for medjax"
+}
 #: The Hub's classes of size, by their upper bounds.
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 10**9: "100K<n<1M"}
 
@@ -79,7 +83,7 @@ def card(
     files: everything else that is in the bundle."""
     shared, pack = run.shared, run.shared.pack
     m, (n, side, _, channels) = len(shared.images_uint8), images.pixels.shape
-    both = forms(run, got)
+    both, listed = forms(run, got), FILES if got.exact else FILES | AS_RECEIVED
     values = {
         "front": _front(run, images, licence),
         "title": inline(title_of(run)),
@@ -96,7 +100,8 @@ def card(
         "exact": words(both["exact"]),
         "privacy": privacy_of(privacy, run.result.guarantee),
         "limits": [inline(line) for line in limits_of(run)],
-        "files": [row for row in FILES.items() if any(f.startswith(row[0]) for f in files)],
+        "files": [row for row in listed.items() if any(f.startswith(row[0]) for f in files)],
+        "whole": got.exact,
         "sums": list(sums_of(files).items()),
         "grey": channels == 1,
         **{"n": n, "m": m, "pack": pack, "side": side, "folder": folder},
@@ -188,9 +193,12 @@ def _scores_words(run: FinishedRun, got: Received) -> str:
             "Scores as received, of networks trained on the 8-bit images without the whitening of the run, were not"
             " measured: the source was not at hand."
         )
+    left_out = " The other rows are of the run's own set, which is not in this bundle." * (
+        not got.exact
+    )
     return (
         "As received: networks trained on the 8-bit images, normalised by mean and standard deviation, at a step size"
-        f" that was chosen on val ({got.result.step_size:.4g})."
+        f" that was chosen on val ({got.result.step_size:.4g}).{left_out}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A bundle -> the exact set."""
+"""A bundle -> the set of its exact.npz."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ BUNDLES = Path(__file__).parents[1] / "bundles"
 
 
 def load_distilled(name: str | os.PathLike, ipc: int | None = None) -> share.SharedSet:
-    """The exact set of a bundle.
+    """The set of a bundle: as it was distilled, or its 8-bit images where these alone were shared.
 
     name: of a set that comes with medjax, with ``ipc`` images per class; or the path of a bundle, without ``ipc``.
     `medjax.share.decoded` gives the images to train on. Raises UserError for an unknown name, and for a bundle that is

@@ -22,7 +22,7 @@ from medjax.bundle.croissant import croissant
 from medjax.bundle.finished import FinishedRun, read_finished_run
 from medjax.bundle.images import Images, image_files, images_of
 from medjax.bundle.licence import Licence, licence_of
-from medjax.bundle.received import Received, received
+from medjax.bundle.received import Received, received, received_set
 from medjax.bundle.training import forms
 from medjax.bundle.writing import check_place, check_zip, write_folder, write_zip, zip_of
 from medjax.config import option
@@ -51,6 +51,10 @@ class ShareConfig:
         "", "licence of your own images, like 'CC BY 4.0'; else unknown, or that of a public set"
     )
     source: str = option("", "who made the images: a line for the card, as some licences ask for")
+    exact: bool = option(
+        True,
+        "share the set as it was distilled; false: its 8-bit images alone, and nothing fitted on the training images",
+    )
     zip: bool = option(False, "write OUT.zip too")
 
 
@@ -69,7 +73,15 @@ def make_bundle(
     run = read_finished_run(config.run)
     licence = licence_of(run.result.dataset, str(run.values.get("integrate", "")), config.license)
     images = images_of(run.shared)
-    got = received(run, images, config.dataset, progress, data)
+    if not config.exact and run.shared.synthetic.soft is not None:
+        raise UserError(
+            f"{config.run} has soft labels, which 8-bit images alone do not carry: leave out --exact=false"
+        )
+    got = received(run, images, config.dataset, progress, data)._replace(exact=config.exact)
+    if not config.exact and got.result is None:
+        raise UserError(
+            "--exact=false stores the step size of the scores as received, and there are none: give the run's --dataset"
+        )
     write_folder(out, contents(run, images, got, licence, one_line(config.source), out.name))
     if config.zip:
         write_zip(out)
@@ -80,7 +92,8 @@ def contents(
     run: FinishedRun, images: Images, got: Received, licence: Licence, source: str, name: str
 ) -> dict[str, bytes]:
     """{path in the bundle: content}. The same run gives the same bytes."""
-    files = image_files(images) | {"exact.npz": run.set_file.read_bytes()}
+    exact = run.set_file.read_bytes() if got.exact else received_set(run, images, got)
+    files = image_files(images) | {"exact.npz": exact}
     files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
     files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}
     privacy, path = None, run.folder / "privacy.json"

@@ -2,6 +2,8 @@
 normalised by mean and standard deviation, without the whitening of the run."""
 
 import dataclasses
+import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -12,9 +14,9 @@ from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import Images
 from medjax.data import preprocess
 from medjax.errors import UserError
-from medjax.eval_config import EvalConfig
+from medjax.eval_config import TRAINING, EvalConfig
 from medjax.guarantee import same_data
-from medjax.models import ConvNetConfig
+from medjax.models import ConvNetConfig, network_config
 from medjax.pipeline import folders
 from medjax.pipeline.evaluate_saved import (
     as_distilled,
@@ -40,12 +42,14 @@ class Received(NamedTuple):
     """How networks train on the images of a bundle, and what they reached.
 
     network: width and depth of the ConvNet: the run's, or the usual one where the run had another network. config: how
-    long and on what batches. result: None where the data set was not at hand.
+    long and on what batches. result: None where the data set was not at hand. exact: whether the run's own set is in
+    the bundle; else its exact.npz is the set as received.
     """
 
     network: dict[str, int]
     config: EvalConfig
     result: Result | None = None
+    exact: bool = True
 
 
 def received(
@@ -99,6 +103,29 @@ def as_received(shared: share.SharedSet, images: Images) -> share.SharedSet:
     labels = jnp.asarray(images.labels, jnp.int32)
     synthetic = shared.synthetic._replace(images=jnp.asarray(made), labels=labels, soft=None)
     return shared._replace(synthetic=synthetic, preprocessor=pre, pack=1)
+
+
+def received_set(run: FinishedRun, images: Images, got: Received) -> bytes:
+    """`exact.npz` of a bundle without the run's own set: the set as received, its images stored in 8 bits."""
+    assert got.result is not None
+    shared, result = as_received(run.shared, images), got.result
+    synthetic = shared.synthetic._replace(step_size=jnp.float32(result.step_size))
+    about = {"method": result.method, "dataset": result.dataset, "collapsed": "False"}
+    about |= {"fingerprint": result.fingerprint}
+    about |= {name: str(getattr(got.config, name)) for name in TRAINING}
+    network = "convnet", network_config("convnet", got.network)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "exact.npz"
+        share.save_set(
+            path,
+            synthetic,
+            shared.preprocessor,
+            shared.class_names,
+            network=network,
+            pixels=True,
+            **about,
+        )
+        return path.read_bytes()
 
 
 def _settings(run: FinishedRun, shared: share.SharedSet, dataset: str) -> Settings:

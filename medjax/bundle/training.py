@@ -8,7 +8,8 @@ from medjax.bundle.received import Received
 
 
 def forms(run: FinishedRun, got: Received) -> dict[str, dict[str, Any]]:
-    """How networks train on either form of the set, as recipe.json says it and evaluate.py does it."""
+    """How networks train on either form of the set, as recipe.json says it and evaluate.py does it: on exact.npz and on
+    the 8-bit images."""
     result, origin = run.result, run.shared.origin
     name, config = run.shared.network or ("unknown", None)
     same = name == "convnet" and config is not None
@@ -36,6 +37,8 @@ def forms(run: FinishedRun, got: Received) -> dict[str, dict[str, Any]]:
         "augment": True,
         "late_decay": False,
     }
+    if not got.exact:
+        return {"exact": received, "received": received}
     if got.result is None:
         received["why_not"] = "no step size was chosen, for the source was not at hand"
     return {"exact": exact, "received": received}

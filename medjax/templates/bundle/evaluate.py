@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 def exact_set(z):
     """Images and shares of classes of exact.npz, as networks train on them, and the map from pixels to their space."""
     mean, forward = z["preprocess_mean"], z["preprocess_forward"]
-    images, f = z["images"], int(z["pack"]) if "pack" in z else 1
+    f = int(z["pack"]) if "pack" in z else 1
     if str(z["preprocess"]) == "zca":  # symmetric: one triangle is stored
         triangle = np.zeros((mean.size, mean.size), np.float32)
         triangle[np.tril_indices(mean.size)] = forward
@@ -34,6 +34,7 @@ def exact_set(z):
             return ((x.reshape(len(x), -1) - mean) @ forward).reshape(x.shape)
         return (x - mean) * forward
 
+    images = z["images"] if len(z["images"]) else model_space(z["images_uint8"] / np.float32(255))
     shares = z["soft_labels"] if "soft_labels" in z else np.eye(len(z["class_names"]))[z["labels"]]
     if f > 1:  # each image holds f x f others: decoded as pixels
         if forward.ndim == 2:
