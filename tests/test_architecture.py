@@ -60,8 +60,8 @@ FORBIDDEN = {"others.py", "method.py", "programs.py", "checks.py", "cells.py"}
 def files(*folders):
     """Every Python file below folders of the repository, as paths from its root."""
     found = (p.relative_to(ROOT) for folder in folders for p in (ROOT / folder).rglob("*.py"))
-    # Programs that are templates run without medjax, elsewhere.
-    return sorted(p for p in found if not {"__pycache__", "templates"} & set(p.parts))
+    # Programs for a bundle run without medjax, elsewhere.
+    return sorted(p for p in found if not {"__pycache__", "templates", "bundles"} & set(p.parts))
 
 
 def name_of(path):

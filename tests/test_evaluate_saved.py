@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from launching import MATCHING, NETWORK, SCORING, complaint, contents, other_grey, tiny
 
+import medjax
 from medjax import share
+from medjax.models import ResNetConfig
+from medjax.pipeline.evaluate_saved import as_distilled
 
 METRICS = {"accuracy", "balanced_accuracy", "auc"}
 
@@ -171,11 +174,20 @@ def test_saved_set_evaluated_by_another_network(tmp_path):
     assert "(chosen on val)" in ended.stdout
 
 
-#: MTT is differentiated twice, which takes minutes to compile; the other method leaves the same kind of set.
-MADE_BY = ["dm", pytest.param("mtt", marks=pytest.mark.slow)]
+def test_options_of_a_network_come_with_the_set(tmp_path):
+    """--model=resnet18 alone means the set's own ResNet-18; a flag wins."""
+    whole = share.load_set(other_grey().folder / "synthetic.npz")
+    network = "resnet18", ResNetConfig(resnet_width=2, resnet_norm="instance")
+    parts = whole.synthetic, whole.preprocessor, whole.class_names
+    share.save_set(tmp_path / "set.npz", *parts, network=network, pixels=False, **whole.origin)
+    shared = share.load_set(tmp_path / "set.npz")
+    for given, norm in (({}, "instance"), ({"resnet_norm": "batch"}, "batch")):
+        settings = medjax.evaluation_settings(tmp_path / "set.npz", model="resnet18", **given)
+        found = as_distilled(settings, shared).config(ResNetConfig)
+        assert (found.resnet_width, found.resnet_norm) == (2, norm)
 
 
-@pytest.fixture(scope="module", params=MADE_BY)
+@pytest.fixture(scope="module", params=["dm", "mtt"])
 def made_with_resnet(request):
     """A set that was distilled with a narrow ResNet-18 without batch norm: its file and its result."""
     place = (f"--dataset={tiny('grey')}", f"--out={launching.workplace() / 'resnet'}")
@@ -199,6 +211,7 @@ def evaluated(file, out, *words):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_network_of_a_set_keeps_its_options(made_with_resnet, tmp_path):
     """--model=resnet18 alone means the set's own ResNet-18, with instance norm: its scores and its step size."""
     file, made = made_with_resnet

@@ -122,6 +122,7 @@ def received_set(run: FinishedRun, images: Images, got: Received) -> bytes:
             shared.preprocessor,
             shared.class_names,
             network=network,
+            pack=1,
             pixels=True,
             **about,
         )

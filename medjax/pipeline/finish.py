@@ -100,6 +100,7 @@ def write_set(
         raw.class_names,
         network=network_of(session, run.model),
         pack=session.train.packing.factor,
+        pixels=False,
         dataset=raw.name,
         fingerprint=raw.fingerprint,
         method=method,

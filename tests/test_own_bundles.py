@@ -1,0 +1,75 @@
+"""The bundles that come with medjax: small, whole, under their licence, and as good as their cards say."""
+
+import hashlib
+import json
+
+import launching
+import numpy as np
+import pytest
+
+import medjax
+from medjax.bundle.loading import BUNDLES
+from medjax.bundle.writing import SUMS, read_sums
+
+NAMES = [("pbc_blood8", 1), ("pbc_blood8", 10)]
+DATA = launching.ROOT.parent / "shared" / "data"
+
+
+def folder_of(name, ipc):
+    return BUNDLES / f"{name}-ipc{ipc}"
+
+
+def test_these_are_all():
+    """A folder for each, and nothing else."""
+    assert {p.name for p in BUNDLES.iterdir()} == {folder_of(*one).name for one in NAMES}
+
+
+@pytest.mark.parametrize(("name", "ipc"), NAMES)
+def test_one_call_loads_it(name, ipc):
+    """Below 1 MB, each file as its list says, and the same images in MedMNIST's layout."""
+    shared, folder = medjax.load_distilled(name, ipc=ipc), folder_of(name, ipc)
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert sum(map(len, files.values())) < 1_000_000
+    sums = {n: hashlib.sha256(content).hexdigest() for n, content in files.items() if n != SUMS}
+    assert sums == read_sums(folder)
+    with np.load(folder / "medmnist.npz") as z:
+        np.testing.assert_array_equal(z["train_images"], shared.images_uint8)
+        assert len(z["train_labels"]) % (8 * ipc) == 0 and set(z["train_labels"][:, 0]) == {
+            *range(8)
+        }
+    assert "basophil" in shared.class_names and shared.origin["method"] == "mtt"
+
+
+@pytest.mark.parametrize(("name", "ipc"), NAMES)
+def test_its_card_says_whose_it_is(name, ipc):
+    """Licence and attribution, what was measured, and nothing of the machine that made it."""
+    folder = folder_of(name, ipc)
+    card, plan = (folder / "README.md").read_text("utf-8"), (folder / "recipe.json").read_text()
+    assert 'license: "cc-by-4.0"' in card and "Acevedo" in card and "as received" in card
+    assert "/tmp/" not in card + plan and "/work/" not in card + plan
+    received = json.loads(plan)["result_as_received"]["test"]["accuracy"]
+    assert received["n"] >= 5 and received["mean"] > 0.7
+
+
+@pytest.mark.skipif(not (DATA / "pbc_blood8.npz").exists(), reason="needs ../shared/data")
+def test_networks_learn_from_it(tmp_path):
+    """One network, a fifth of the steps: most of the score of the card."""
+    path = folder_of("pbc_blood8", 1) / "exact.npz"
+    short = {"networks": 1, "eval_steps": 100, "dataset": str(DATA / "pbc_blood8.npz")}
+    result = medjax.evaluate_saved(medjax.evaluation_settings(path, **short), tmp_path)
+    wanted = json.loads((path.parent / "recipe.json").read_text())["result_as_received"]["test"]
+    assert result.test.accuracy.mean > wanted["accuracy"]["mean"] - 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "pbc_blood8.npz").exists(), reason="needs ../shared/data")
+@pytest.mark.parametrize(("name", "ipc"), NAMES)
+def test_its_score_is_repeated(name, ipc, tmp_path):
+    """As many networks, as long: within one standard deviation of the card, or half a point."""
+    path = folder_of(name, ipc) / "exact.npz"
+    given = {"dataset": str(DATA / f"{name}.npz"), "seed": 7}
+    result = medjax.evaluate_saved(medjax.evaluation_settings(path, **given), tmp_path)
+    wanted = json.loads((path.parent / "recipe.json").read_text())["result_as_received"]["test"]
+    accuracy = wanted["accuracy"]
+    away = abs(result.test.accuracy.mean - accuracy["mean"])
+    assert away <= max(accuracy["std"], 0.005)
