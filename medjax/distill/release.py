@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 from medjax import devices, graphs
 from medjax.config import option
@@ -67,10 +67,10 @@ class Release(NamedTuple):
     guarantee: what result.json says of it.
     """
 
-    sums: Any
+    sums: Float[np.ndarray, "k values"]
     sigma: float
-    centres: Any
-    key: Any
+    centres: Float[np.ndarray, "networks directions"]
+    key: UInt32[np.ndarray, " words"]
     guarantee: dict[str, Any]
 
 
