@@ -9,6 +9,7 @@ RUNS = Path(__file__).parents[1] / "results"
 FOLDERS = (
     *(f"cpu/pbc_blood8-{cell}-seed0" for cell in ("random-ipc1", "dc-ipc1", "dm-ipc1", "mtt-ipc1")),
     "rows/pbc_blood8-ipc1-best-seed0",
+    "rows/pbc_blood8-ipc10-best-seed0",
     "cpu/pbc_blood8-full-seed0",
 )
 
@@ -16,6 +17,7 @@ FOLDERS = (
 def row(result: Result) -> str:
     """One line of the table."""
     name = describe(result.kind).title + (" (`best`)" if result.preset == "best" else "")
+    name += f", {result.ipc} images per class" if (result.ipc or 1) > 1 else ""
     cells = [name, *map(str, result.test)]
     cells.append(f"{sum(result.seconds.values()) / 60:.1f}")
     return f"| {' | '.join(cells)} |"
