@@ -11,7 +11,7 @@ import medjax
 from medjax.bundle.loading import BUNDLES
 from medjax.bundle.writing import SUMS, read_sums
 
-NAMES = [("pbc_blood8", 10)]
+NAMES = [("pbc_blood8", 1), ("pbc_blood8", 10)]
 DATA = launching.ROOT.parent / "shared" / "data"
 
 
@@ -53,12 +53,14 @@ def test_its_card_says_whose_it_is(name, ipc):
 
 @pytest.mark.skipif(not (DATA / "pbc_blood8.npz").exists(), reason="needs ../shared/data")
 def test_networks_learn_from_it(tmp_path):
-    """One network, a fifth of the steps: most of the score of the card."""
-    path = folder_of("pbc_blood8", 10) / "exact.npz"
-    short = {"networks": 1, "eval_steps": 100, "dataset": str(DATA / "pbc_blood8.npz")}
-    result = medjax.evaluate_saved(medjax.evaluation_settings(path, **short), tmp_path)
-    wanted = json.loads((path.parent / "recipe.json").read_text())["result_as_received"]["test"]
-    assert result.test.accuracy.mean > wanted["accuracy"]["mean"] - 0.1
+    """One network, an eighth of the steps, some of the test images: more than random photographs give after all steps
+    (41 % of test, results/cpu)."""
+    path, raw = folder_of("pbc_blood8", 1) / "exact.npz", medjax.load(str(DATA / "pbc_blood8.npz"))
+    few = raw._replace(
+        test=raw.test._replace(images=raw.test.images[:400], labels=raw.test.labels[:400])
+    )
+    settings = medjax.evaluation_settings(path, networks=1, eval_steps=60)
+    assert medjax.evaluate_saved(settings, tmp_path, data=few).test.accuracy.mean > 0.5
 
 
 @pytest.mark.slow
