@@ -152,6 +152,7 @@ def main() -> None:
     asked = parser.parse_args()
     kept = Path("results") / asked.plan.stem
     places = {"DATA": asked.data, "OUT": asked.out, "benchmarks.rows": Path(sys.argv[0])}
+    places[f"benchmarks/plans/{asked.plan.name}"] = asked.plan
     plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
     wanted, failed = list(rows(plan, asked.data)), 0
     words = asked.only.split(";")

@@ -14,10 +14,12 @@ from medjax.audit.making import AuditConfig, audit
 from medjax.bundle.making import ShareConfig, make_bundle
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
+from medjax.data.raw import raw_dataset
 from medjax.distill.release import StatisticsConfig, joint_sums
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import release as releases
 from medjax.pipeline.progress import Silent
+from medjax.types import RawSplit
 
 
 @pytest.fixture
@@ -187,3 +189,26 @@ def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
     assert len(list(tmp_path.rglob("release.npz"))) == 1
     with pytest.raises(medjax.UserError, match="is not what"):
         audit(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noisy", [True, False])
+def test_an_audit_finds_that_the_noise_is_off(tmp_path, accountant, monkeypatch, noisy):
+    """From the run to the card: images that can only be known by heart, eight of each class. The lower bound is below
+    the stated epsilon; with a noise of nothing it is above, and the card says that the guarantee is broken."""
+    if not noisy:
+        monkeypatch.setattr(releases, "gaussian", lambda shape, draw=None: np.zeros(shape))
+    splits = {}
+    for seed, (name, count) in enumerate({"train": 16, "val": 12, "test": 12}.items()):
+        images = np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 1), np.uint8)
+        splits[name] = RawSplit(images, np.arange(count, dtype=np.int32) % 2)
+    raw = raw_dataset("cells", ("a", "b"), splits)
+    more = {"statistic_networks": 32, "directions": 16, "width": 16, "ipc": 4, "eval_epochs": 60}
+    more |= {"iterations": 600, "eval_every": 600, "allow_repeat": True}
+    run = medjax.run("dp", settings(epsilon=0.5, **more), tmp_path, data=raw)
+    found = audit(AuditConfig(str(run.folder), shadows=32, canaries=4), data=raw)
+    attacked, card = found["membership"]["all"], " ".join(found["card"])
+    assert (attacked["epsilon_at_least"] < 0.5) == noisy
+    assert (attacked["auc"] > 0.85) != noisy
+    assert ("below it, as it must be" in card) == noisy
+    assert ("the guarantee is broken" in card) != noisy

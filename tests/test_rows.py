@@ -53,8 +53,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(rows.medjax, "use_cores", lambda: None)
 
     def call(text):
-        (tmp_path / "small.toml").write_text(text)
-        monkeypatch.setattr(sys, "argv", ["rows", "small.toml", f"--data={data}", "--out=runs"])
+        plan = tmp_path / "small.toml"
+        plan.write_text(text)
+        monkeypatch.setattr(sys, "argv", ["rows", str(plan), f"--data={data}", "--out=runs"])
         with pytest.raises(SystemExit) as ended:
             rows.main()
         return ended.value.code
