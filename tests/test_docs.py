@@ -205,6 +205,7 @@ def test_example(tmp_path, monkeypatch):
     assert {"result.json", "synthetic.npz", "gallery.png"} <= {p.name for p in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_pure_functions(monkeypatch):
     """The example of pure functions prints falling losses, and an accuracy above that of the random start. With another
     augmentation, which is traced ten seconds sooner than DSA."""

@@ -21,7 +21,7 @@ from tests.faults import fuzz, makers
 from tests.faults.fuzz import ends_well
 from tests.faults.kinds import dataset_bytes, load_config, npz
 
-CASES = 60
+CASES = 30
 
 
 @pytest.mark.parametrize("kind", fuzz.ALL)
