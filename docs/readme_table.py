@@ -23,12 +23,11 @@ def row(result: Result) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """Print the table."""
-    print("| method | accuracy | balanced accuracy | AUC | minutes |\n|---|---|---|---|---|")
-    for folder in FOLDERS:
-        print(row(Result.read(RUNS / folder / "result.json")))
+def lines() -> list[str]:
+    """The table."""
+    head = ["| method | accuracy | balanced accuracy | AUC | minutes |", "|---|---|---|---|---|"]
+    return head + [row(Result.read(RUNS / folder / "result.json")) for folder in FOLDERS]
 
 
 if __name__ == "__main__":
-    main()
+    print("\n".join(lines()))

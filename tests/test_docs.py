@@ -181,13 +181,15 @@ def test_results_table(name):
     assert table.startswith("|") and table in (DOCS / "results.md").read_text()
 
 
-def test_readme_table(monkeypatch, capsys):
-    """README's table is what its command prints."""
-    spec = importlib.util.spec_from_file_location("readme_table", DOCS / "readme_table.py")
+@pytest.mark.parametrize(
+    ("script", "page"), [("readme_table", ROOT / "README.md"), ("study_table", DOCS / "study.md")]
+)
+def test_tables_of_scripts(script, page):
+    """The tables of these pages are what their commands print."""
+    spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main()
-    assert capsys.readouterr().out in (ROOT / "README.md").read_text()
+    assert "\n".join(module.lines()) in page.read_text()
 
 
 def test_example(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ NETWORK = {"random": "resnet18", "dc": "convnet", "mtt": "convnet", "full": "res
 #: Networks of each of its scores.
 NETWORKS = 5
 #: Sets made from the images of one of the study's, under another split: shown beside its numbers, and marked.
-STAND_INS = {"pbc_blood8": "bloodmnist"}
+STAND_INS = {"pbc_blood8": "bloodmnist", "tissue8": "tissuemnist"}
 
 
 @functools.cache
