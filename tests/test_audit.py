@@ -204,6 +204,7 @@ def run_of(out):
     return launching.read_run(SERVER.run("experiments.dm", *place, *WORDS)).folder
 
 
+@pytest.mark.slow
 def test_an_audit_from_beginning_to_end(monkeypatch):
     """Its files, its sentences; twice the same; the report shows it, and no shadow. The procedure is one that is quick:
     random real images."""

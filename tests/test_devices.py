@@ -14,11 +14,10 @@ WHOLE = ("expert_group", "evaluation")
 SUMMED = ("class_moments", "matched_classes", "classes", "segments", "seeds", "one_student")
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def arrays_of(folder, kinds):
     """{(devices, kind): arrays}, each from a process of its own."""
-    folder, started = tmp_path_factory.mktemp("devices"), {}
-    for count, kind in ((1, "cpu"), (4, "cpu"), (4, "gpu")):
+    started, arrays = {}, {}
+    for count, kind in kinds:
         path = folder / f"{count}-{kind}.npz"
         environment = launching.environment() | {"JAX_NUM_CPU_DEVICES": str(count)}
         environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(launching.ROOT)}
@@ -30,7 +29,6 @@ def found(tmp_path_factory):
                 words, env=os.environ | environment, stderr=subprocess.PIPE, text=True
             ),
         )
-    arrays = {}
     for name, (path, process) in started.items():
         errors = process.communicate(timeout=500)[1]
         assert process.returncode == 0, errors[-2000:]
@@ -38,6 +36,18 @@ def found(tmp_path_factory):
             arrays[name] = dict(file)
         assert arrays[name]["devices"] == name[0]
     return arrays
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Cores of a CPU."""
+    return arrays_of(tmp_path_factory.mktemp("cores"), ((1, "cpu"), (4, "cpu")))
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory):
+    """The same treated as the GPUs of a machine."""
+    return arrays_of(tmp_path_factory.mktemp("cards"), ((4, "gpu"),))[4, "gpu"]
 
 
 @pytest.mark.parametrize("part", WHOLE)
@@ -53,15 +63,24 @@ def test_one_student_on_four_cores(found, part):
     np.testing.assert_allclose(four, one, atol=2e-5 * np.abs(one).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", WHOLE + SUMMED)
-def test_four_cards_are_one(found, part):
+def test_four_cards_are_one(found, cards, part):
     """Side by side on each of four, against one device of a CPU."""
-    one, four = found[1, "cpu"][part], found[4, "gpu"][part]
+    one, four = found[1, "cpu"][part], cards[part]
     np.testing.assert_allclose(four, one, atol=1e-4 * np.abs(one).max())
 
 
+def exchange_nothing(arrays):
+    """Results are gathered once, at the end of a call, however many iterations it has."""
+    three, six = arrays["exchanges"]
+    assert three == six > 0
+
+
 def test_seeds_exchange_nothing_between_iterations(found):
-    """Their results are gathered once, at the end of a call, however many iterations it has."""
-    for kind in ("cpu", "gpu"):
-        three, six = found[4, kind]["exchanges"]
-        assert three == six > 0
+    exchange_nothing(found[4, "cpu"])
+
+
+@pytest.mark.slow
+def test_seeds_on_cards_exchange_nothing_between_iterations(cards):
+    exchange_nothing(cards)

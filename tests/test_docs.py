@@ -243,6 +243,7 @@ def test_a_set_is_used_with_numpy_alone(tmp_path, monkeypatch, whiten, pack):
         assert int(names["z"]["eval_epochs"]) == 1000
 
 
+@pytest.mark.slow
 def test_notebook(tmp_path, monkeypatch):
     """The notebook runs from top to bottom, and its set beats the images it began with."""
     nbclient = pytest.importorskip("nbclient")

@@ -44,6 +44,7 @@ def distilled(folder):
         return z["images"], result.folder.name, result.test
 
 
+@pytest.mark.slow
 def test_what_is_set_in_jax_changes_no_result(tmp_path):
     """Doubles, another generator, no NaN, no promotion: the run is the same to the bit, and the settings hold again
     after it."""

@@ -120,6 +120,7 @@ def test_a_run(tmp_path, pack):
     assert result.pack == (None if pack == 1 else pack)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_a_set(tmp_path):
     """With ``init_set`` the first images are those of the file, also in another model space and kept as pixels; a set
     that was moved is the same run; one that does not fit is refused."""
