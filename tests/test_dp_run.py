@@ -200,8 +200,8 @@ def test_an_audit_finds_that_the_noise_is_off(tmp_path, accountant, monkeypatch,
         monkeypatch.setattr(releases, "gaussian", lambda shape, draw=None: np.zeros(shape))
     splits = {}
     for seed, (name, count) in enumerate({"train": 16, "val": 12, "test": 12}.items()):
-        images = np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 1), np.uint8)
-        splits[name] = RawSplit(images, np.arange(count, dtype=np.int32) % 2)
+        images = np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 1))
+        splits[name] = RawSplit(images.astype(np.uint8), np.arange(count, dtype=np.int32) % 2)
     raw = raw_dataset("cells", ("a", "b"), splits)
     more = {"statistic_networks": 32, "directions": 16, "width": 16, "ipc": 4, "eval_epochs": 60}
     more |= {"iterations": 600, "eval_every": 600, "allow_repeat": True}
