@@ -18,7 +18,7 @@ def ours() -> list[Result]:
 
 
 def title(result: Result) -> str:
-    """A method as the table names it; two recipes of evaluation are two rows."""
+    """A method as the table names it, with its preset where that is not `cpu`."""
     preset = f" (`{result.preset}`)" if result.preset != "cpu" else ""
     return describe(result.kind).title + preset
 
