@@ -16,6 +16,7 @@ from medjax.cli import launch, table1
 from medjax.cli.sweep.dry_run import dry_run
 from medjax.config import option
 from medjax.data import sources
+from medjax.eval_config import EvalConfig
 from medjax.models import MODELS, Network
 from medjax.pipeline import folders, presets
 from medjax.pipeline.settings import groups_of
@@ -47,6 +48,15 @@ def test_presets_fit_their_method(name):
                 found = medjax.settings(name, preset, "x" if dataset == "*" else dataset, ipc)
                 assert found.values().items() >= table.items()
                 assert {found.origin[n] for n in table} <= {f"preset {preset}"}
+
+
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+def test_a_table_compares_one_evaluation(ipc):
+    """The preset ``cpu`` of all methods trains evaluated networks in one way at each size; rows of another would say
+    nothing beside the others. dc keeps its public code's way, without augmentation; full trains on all images."""
+    names = [name for name in RECIPES if name not in ("dc", "full")]
+    found = {name: medjax.settings(name, "cpu", "x", ipc).config(EvalConfig) for name in names}
+    assert found == dict.fromkeys(names, found["random"])
 
 
 @pytest.mark.parametrize("name", RECIPES)
