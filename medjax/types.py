@@ -48,8 +48,9 @@ class RawDataset(NamedTuple):
     name: short name for folders and tables ("phantom", "pbc_blood8").
     class_names: k names in label order.
     train, val, test: the three splits.
-    fingerprint: first 16 hex digits of a SHA-256 over all images and labels; it identifies the data of a result.
+    fingerprint: first 16 hex digits of a SHA-256 over images, labels and groups; it identifies the data of a result.
     notes: lines that a user should read ("no val split: ...").
+    unguarded: why a guarantee under differential privacy cannot be given for training images of these, in sentences.
     """
 
     name: str
@@ -59,6 +60,7 @@ class RawDataset(NamedTuple):
     test: RawSplit
     fingerprint: str
     notes: tuple[str, ...] = ()
+    unguarded: tuple[str, ...] = ()
 
 
 class Synthetic(NamedTuple):

@@ -18,6 +18,7 @@ from medjax.data.raw import raw_dataset
 from medjax.distill.release import StatisticsConfig, joint_sums
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import release as releases
+from medjax.pipeline.evaluate_saved import evaluate_saved, evaluation_settings
 from medjax.pipeline.progress import Silent
 from medjax.types import RawSplit
 
@@ -50,6 +51,9 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     assert one.folder.parent != two.folder.parent
     wanted = "synthetic.npz", "config.json", "gallery.png", "strip.png"
     assert files(one.folder, wanted) == files(two.folder, wanted)
+    wrong = ShareConfig(str(one.folder), str(tmp_path / "wrong"))
+    with pytest.raises(medjax.UserError, match="holds other images than those of the run"):
+        make_bundle(wrong, data=cells(count=44))
     bundles = []
     for result, data in ((one, raw), (two, other)):
         (result.folder / "privacy.json").write_text('{"card": ["found"]}')
@@ -68,6 +72,9 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     config = json.loads((one.folder / "config.json").read_text())
     assert set(config["data"]) == {"name", "fingerprint", "classes", "val", "test", "notes"}
     assert (one.fingerprint, config["data"]["notes"]) == ("withheld", [])
+    asked = evaluation_settings(one.folder / "synthetic.npz", networks=1, eval_epochs=1)
+    scored = evaluate_saved(asked, tmp_path / "scored", data=raw)
+    assert scored.test and scored.fingerprint == "withheld"
 
 
 def test_a_release_is_made_once(tmp_path, accountant):
@@ -134,6 +141,21 @@ def test_a_wrong_use_is_one_line(tmp_path, accountant, words, said):
     assert "\n" not in str(caught.value) and not list(tmp_path.rglob("release.npz"))
 
 
+def test_data_that_no_guarantee_covers_are_refused(tmp_path, accountant):
+    """A file without val images: some of its training images would become val, which is scored without noise."""
+    raw = cells()
+    arrays = {
+        f"{n}_{kind}": getattr(getattr(raw, n), kind)
+        for n in ("train", "test")
+        for kind in ("images", "labels")
+    }
+    np.savez(tmp_path / "cells.npz", **arrays)
+    asked = settings(dataset=str(tmp_path / "cells.npz"))
+    with pytest.raises(medjax.UserError, match="no guarantee for cells: it has no val images"):
+        medjax.run("dp", asked, tmp_path / "runs")
+    assert not list(tmp_path.rglob("release.npz"))
+
+
 def test_patients_of_test_are_none_of_training(tmp_path, accountant):
     """Their scores would be read without noise. And delta is held against patients, not images."""
     raw = cells(np.repeat(np.arange(8), 5))
@@ -145,12 +167,17 @@ def test_patients_of_test_are_none_of_training(tmp_path, accountant):
 
 
 def test_a_start_from_the_same_data_is_refused(tmp_path, accountant):
-    """It would bring private images in; one of other data is taken."""
-    first = medjax.run("dp", settings(noise=False), tmp_path, data=cells())
+    """It would bring private images in, under another name too; one of other data is taken."""
+    words = {"size": SIDE, "width": 4, "depth": 1, "whiten": "half", "augment": "none"}
+    words |= {"networks": 1, "pack": 2}
+    words |= {"iterations": 1, "eval_every": 1, "eval_epochs": 1, "interim_epochs": 1}
+    first = medjax.run("dm", medjax.settings("dm", "quick", **words), tmp_path, data=cells())
     given = settings(init_set=str(first.folder / "synthetic.npz"))
     with pytest.raises(medjax.UserError, match="was made from cells"):
         medjax.run("dp", given, tmp_path, data=cells())
-    public = medjax.run("dp", given, tmp_path, data=cells()._replace(name="others"))
+    with pytest.raises(medjax.UserError, match="was made from others"):
+        medjax.run("dp", given, tmp_path, data=cells()._replace(name="others"))
+    public = medjax.run("dp", given, tmp_path, data=cells(count=44)._replace(name="others"))
     assert public.guarantee and public.start is not None
 
 

@@ -99,6 +99,26 @@ def test_fingerprint_depends_on_parts_share_and_seed(three, tmp_path):
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 6
 
 
+def test_when_a_guarantee_can_be_given(three, tmp_path):
+    """Not for a share, whose draw depends on all images, nor where a patient's images in one part have no number, nor
+    where val is carved out of train."""
+    with np.load(three[0]) as file:
+        content = dict(file)
+    carved = {key: array for key, array in content.items() if not key.startswith("val_")}
+    np.savez(tmp_path / "carved.npz", **carved)
+    for name in ("train", "val", "test"):
+        content[f"{name}_groups"] = np.arange(len(content[f"{name}_labels"]))
+    np.savez(tmp_path / "named.npz", **content)
+    found = [sources.load_integrated(three[:2], share=share).unguarded for share in (1.0, 0.5)]
+    assert found[0] == () and [line[:45] for line in found[1]] == [
+        "which images are drawn depends on all of them"
+    ]
+    for other, why in (("named", "some parts say"), ("carved", "carved: it has no val images")):
+        parts = three[0], str(tmp_path / f"{other}.npz")
+        (line,) = sources.load_integrated(parts, share=1.0).unguarded
+        assert line.startswith(why)
+
+
 def test_a_set_added_behind_changes_nothing_before(three):
     two, all_three = sources.load_integrated(three[:2]), sources.load_integrated(three)
     np.testing.assert_array_equal(two.train.images, all_three.train.images[:15])

@@ -105,6 +105,14 @@ def test_fingerprint_sees_every_pixel_and_label(tmp_path):
     assert len(prints) == 5 and {len(p) for p in prints} == {16}
 
 
+def test_fingerprint_sees_patients(tmp_path):
+    """Other patients are other units of an audit and of a guarantee."""
+    prints = [sources.load(saved(tmp_path, arrays())).fingerprint]
+    for groups in (np.arange(40), np.arange(40) // 2):
+        prints.append(sources.load(saved(tmp_path, grouped(groups + 10))).fingerprint)
+    assert len(set(prints)) == 3
+
+
 def test_class_names_from_the_file(tmp_path):
     names = np.array(["a", "b", "c", "d"])
     data = sources.load(saved(tmp_path, arrays() | {"class_names": names}))

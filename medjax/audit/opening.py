@@ -10,10 +10,9 @@ from medjax.config import from_values
 from medjax.data import preprocess
 from medjax.distill.images import ImagesConfig
 from medjax.errors import UserError
-from medjax.guarantee import WITHHELD, same_data
 from medjax.packing import PackConfig
 from medjax.pipeline.evaluate_saved import open_shared
-from medjax.pipeline.folders import home
+from medjax.pipeline.folders import made_from
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.run import IN_MEMORY
 from medjax.pipeline.session import Session, load_data
@@ -88,10 +87,7 @@ def data_of(run: Audited, dataset: str, data_dir: str, progress: Progress) -> Ra
 
 def check_data_of(run: Audited, raw: RawDataset) -> None:
     """UserError where these are not the images of the run."""
-    fits = same_data(run.result.fingerprint, raw.fingerprint)
-    if run.result.fingerprint == WITHHELD:  # what is said of it at home: the folder of its data
-        fits = run.folder.resolve().parent.name == home(run.folder, raw).name
-    if not fits:
+    if not made_from(run.folder, run.result.fingerprint, raw):
         raise UserError(
             f"{raw.name} ({raw.fingerprint}) is not what {run.folder} was made from ({run.result.dataset},"
             f" {run.result.fingerprint}): give its data as --dataset"

@@ -15,7 +15,6 @@ from medjax.bundle.images import Images
 from medjax.data import preprocess
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig
-from medjax.guarantee import same_data
 from medjax.models import ConvNetConfig, network_config
 from medjax.pipeline import folders
 from medjax.pipeline.evaluate_saved import (
@@ -78,7 +77,7 @@ def received(
     raw = _data(run, settings, bool(dataset), progress) if data is None else data
     if raw is None:
         return plan
-    if not same_data(run.result.fingerprint, raw.fingerprint):
+    if not folders.made_from(run.folder, run.result.fingerprint, raw):
         raise UserError(
             f"{dataset or raw.name} holds other images than those of the run: give the --dataset that it was made of"
         )
@@ -157,7 +156,7 @@ def _data(
             raise
         why = str(error)
     else:
-        if asked or same_data(run.result.fingerprint, raw.fingerprint):
+        if asked or folders.made_from(run.folder, run.result.fingerprint, raw):
             return raw
         why = f"{settings.run.dataset} holds other images now"
     progress.say(

@@ -88,14 +88,18 @@ def _checked(
     splits = {name: split._replace(labels=labels[name]) for name, split in splits.items()}
     if "train_groups" in arrays:
         splits = _grouped(splits)
-    names = _class_names(path, arrays.get("class_names"), present)
+    names, unguarded = _class_names(path, arrays.get("class_names"), present), []
     if "val" not in splits:
         splits["train"], splits["val"] = carve_val(path, splits["train"], len(names))
         count = len(splits["val"].labels)
         notes.append(
             f"no val split in {path.name}: {count} of the training images (10 %, by class) became the val split."
         )
-    return raw_dataset(path.stem, names, splits, notes)
+        unguarded.append(
+            "it has no val images, and the training images that become them are outside the guarantee: add val_images"
+            " and val_labels"
+        )
+    return raw_dataset(path.stem, names, splits, notes, unguarded)
 
 
 def _groups(path: Path, name: str, arrays: dict[str, np.ndarray], count: int) -> np.ndarray | None:

@@ -18,18 +18,22 @@ LACKING = {
 
 
 def fingerprint(train: RawSplit, val: RawSplit, test: RawSplit) -> str:
-    """First 16 hex digits of the SHA-256 over the splits' shapes, images and labels, in this order. Groups are left
-    out: they change results only through the splits."""
+    """First 16 hex digits of the SHA-256 over the splits' shapes, images, labels and, where there are some, groups, in
+    this order."""
     digest = hashlib.sha256()
     for split in (train, val, test):
-        for array in (split.images, split.labels):
+        for array in (a for a in split if a is not None):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 
 def raw_dataset(
-    name: str, class_names: tuple[str, ...], splits: dict[str, RawSplit], notes: Iterable[str] = ()
+    name: str,
+    class_names: tuple[str, ...],
+    splits: dict[str, RawSplit],
+    notes: Iterable[str] = (),
+    unguarded: Iterable[str] = (),
 ) -> RawDataset:
     """The data set of these splits ("train", "val", "test"), with its fingerprint, and notes on classes that a split
     lacks and on what splits share. A note that is given twice is kept once."""
@@ -39,8 +43,8 @@ def raw_dataset(
         *_shared_images(splits),
         *_shared_groups(splits),
     )
-    kept = tuple(dict.fromkeys(found))
-    return RawDataset(name, class_names, **splits, fingerprint=fingerprint(**splits), notes=kept)
+    said = {"notes": tuple(dict.fromkeys(found)), "unguarded": tuple(unguarded)}
+    return RawDataset(name, class_names, **splits, fingerprint=fingerprint(**splits), **said)
 
 
 def pick(split: RawSplit, chosen: np.ndarray) -> RawSplit:

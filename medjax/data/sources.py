@@ -131,7 +131,15 @@ def _join(parts: Sequence[RawDataset], share: float, seed: int) -> RawDataset:
     if len(set(sides.values())) > 1:
         larger = ", ".join(f"{name} ({s} px)" for name, s in sides.items() if s > side)
         notes += (f"integrated set: images are {side} px, the smallest side; {larger} was shrunk.",)
-    return raw_dataset("integrated", names, splits, notes)._replace(fingerprint=digest)
+    unguarded = [f"{part.name}: {why}" for part in parts for why in part.unguarded]
+    if share < 1:
+        unguarded.append("which images are drawn depends on all of them: give --integrate_share=1")
+    if len({part.train.groups is None for part in parts}) > 1:
+        unguarded.append(
+            "some parts say which images are of one patient and some do not: integrate parts of one kind"
+        )
+    made = raw_dataset("integrated", names, splits, notes, unguarded)
+    return made._replace(fingerprint=digest)
 
 
 def _distinct_groups(parts: Sequence[RawDataset]) -> dict[str, np.ndarray | None]:

@@ -71,8 +71,10 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
             if split == "train" or split in missing:
                 read[split] = pick(whole, homes == number)
         notes.append(f"no {' and no '.join(missing)} split: made from train, by class.")
+    made = f"its {' and '.join(missing)} images are drawn from train, outside the guarantee: choose a set that has some"
     stem = name.replace("/", "-").replace(":", "-")
-    return raw_dataset(stem, tuple(str(n) for n in features["label"].names), read, notes)
+    names = tuple(str(n) for n in features["label"].names)
+    return raw_dataset(stem, names, read, notes, [made] if missing else [])
 
 
 def _read(builder: Any, split: str, notes: list[str]) -> RawSplit:

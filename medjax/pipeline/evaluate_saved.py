@@ -14,7 +14,7 @@ from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
-from medjax.guarantee import same_data
+from medjax.guarantee import WITHHELD, same_data
 from medjax.models import MODELS
 from medjax.paths import results_path, user_path
 from medjax.pipeline import folders, presets
@@ -91,6 +91,8 @@ def evaluate_saved(
     values |= {"set": store.digest(shared.synthetic), "data": raw.fingerprint}
     values |= {"pack": shared.pack} if shared.pack > 1 else {}
     place = out / f"evaluate-{store.config_hash(values)}"
+    if shared.origin.get("fingerprint") == WITHHELD:  # result.json must not say it either
+        raw = raw._replace(fingerprint=WITHHELD)
     if fresh:
         folders.clear(place)
     if (finished := read_finished(place, progress)) is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from medjax import locks, provenance, store
 from medjax.errors import UserError
+from medjax.guarantee import WITHHELD
 from medjax.paths import PATTERN
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import SETS, UNNAMED, Settings, fields
@@ -29,6 +30,14 @@ def run_folder(out: Path, raw: RawDataset, method: str, settings: Settings) -> P
     size = [f"ipc{settings.ipc}"] if settings.ipc else []
     name = [method, *size, run.preset, f"seed{run.seed}", store.config_hash(settings.identity())]
     return home(out, raw) / "-".join(name)
+
+
+def made_from(folder: Path, fingerprint: str, raw: RawDataset) -> bool:
+    """Whether the run in a folder was made from these images. fingerprint: of its result. Where that is withheld, the
+    folder of its data, which stays at home, says it."""
+    if fingerprint == WITHHELD:
+        return folder.resolve().parent.name == home(folder, raw).name
+    return fingerprint == raw.fingerprint
 
 
 def changed(config: Any) -> dict[str, Any]:

@@ -42,6 +42,8 @@ ACCOUNTANT = "dp-accounting"
 def check(settings: Settings, raw: RawDataset) -> None:
     """UserError for whatever would void the guarantee or read private images beside the release."""
     privacy = settings.config(PrivacyConfig)
+    if raw.unguarded:
+        raise UserError(f"dp can give no guarantee for {raw.name}: {raw.unguarded[0]}")
     count = len(np.unique(units(raw)))
     if privacy.noise and not privacy.epsilon > 0:
         raise UserError("--epsilon=0 takes noise without end: give a value above 0, such as 4")

@@ -199,12 +199,11 @@ def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
     """The stored images of a saved set in the model space of this run. Raises UserError where they are not as many, as
     large or of the same classes as this run's."""
     shared, ipc = share.load_set(user_path(path)), session.settings.ipc
-    if (
-        PrivacyConfig in session.settings.groups
-        and shared.origin.get("dataset") == session.raw.name
-    ):
+    raw, made_of = session.raw, shared.origin
+    same = raw.name == made_of.get("dataset") or raw.fingerprint == made_of.get("fingerprint")
+    if PrivacyConfig in session.settings.groups and same:
         raise UserError(
-            f"--init_set={path} was made from {session.raw.name}, which is private: give a set of public images"
+            f"--init_set={path} was made from {raw.name}, which is private: give a set of public images"
         )
     has = {
         "classes": ", ".join(shared.class_names),
