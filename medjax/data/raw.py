@@ -36,15 +36,17 @@ def raw_dataset(
     unguarded: Iterable[str] = (),
 ) -> RawDataset:
     """The data set of these splits ("train", "val", "test"), with its fingerprint, and notes on classes that a split
-    lacks and on what splits share. A note that is given twice is kept once."""
+    lacks and on what splits share. A note that is given twice is kept once. unguarded: as in `RawDataset`."""
     found = (
         *notes,
         *_lacking(splits, class_names),
         *_shared_images(splits),
         *_shared_groups(splits),
     )
-    said = {"notes": tuple(dict.fromkeys(found)), "unguarded": tuple(unguarded)}
-    return RawDataset(name, class_names, **splits, fingerprint=fingerprint(**splits), **said)
+    kept, why = tuple(dict.fromkeys(found)), tuple(unguarded)
+    return RawDataset(
+        name, class_names, **splits, fingerprint=fingerprint(**splits), notes=kept, unguarded=why
+    )
 
 
 def pick(split: RawSplit, chosen: np.ndarray) -> RawSplit:
