@@ -125,19 +125,15 @@ def test_a_release_is_made_once(tmp_path, accountant):
         ({"whiten": "zca"}, "--whiten=zca is fitted on the private images"),
         ({"select": "val"}, "--select=last"),
         ({"eval_step_size": "searched"}, "--eval_step_size=set"),
-        ({"ranking": "there"}, "--ranking"),
-        ({"model": "resnet18"}, "without batch statistics"),
+        ({"ranking": "there"}, "--ranking scores random training images"),
+        ({"model": "resnet18", "delta": 0.01}, "without batch statistics"),
     ],
 )
 def test_a_wrong_use_is_one_line(tmp_path, accountant, words, said):
     """Before anything is read."""
+    found = settings(**words) if "model" not in words else medjax.settings("dp", "quick", **words)
     with pytest.raises(medjax.UserError, match=said) as caught:
-        medjax.run(
-            "dp",
-            medjax.settings("dp", preset="quick", **{"delta": 0.01} | words),
-            tmp_path,
-            data=cells(),
-        )
+        medjax.run("dp", found, tmp_path, data=cells())
     assert "\n" not in str(caught.value) and not list(tmp_path.rglob("release.npz"))
 
 
