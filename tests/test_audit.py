@@ -333,6 +333,26 @@ def test_procedures_beside(tmp_path):
     assert len(kept.images_uint8) == 6 and kept.origin["collapsed"] == "True"
 
 
+def test_a_start_that_saw_all_canaries_is_refused():
+    """Shadows that begin with a set of the same images would hide what it gives away."""
+    run = open_run(run_of(workplace() / "audit"))
+    raw = data_of(run, "", "", Silent())
+    path = str(run.folder / "synthetic.npz")
+    begun = shadows.started_from(medjax.settings("mtt"), init_set=path)
+    with pytest.raises(UserError, match="all canaries"):
+        making.check_start(begun, raw._replace(name="renamed"))
+    making.check_start(begun, raw._replace(name="others", fingerprint="0" * 16))
+    making.check_start(run.settings, raw)
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"), [(0.4, "below it, as"), (0.9, "above it and below"), (1.1, "is broken")]
+)
+def test_a_bound_beside_a_stated_epsilon(shown, words):
+    """A shadow replaces a canary, which a guarantee for one added or removed allows twice its epsilon."""
+    assert words in page.against({"epsilon": 0.5, "delta": 1e-5}, shown)
+
+
 def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
     """--init_set names a file that is not there: hours before it would be read."""
     run = run_of(workplace() / "audit")

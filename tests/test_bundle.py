@@ -122,7 +122,7 @@ def test_the_card_says_what_is_so(colour):
         assert text in card
     assert f"| as received (8-bit, mean and std) | {scores.test.accuracy} |" in card
     assert "6 synthetic images of 3 classes, 8 x 8 pixels, RGB, in place of the 60 training" in card
-    assert "**Not audited.**" in card and "not known. Ask the owner" in card
+    assert "- Not audited." in card and "not known. Ask the owner" in card
     assert 'license: "other"' in card and "7 iterations" in card
     assert "| kind 0 | 2 | 66.7 |" in card  # 4 of 6 in `confusion`
     assert plan["exact"]["step_size"] == pytest.approx(0.02) and plan["exact"]["late_decay"]
@@ -185,6 +185,8 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
     out = bundle(run, tmp_path / "bundle")
     assert "- AUC 0.51 (0.47 to 0.55) over 200 canaries." in (out / "README.md").read_text()
     assert "Not audited" not in (out / "README.md").read_text()
+    assert "- exact.npz holds the mean" in (out / "README.md").read_text()
+    assert (out / "README.md").read_text().count("began as real training images") == 2
     assert (out / "privacy.json").read_bytes() == (run / "privacy.json").read_bytes()
     (run / "privacy.json").write_text("{")
     with pytest.raises(UserError, match=r"privacy\.json is damaged"):
@@ -197,6 +199,9 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
         ("dermamnist", "", "", "cc-by-nc-4.0"),
         ("dermamnist_64", "", "cc-by-nc-4.0", "cc-by-nc-4.0"),
         ("bloodmnist", "", "", "cc-by-4.0"),
+        ("med_mnist-dermamnist", "", "", "cc-by-nc-4.0"),  # as TensorFlow Datasets names it
+        ("integrated", "/d/dermamnist.npz,tfds:med_mnist/bloodmnist", "", "cc-by-nc-4.0"),
+        ("mine", "", "CC BY-NC-ND 4.0", "cc-by-nc-nd-4.0"),
         ("integrated", "", "", "cc-by-nc-4.0"),  # the study's eight, DermaMNIST among them
         ("integrated", "bloodmnist,octmnist", "", "cc-by-4.0"),
         ("integrated", "bloodmnist,mine.npz", "", "other"),
@@ -209,6 +214,7 @@ def test_a_licence_is_inherited(dataset, integrate, given, hub):
     """A public set decides; of own images the user says it."""
     found = licence_of(dataset, integrate, given)
     assert found.hub == hub and found.commercial == ("nc" not in hub)
+    assert not licence_of("mine", "", "CC BY-NC 2.0").commercial
 
 
 @pytest.mark.parametrize(

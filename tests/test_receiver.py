@@ -203,8 +203,11 @@ def test_evaluate_repeats_the_scores_as_received(phantom):
         assert float(theirs[1]) > 100 / 8 + 5, "networks that guess agree too"
 
 
-def test_evaluate_complains_in_one_line(phantom, tmp_path):
+@pytest.mark.parametrize("file", ["evaluate.py", "evaluate_torch.py"])
+def test_evaluate_complains_in_one_line(phantom, tmp_path, file):
     """About a file of other channels, other classes, or without a test split."""
+    if "torch" in file:
+        pytest.importorskip("torch")
     out, raw, _ = phantom
     images, labels = raw.test.images[:9], raw.test.labels[:9]
     for words, arrays in (
@@ -213,7 +216,7 @@ def test_evaluate_complains_in_one_line(phantom, tmp_path):
         ("numbers of these classes", {"test_images": images, "test_labels": labels + 8}),
     ):
         np.savez(tmp_path / "mine.npz", **arrays)
-        ended = alone(out, "evaluate.py", tmp_path / "mine.npz")
+        ended = alone(out, file, tmp_path / "mine.npz")
         assert ended.returncode == 1 and words in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
 

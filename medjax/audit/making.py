@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from medjax import cost, devices, store
+from medjax import cost, devices, share, store
 from medjax.audit import page
 from medjax.audit.attack import guess, roc, summary
 from medjax.audit.canaries import LEAST, Canaries, draw
@@ -27,7 +27,7 @@ from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.forecast import at_best, estimate, in_words
 from medjax.pipeline.progress import Progress, Silent
-from medjax.pipeline.session import Session
+from medjax.pipeline.session import Session, made_of
 from medjax.pipeline.settings import IpcConfig, Settings
 from medjax.report.gallery import pairs
 from medjax.report.privacy import draw_roc
@@ -82,6 +82,7 @@ def audit(
     with folders.hold(place, progress):
         session = open_session_of(run, raw, progress)
         for own, _ in releases.values():  # what cannot work is said before the hours that come
+            check_start(own, raw)
             session._replace(settings=own).setup()
         long = sum(release is not real_images for _, release in releases.values())
         say_plan(run, session, canaries, config.shadows, long, progress)
@@ -125,6 +126,17 @@ def procedures(config: AuditConfig, run: Audited) -> dict[str, tuple[Settings, R
             )
         made["set"] = other, release
     return made | {"real": (run.settings, real_images)}
+
+
+def check_start(settings: Settings, raw: RawDataset) -> None:
+    """UserError for a start that was distilled from the same images: it has seen all canaries, and every shadow would
+    begin with it."""
+    path = str(settings.values().get("init_set") or "")
+    if path and made_of(share.load_set(user_path(path)), raw):
+        raise UserError(
+            f"--init_set={path} was made from {raw.name}: every shadow would begin with a set that has seen all"
+            " canaries, and the audit would miss what it gives away; audit a run that begins otherwise"
+        )
 
 
 def from_real(settings: Settings) -> bool:

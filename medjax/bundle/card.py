@@ -10,11 +10,11 @@ import numpy as np
 from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import COLUMNS, FOLDER, Images, features
 from medjax.bundle.licence import UNKNOWN, Licence
+from medjax.bundle.privacy import privacy_of, start_of
 from medjax.bundle.received import Received
 from medjax.bundle.training import forms, words
 from medjax.bundle.writing import sums_of
 from medjax.data.catalog import RECORD, find
-from medjax.guarantee import terms
 from medjax.recipes import describe
 from medjax.score import percent
 from medjax.table import DASH, Table, inline, templates
@@ -90,7 +90,7 @@ def card(
         "counts": inline(description_of(run, images)),
         "source": inline(source_of(run, source)),
         "licence": _licence_words(licence),
-        "real": "none are in this bundle",
+        "real": f"no file is one. {start_of(run)}".strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
         "scores": _scores(run, got).markdown(),
         "scores_words": _scores_words(run, got),
@@ -98,7 +98,7 @@ def card(
         "columns": ", ".join(f"`{column}`" for column in COLUMNS),
         "training": words(both["received"]),
         "exact": words(both["exact"]),
-        "privacy": privacy_of(privacy, run.result.guarantee),
+        "privacy": "\n".join(f"- {inline(line)}" for line in privacy_of(run, privacy, got.exact)),
         "limits": [inline(line) for line in limits_of(run)],
         "files": [row for row in listed.items() if any(f.startswith(row[0]) for f in files)],
         "whole": got.exact,
@@ -221,21 +221,6 @@ def _recall(run: FinishedRun, images: Images, got: Received) -> Table:
 def _recalls(confusion: Any) -> list[float | None]:
     counts = np.array(confusion or np.zeros((0, 0)))
     return [row[i] / row.sum() if row.sum() else None for i, row in enumerate(counts)]
-
-
-def privacy_of(found: Any, guarantee: Mapping[str, Any] | None = None) -> str:
-    """What is known of what the set gives away. An audit writes sentences for this place under the key "card".
-    guarantee: of result.json; a set that has one is not audited here."""
-    if guarantee and guarantee.get("epsilon") is not None:
-        return "\n".join(f"- {inline(line)}" for line in terms(guarantee))
-    lines = found.get("card") if isinstance(found, dict) else None
-    if lines:
-        return "\n".join(f"- {inline(str(line))}" for line in lines)
-    return (
-        "**Not audited.** Nobody has measured what these images give away of those that they were made from. A"
-        " distilled image may reveal traits of single training images, more so where it began as one of them. Treat the"
-        " set as derived from the data of patients."
-    )
 
 
 def limits_of(run: FinishedRun) -> list[str]:

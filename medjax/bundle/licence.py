@@ -1,5 +1,7 @@
 """Which licence a bundle has: that of the images that it was made from."""
 
+import re
+from pathlib import PurePath
 from typing import NamedTuple
 
 from medjax.data.catalog import STUDY, find
@@ -10,7 +12,9 @@ KNOWN = {
     "CC BY 4.0": ("cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
     "CC BY-SA 4.0": ("cc-by-sa-4.0", "https://creativecommons.org/licenses/by-sa/4.0/"),
     "CC BY-NC 4.0": ("cc-by-nc-4.0", "https://creativecommons.org/licenses/by-nc/4.0/"),
+    "CC BY-NC 3.0": ("cc-by-nc-3.0", "https://creativecommons.org/licenses/by-nc/3.0/"),
     "CC BY-NC-SA 4.0": ("cc-by-nc-sa-4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
+    "CC BY-NC-ND 4.0": ("cc-by-nc-nd-4.0", "https://creativecommons.org/licenses/by-nc-nd/4.0/"),
     "CC0 1.0": ("cc0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
     "Apache-2.0": ("apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
     "MIT": ("mit", "https://opensource.org/license/mit"),
@@ -31,7 +35,7 @@ class Licence(NamedTuple):
     @property
     def commercial(self) -> bool:
         """Whether it allows commercial use, as far as is known."""
-        return "-nc" not in self.hub
+        return "nc" not in re.split(r"[^a-z]+", f"{self.hub} {self.name}".lower())
 
 
 def licence_of(dataset: str, integrate: str, given: str) -> Licence:
@@ -59,7 +63,12 @@ def licence_of(dataset: str, integrate: str, given: str) -> Licence:
 
 
 def _of_catalog(name: str) -> str | None:
-    found = find(name)
+    """name: as an option or a result says it, with the folder of a file or as TensorFlow Datasets calls it."""
+    found = find(
+        re.sub(
+            r"^(tfds:)?med_mnist[-/]", "", PurePath(name).stem if name.endswith(".npz") else name
+        )
+    )
     return found[0].licence if found else None
 
 

@@ -16,7 +16,6 @@ from medjax.bundle.card import (
     description_of,
     facts_of,
     limits_of,
-    privacy_of,
     source_of,
     title_of,
 )
@@ -24,6 +23,7 @@ from medjax.bundle.croissant import croissant
 from medjax.bundle.finished import FinishedRun, read_finished_run
 from medjax.bundle.images import Images, image_files, images_of
 from medjax.bundle.licence import Licence, licence_of
+from medjax.bundle.privacy import privacy_of
 from medjax.bundle.received import Received, received, received_set
 from medjax.bundle.training import forms
 from medjax.bundle.writing import check_place, check_zip, write_folder, write_zip, zip_of
@@ -100,13 +100,13 @@ def contents(
     files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}
     privacy, path = None, run.folder / "privacy.json"
     # An audit reads the private images without noise: what it found of a set with a guarantee stays at home.
-    if path.is_file() and not run.result.guarantee:
+    if path.is_file() and (run.result.guarantee or {}).get("epsilon") is None:
         if (privacy := store.read_json(path)) is None:
             raise UserError(f"{path} is damaged: audit the run again, or delete it")
         files["privacy.json"] = path.read_bytes()
     made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
     about = title_of(run), description_of(run, images), source_of(run, source), made
-    words = privacy_of(privacy, run.result.guarantee)
+    words = " ".join(privacy_of(run, privacy, got.exact))
     described = croissant(*about, licence, run.date, limits_of(run), words, files)
     files["croissant.json"] = _json(described)
     page = card(run, images, got, licence, source, privacy, name, files)

@@ -195,15 +195,19 @@ def chosen(session: Session, select: Select, key: Array) -> Synthetic:
     return session.decoded(session.stored(Synthetic(images, labels, jnp.float32(np.nan))))
 
 
+def made_of(shared: share.SharedSet, raw: RawDataset) -> bool:
+    """Whether a set says that it was made from these images, by their name or their fingerprint."""
+    said = shared.origin
+    return raw.name == said.get("dataset") or raw.fingerprint == said.get("fingerprint")
+
+
 def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
     """The stored images of a saved set in the model space of this run. Raises UserError where they are not as many, as
     large or of the same classes as this run's."""
     shared, ipc = share.load_set(user_path(path)), session.settings.ipc
-    raw, made_of = session.raw, shared.origin
-    same = raw.name == made_of.get("dataset") or raw.fingerprint == made_of.get("fingerprint")
-    if PrivacyConfig in session.settings.groups and same:
+    if PrivacyConfig in session.settings.groups and made_of(shared, session.raw):
         raise UserError(
-            f"--init_set={path} was made from {raw.name}, which is private: give a set of public images"
+            f"--init_set={path} was made from {session.raw.name}, which is private: give a set of public images"
         )
     has = {
         "classes": ", ".join(shared.class_names),

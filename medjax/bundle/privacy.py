@@ -1,0 +1,44 @@
+"""What a card says of what the set gives away."""
+
+from typing import Any
+
+from medjax.bundle.finished import FinishedRun
+from medjax.guarantee import terms
+
+NOT_AUDITED = (
+    "Not audited. Nobody has measured what these images give away of those that they were made from. A distilled"
+    " image may reveal traits of single training images, more so where it began as one of them. Treat the set as"
+    " derived from the data of patients."
+)
+#: What a preprocessing that was fitted on the training images says of them.
+FITTED = {
+    "zca": "the mean of all training images, pixel by pixel, and their covariance",
+    "normalise": "the mean and the standard deviation of all training images",
+}
+
+
+def start_of(run: FinishedRun) -> str:
+    """What the images began as, and whether they may still show it; empty where they began as noise."""
+    if run.values.get("init_set"):
+        return "The images began as those of another set and may still show them."
+    if run.values.get("init_images") == "real":
+        return "Each image began as real training images and may still show them: often it can be recognised which."
+    return ""
+
+
+def privacy_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
+    """Sentences. found: the content of privacy.json, to which an audit wrote some under the key "card"; or None. exact:
+    whether the set as it was distilled is in the bundle. A set that has a guarantee is not audited here."""
+    guarantee = run.result.guarantee
+    if guarantee and guarantee.get("epsilon") is not None:
+        return terms(guarantee)
+    audited = found.get("card") if isinstance(found, dict) else None
+    lines = [str(line) for line in audited] if audited else [NOT_AUDITED]
+    lines += [start] if (start := start_of(run)) else []
+    fitted = FITTED.get(run.shared.preprocessor.kind) if exact else None
+    if fitted:
+        lines.append(
+            f"exact.npz holds {fitted}: its preprocessing was fitted on them. No audit attacks that, for audits attack"
+            " the 8-bit images; share --exact=false leaves it out."
+        )
+    return lines
