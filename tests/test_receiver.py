@@ -221,6 +221,20 @@ def test_evaluate_complains_in_one_line(phantom, tmp_path, file):
         assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])
+def test_classes_without_names_are_those_of_the_receiver(receiver, tmp_path, file):
+    """A set of "class 0" and "class 1" says nothing of names; one of other names does."""
+    if "torch" in file:
+        pytest.importorskip("torch")
+    arrays = {"test_images": np.zeros((4, 8, 8, 3), np.uint8), "test_labels": np.arange(4) % 2}
+    np.savez(tmp_path / "mine.npz", **arrays, class_names=np.array(["a", "b"]))
+    shape = (8, 8, 3) if file == "evaluate" else 3
+    found = program(file).test_split(tmp_path / "mine.npz", shape, ["class 0", "class 1"])
+    assert np.asarray(found[1]).tolist() == [0, 1, 0, 1]
+    with pytest.raises(SystemExit, match="numbers of these classes: b, a"):
+        program(file).test_split(tmp_path / "mine.npz", shape, ["b", "a"])
+
+
 # --- the PyTorch twin
 
 

@@ -216,7 +216,9 @@ def test_split(path, shape, names):
         if missing := {"test_images", "test_labels"} - set(z.files):
             sys.exit(f"{path} has no {' and no '.join(sorted(missing))}")
         images, labels = z["test_images"], z["test_labels"].reshape(-1).astype(int)
-        theirs = [str(n) for n in z["class_names"]] if "class_names" in z else names
+        unnamed = names == [f"class {i}" for i in range(len(names))]
+        said = "class_names" in z and not unnamed
+        theirs = [str(n) for n in z["class_names"]] if said else names
     images = images.reshape(*images.shape[:3], -1)
     if images.dtype != np.uint8 or images.shape[3] != shape[2]:
         sys.exit(f"{path}: test_images must be uint8 with {shape[2]} channels, as the set has")

@@ -98,6 +98,23 @@ def trained(x, labels, net, how):
     return net
 
 
+def test_split(path, channels, names):
+    """Pixels, uint8 [n, h, w, c], and labels."""
+    with np.load(path) as z:
+        if missing := {"test_images", "test_labels"} - set(z.files):
+            sys.exit(f"{path} has no {' and no '.join(sorted(missing))}")
+        images, labels = z["test_images"], z["test_labels"].reshape(-1).astype(np.int64)
+        unnamed = names == [f"class {i}" for i in range(len(names))]
+        said = "class_names" in z and not unnamed
+        theirs = [str(n) for n in z["class_names"]] if said else names
+    images = images.reshape(*images.shape[:3], -1)
+    if images.dtype != np.uint8 or images.shape[3] != channels:
+        sys.exit(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
+    if theirs != names or labels.min() < 0 or labels.max() >= len(names):
+        sys.exit(f"{path}: labels must be the numbers of these classes: {', '.join(names)}")
+    return images, torch.tensor(labels)
+
+
 def main():
     """Train and score the networks; print mean and standard deviation over them."""
     parser = argparse.ArgumentParser(description="Score the set on your own images.")
@@ -108,12 +125,12 @@ def main():
     how = recipe["received"]
     if how["step_size"] is None:
         sys.exit(f"this cannot be repeated here: {how['why_not']}")
-    with np.load(HERE / "medmnist.npz") as z, np.load(asked.npz) as yours:
-        mean, std, k = z["mean"], z["std"], len(z["class_names"])
-        x = planes(z["train_images"], mean, std)
+    with np.load(HERE / "medmnist.npz") as z:
+        mean, std, names = z["mean"], z["std"], [str(n) for n in z["class_names"]]
+        x, k = planes(z["train_images"], mean, std), len(names)
         labels = torch.tensor(z["train_labels"].reshape(-1).astype(np.int64))
-        test = planes(yours["test_images"], mean, std, x.shape[2])
-        truth = torch.tensor(yours["test_labels"].reshape(-1).astype(np.int64))
+    images, truth = test_split(asked.npz, x.shape[1], names)
+    test = planes(images, mean, std, x.shape[2])
     found = []
     for number in range(asked.networks or recipe["networks"]):
         torch.manual_seed(number)
