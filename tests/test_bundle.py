@@ -217,6 +217,17 @@ def test_a_licence_is_inherited(dataset, integrate, given, hub):
     assert not licence_of("mine", "", "CC BY-NC 2.0").commercial
 
 
+def test_the_name_of_a_file_grants_nothing(tmp_path):
+    """Own images in a file with the name of a public set are their owner's; a name that forbids still forbids."""
+    assert licence_of("pathmnist", "", "the ward's", public=False).name == "the ward's"
+    assert licence_of("phantom", "", "", public=False).hub == "other"
+    assert not licence_of("dermamnist", "", "", public=False).commercial
+    own = shutil.copy(launching.tiny("rgb"), tmp_path / "pathmnist.npz")
+    out = bundle(finished(tmp_path / "run", own), tmp_path / "bundle", license="the ward's")
+    card = (out / "README.md").read_text()
+    assert "the ward's" in card and "MedMNIST v2" not in card
+
+
 @pytest.mark.parametrize(
     ("dataset", "integrate"), [("dermamnist", ""), ("integrated", "dermamnist,mine.npz")]
 )

@@ -48,12 +48,12 @@ def title_of(run: FinishedRun) -> str:
 
 def source_of(run: FinishedRun, source: str) -> str:
     """Where the real images come from. source: what the user says of them."""
-    name, named = run.result.dataset, find(run.result.dataset)
+    name = run.result.dataset
     if source:
         return f"{name}: {source}"
-    if named:
+    if find(run.public):
         return f"{name} of MedMNIST v2 (Yang et al., Scientific Data 10:41, 2023), {RECORD}"
-    if name == "phantom":
+    if run.public == "phantom":
         return "phantom: drawings that medjax makes, of no patient"
     return f"{name}; who made the images is not stated here"
 

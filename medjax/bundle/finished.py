@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medjax import share, store
+from medjax.data.catalog import find
+from medjax.data.raw import SPLITS
 from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.pipeline.settings import SETS
@@ -27,6 +29,22 @@ class FinishedRun(NamedTuple):
     data: dict[str, Any]
     made_with: dict[str, Any]
     date: str
+
+    @property
+    def public(self) -> str:
+        """The name under which the data are public; empty for those of the user, whatever their file is called: a file
+        with the name of a MedMNIST set is that set where its splits are as large."""
+        name, asked = self.result.dataset, str(self.values.get("dataset"))
+        if name in ("phantom", "integrated"):
+            return name if asked == name else ""
+        if asked.startswith("tfds:med_mnist/"):
+            return asked.removeprefix("tfds:med_mnist/")
+        named = find(name)
+        same = named and all(
+            self.data.get(split, count) == count
+            for split, count in zip(SPLITS, named[0].images, strict=True)
+        )
+        return name if asked == name or same else ""
 
     @property
     def set_file(self) -> Path:

@@ -38,14 +38,17 @@ class Licence(NamedTuple):
         return "nc" not in re.split(r"[^a-z]+", f"{self.hub} {self.name}".lower())
 
 
-def licence_of(dataset: str, integrate: str, given: str) -> Licence:
+def licence_of(dataset: str, integrate: str, given: str, public: bool = True) -> Licence:
     """The licence of what is made from a data set. dataset: its name. integrate: names of the parts of an integrated
-    set. given: what the user says of images that the catalog does not know; empty for nothing. Raises UserError where
-    it contradicts the catalog."""
+    set. given: what the user says of images that the catalog does not know; empty for nothing. public: whether the
+    data are those that the name means; of others with the name of a public set it only forbids, and grants nothing.
+    Raises UserError where it contradicts the catalog."""
     parts = [dataset]
     if dataset == "integrated":
         parts = [part.strip() for part in integrate.split(",") if part.strip()] or list(STUDY)
     known = ["Apache-2.0" if part == "phantom" else _of_catalog(part) for part in parts]
+    if not public:
+        known = [name if name and "NC" in name else None for name in known]
     if None not in known:
         names = sorted({name for name in known if name}, key=list(KNOWN).index)
         # Of several the one that allows least: Creative Commons' names grow with their conditions.

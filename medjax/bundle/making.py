@@ -73,7 +73,10 @@ def make_bundle(
     if config.zip:
         check_zip(zip_of(out))
     run = read_finished_run(config.run)
-    licence = licence_of(run.result.dataset, str(run.values.get("integrate", "")), config.license)
+    integrate = str(run.values.get("integrate", ""))
+    licence = licence_of(
+        run.public or run.result.dataset, integrate, config.license, bool(run.public)
+    )
     images = images_of(run.shared)
     if not config.exact and run.shared.synthetic.soft is not None:
         raise UserError(
