@@ -64,9 +64,10 @@ def test_what_is_set_in_jax_changes_no_result(tmp_path):
 
 
 SPACES = pytest.param("spaces", marks=pytest.mark.slow)
+ALL = pytest.param("all at once", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", ["all at once", "no GPU", "no such value", "twice", SPACES])
+@pytest.mark.parametrize("name", [ALL, "no GPU", "no such value", "twice", SPACES])
 def test_environments(tmp_path, name):
     """Some of those of `tests.faults.environments`; those that distil end with the images of a plain environment."""
     (tmp_path / "tiny.npz").write_bytes(launching.tiny("grey").read_bytes())

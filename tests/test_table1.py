@@ -340,6 +340,7 @@ def test_dry_run_counts_shared_experts_once(tmp_path, monkeypatch):
     assert "60 s" in second and "2 h" in total and "2.0 GB at most" in total
 
 
+@pytest.mark.slow
 def test_a_real_job(tmp_path):
     """A run as a subprocess, found by the result it names, and read into the table."""
     one = Job(str(launching.tiny("grey")), 1, "random", "convnet", 0, "quick")

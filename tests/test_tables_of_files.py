@@ -193,13 +193,13 @@ def arrays(**more):
     return made | more
 
 
-def test_groups_travel_with_a_set_and_leave_its_fingerprint(tmp_path):
+def test_groups_travel_with_a_set_and_are_in_its_fingerprint(tmp_path):
     numbers = {"train": 7 + np.arange(40) // 4, "val": 40 + np.arange(8), "test": np.arange(8) + 90}
     groups = {f"{split}_groups": n[:, None] for split, n in numbers.items()}
     raw, plain = from_arrays(tmp_path / "a.npz", arrays(**groups)), from_arrays(tmp_path, arrays())
     assert raw.train.groups.tolist() == [i // 4 for i in range(40)]
     assert raw.test.groups.tolist() == list(range(18, 26)) and plain.train.groups is None
-    assert raw.fingerprint == plain.fingerprint and raw.notes == ()
+    assert raw.fingerprint != plain.fingerprint and raw.notes == ()
 
 
 def test_a_patient_in_two_splits_is_said(tmp_path):
