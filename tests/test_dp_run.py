@@ -218,7 +218,7 @@ def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
 @pytest.mark.parametrize("noisy", [True, False])
 def test_an_audit_finds_that_the_noise_is_off(tmp_path, accountant, monkeypatch, noisy):
     """From the run to the card: images that can only be known by heart, eight of each class. The lower bound is below
-    the stated epsilon; with a noise of nothing it is above, and the card says that the guarantee is broken."""
+    the stated epsilon; with a noise of nothing it is above twice that, and the card says that the guarantee is broken."""
     if not noisy:
         monkeypatch.setattr(releases, "gaussian", lambda shape, draw=None: np.zeros(shape))
     splits = {}
@@ -228,10 +228,10 @@ def test_an_audit_finds_that_the_noise_is_off(tmp_path, accountant, monkeypatch,
     raw = raw_dataset("cells", ("a", "b"), splits)
     more = {"statistic_networks": 32, "directions": 16, "width": 16, "ipc": 4, "eval_epochs": 60}
     more |= {"iterations": 600, "eval_every": 600, "allow_repeat": True}
-    run = medjax.run("dp", settings(epsilon=0.5, **more), tmp_path, data=raw)
+    run = medjax.run("dp", settings(epsilon=0.3, **more), tmp_path, data=raw)
     found = audit(AuditConfig(str(run.folder), shadows=32, canaries=4), data=raw)
     attacked, card = found["membership"]["all"], " ".join(found["card"])
-    assert (attacked["epsilon_at_least"] < 0.5) == noisy
+    assert (attacked["epsilon_at_least"] < 0.3) == noisy
     assert (attacked["auc"] > 0.85) != noisy
     assert ("below it, as it must be" in card) == noisy
     assert ("the guarantee is broken" in card) != noisy
