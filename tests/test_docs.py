@@ -171,14 +171,17 @@ def test_phantom_commands():
         assert run.result["dataset"] == "phantom"
 
 
-@pytest.mark.parametrize("name", ["cpu", "rows"])
-def test_results_table(name):
-    """The tables of docs/results.md are what their commands print."""
+PLACES = [("cpu", "results"), ("rows", "results"), ("dp", "dp")]
+
+
+@pytest.mark.parametrize(("name", "page"), PLACES)
+def test_results_table(name, page):
+    """The tables of these pages are what their commands print."""
     paths = sorted(glob.glob(str(ROOT / "results" / name / "*/result.json")))
     ended = launching.SERVER.run("experiments.tabulate", *paths)
     assert ended.status == 0
     table = ended.stdout.strip()
-    assert table.startswith("|") and table in (DOCS / "results.md").read_text()
+    assert table.startswith("|") and table in (DOCS / f"{page}.md").read_text()
 
 
 @pytest.mark.parametrize(
