@@ -218,7 +218,7 @@ def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
 @pytest.mark.parametrize("noisy", [True, False])
 def test_an_audit_finds_that_the_noise_is_off(tmp_path, accountant, monkeypatch, noisy):
     """From the run to the card: images that can only be known by heart, eight of each class. The lower bound is below
-    the stated epsilon; with a noise of nothing it is above twice that, and the card says that the guarantee is broken."""
+    the stated epsilon; with a noise of nothing it is above twice that, and the card says: the guarantee is broken."""
     if not noisy:
         monkeypatch.setattr(releases, "gaussian", lambda shape, draw=None: np.zeros(shape))
     splits = {}
