@@ -1,6 +1,7 @@
 """A bundle: what is in it, that it loads as its card says, that it says the truth, and that nothing of the user is
 lost."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from PIL import Image
 import medjax
 from medjax import packing, share, store
 from medjax.bundle import loading
+from medjax.bundle.card import source_of
 from medjax.bundle.finished import read_finished_run
 from medjax.bundle.images import class_folders, images_of
 from medjax.bundle.licence import licence_of
@@ -76,6 +78,29 @@ def test_folders_of_classes_sort_in_the_order_of_the_labels():
     folders = class_folders(names)
     assert sorted(folders) == folders and len(set(folders)) == len(names)
     assert all(re.fullmatch(r"[a-z0-9_]+", folder) for folder in folders)
+
+
+def test_classes_are_given_names(colour, tmp_path):
+    """In every file, exact.npz too; the images stay. Names that are there already are not replaced."""
+    with pytest.raises(UserError, match="the classes have names, kind 0"):
+        bundle(colour[0], tmp_path / "wrong", class_names="white,red cell,platelet")
+    run = shutil.copytree(colour[0], tmp_path / "run")
+    arrays = dict(np.load(run / "synthetic.npz"))
+    unnamed = {"class_names": np.array(["class 0", "class 1", "class 2"])}
+    store.write_arrays(run / "synthetic.npz", **arrays | unnamed)
+    names = ["white", "red cell", "platelet"]
+    named = bundle(run, tmp_path / "named", class_names=", ".join(names))
+    assert list(np.load(named / "medmnist.npz")["class_names"]) == names
+    exact = np.load(named / "exact.npz")
+    assert list(exact["class_names"]) == names
+    np.testing.assert_array_equal(exact["images"], arrays["images"])
+    assert {row["class_name"] for row in table(named)} == set(names)
+    assert json.loads((named / "recipe.json").read_text())["classes"] == names
+    assert "red cell" in (named / "README.md").read_text()
+    assert not [p for p, b in content(named).items() if b"class 1" in b or "class_1" in p]
+    for wrong in ("white", "white,white,red", "white,,red"):
+        with pytest.raises(UserError, match="3 different names"):
+            bundle(run, tmp_path / "wrong", class_names=wrong)
 
 
 def test_packed_images_are_decoded(packed):
@@ -226,6 +251,23 @@ def test_the_name_of_a_file_grants_nothing(tmp_path):
     out = bundle(finished(tmp_path / "run", own), tmp_path / "bundle", license="the ward's")
     card = (out / "README.md").read_text()
     assert "the ward's" in card and "MedMNIST v2" not in card
+
+
+@pytest.mark.parametrize(
+    ("dataset", "integrate", "makers"),
+    [
+        ("octmnist", "", ["Kermany"]),
+        ("integrated", "octmnist,pneumoniamnist,bloodmnist", ["Kermany", "Kermany", "Acevedo"]),
+        ("integrated", "bloodmnist,mine.npz", []),
+    ],
+)
+def test_who_made_a_public_set_is_named(colour, dataset, integrate, makers):
+    """As licences with attribution ask."""
+    run = read_finished_run(str(colour[0]))
+    values = run.values | {"dataset": dataset, "integrate": integrate}
+    run = run._replace(values=values, result=dataclasses.replace(run.result, dataset=dataset))
+    said = source_of(run, "")
+    assert re.findall("Kermany|Acevedo", said) == makers and ("MedMNIST v2" in said) == bool(makers)
 
 
 @pytest.mark.parametrize(

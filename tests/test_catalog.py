@@ -1,6 +1,7 @@
 """The catalog's facts: well formed, and those of the medmnist package where it is there."""
 
 import importlib.util
+import re
 import runpy
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_row_is_well_formed(name):
     assert len(set(entry.class_names)) == len(entry.class_names) >= 2
     assert entry.channels in (1, 3)
     assert min(entry.images) > 0
-    assert entry.licence.startswith("CC BY")
+    assert entry.licence.startswith("CC BY") and re.search("(19|20)[0-9][0-9]", entry.source)
 
 
 def test_what_is_said_of_a_set():

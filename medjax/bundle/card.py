@@ -9,7 +9,7 @@ import numpy as np
 
 from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import COLUMNS, FOLDER, Images, features
-from medjax.bundle.licence import UNKNOWN, Licence
+from medjax.bundle.licence import UNKNOWN, Licence, parts_of
 from medjax.bundle.privacy import privacy_of, start_of
 from medjax.bundle.received import Received
 from medjax.bundle.training import forms, words
@@ -51,8 +51,11 @@ def source_of(run: FinishedRun, source: str) -> str:
     name = run.result.dataset
     if source:
         return f"{name}: {source}"
-    if find(run.public):
-        return f"{name} of MedMNIST v2 (Yang et al., Scientific Data 10:41, 2023), {RECORD}"
+    parts = [find(part) for part in parts_of(run.public, str(run.values.get("integrate", "")))]
+    if None not in parts:
+        makers = "; ".join(dict.fromkeys(part[0].source for part in parts if part))
+        collection = f"MedMNIST v2 (Yang et al., Scientific Data 10:41, 2023), {RECORD}"
+        return f"{name} of {collection}, made from {makers}"
     if run.public == "phantom":
         return "phantom: drawings that medjax makes, of no patient"
     return f"{name}; who made the images is not stated here"

@@ -4,8 +4,12 @@ import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from medjax import share, store
+from medjax.data.archive import read_arrays
 from medjax.data.catalog import find
+from medjax.data.labels import unnamed
 from medjax.data.raw import SPLITS
 from medjax.errors import UserError
 from medjax.paths import user_path
@@ -13,6 +17,7 @@ from medjax.pipeline.settings import SETS
 from medjax.recipes import real
 from medjax.result import Result
 from medjax.share import SharedSet
+from medjax.table import one_line
 
 #: Options that may hold paths, or names of files: they stay at home.
 LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
@@ -20,7 +25,8 @@ LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
 
 class FinishedRun(NamedTuple):
     """folder: the run's. result: result.json. shared: synthetic.npz. values: {option: value} of config.json. data: its
-    facts of the data set. made_with: its versions, revision and device. date: the day that the run began."""
+    facts of the data set. made_with: its versions, revision and device. date: the day that the run began. renamed: the
+    class names of shared are not those of its file, see `with_class_names`."""
 
     folder: Path
     result: Result
@@ -29,6 +35,7 @@ class FinishedRun(NamedTuple):
     data: dict[str, Any]
     made_with: dict[str, Any]
     date: str
+    renamed: bool = False
 
     @property
     def public(self) -> str:
@@ -49,6 +56,13 @@ class FinishedRun(NamedTuple):
     @property
     def set_file(self) -> Path:
         return self.folder / "synthetic.npz"
+
+    def set_bytes(self) -> bytes:
+        """The file of the set, with the class names of ``shared``."""
+        if not self.renamed:
+            return self.set_file.read_bytes()
+        arrays = read_arrays(self.set_file)
+        return store.npz_bytes(**arrays | {"class_names": np.array(self.shared.class_names)})
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -87,6 +101,19 @@ def read_finished_run(path: str) -> FinishedRun:
             f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
         )
     return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
+
+
+def with_class_names(run: FinishedRun, words: str) -> FinishedRun:
+    """The run with names for its classes, which had none. words: the names in the order of the labels, with commas.
+    Raises UserError for another number of names, for one given twice, and for classes that have names."""
+    old, names = run.shared.class_names, tuple(one_line(name) for name in words.split(","))
+    if not unnamed(old):
+        raise UserError(f"--class_names: the classes have names, {', '.join(old)}: leave it out")
+    if len(names) != len(old) or len(set(names)) != len(names) or not all(names):
+        raise UserError(
+            f"--class_names={words}: give {len(old)} different names with commas, in the order of the labels"
+        )
+    return run._replace(shared=run.shared._replace(class_names=names), renamed=True)
 
 
 def _day(log: Path) -> str:

@@ -43,10 +43,7 @@ def licence_of(dataset: str, integrate: str, given: str, public: bool = True) ->
     set. given: what the user says of images that the catalog does not know; empty for nothing. public: whether the
     data are those that the name means; of others with the name of a public set it only forbids, and grants nothing.
     Raises UserError where it contradicts the catalog."""
-    parts = [dataset]
-    if dataset == "integrated":
-        parts = [part.strip() for part in integrate.split(",") if part.strip()] or list(STUDY)
-    known = ["Apache-2.0" if part == "phantom" else _of_catalog(part) for part in parts]
+    known = [_of_catalog(part) for part in parts_of(dataset, integrate)]
     if not public:
         known = [name if name and "NC" in name else None for name in known]
     if None not in known:
@@ -65,13 +62,19 @@ def licence_of(dataset: str, integrate: str, given: str, public: bool = True) ->
     return _licence(_spelled(given or UNKNOWN), False)
 
 
+def parts_of(dataset: str, integrate: str) -> list[str]:
+    """The names of the data sets that one is made of, without folders and as the catalog spells them."""
+    parts = [dataset]
+    if dataset == "integrated":
+        parts = [part.strip() for part in integrate.split(",") if part.strip()] or list(STUDY)
+    stems = [PurePath(part).stem if part.endswith(".npz") else part for part in parts]
+    return [re.sub(r"^(tfds:)?med_mnist[-/]", "", stem) for stem in stems]
+
+
 def _of_catalog(name: str) -> str | None:
-    """name: as an option or a result says it, with the folder of a file or as TensorFlow Datasets calls it."""
-    found = find(
-        re.sub(
-            r"^(tfds:)?med_mnist[-/]", "", PurePath(name).stem if name.endswith(".npz") else name
-        )
-    )
+    if name == "phantom":
+        return "Apache-2.0"
+    found = find(name)
     return found[0].licence if found else None
 
 

@@ -20,7 +20,7 @@ from medjax.bundle.card import (
     title_of,
 )
 from medjax.bundle.croissant import croissant
-from medjax.bundle.finished import FinishedRun, read_finished_run
+from medjax.bundle.finished import FinishedRun, read_finished_run, with_class_names
 from medjax.bundle.images import Images, image_files, images_of
 from medjax.bundle.licence import Licence, licence_of
 from medjax.bundle.privacy import privacy_of
@@ -53,6 +53,9 @@ class ShareConfig:
         "", "licence of your own images, like 'CC BY 4.0'; else unknown, or that of a public set"
     )
     source: str = option("", "who made the images: a line for the card, as some licences ask for")
+    class_names: str = option(
+        "", "names for classes that have none, in the order of the labels, with commas"
+    )
     exact: bool = option(
         True,
         "share the set as it was distilled; false: its 8-bit images alone, and nothing fitted on the training images",
@@ -73,6 +76,8 @@ def make_bundle(
     if config.zip:
         check_zip(zip_of(out))
     run = read_finished_run(config.run)
+    if config.class_names:
+        run = with_class_names(run, config.class_names)
     integrate = str(run.values.get("integrate", ""))
     licence = licence_of(
         run.public or run.result.dataset, integrate, config.license, bool(run.public)
@@ -97,7 +102,7 @@ def contents(
     run: FinishedRun, images: Images, got: Received, licence: Licence, source: str, name: str
 ) -> dict[str, bytes]:
     """{path in the bundle: content}. The same run gives the same bytes."""
-    exact = run.set_file.read_bytes() if got.exact else received_set(run, images, got)
+    exact = run.set_bytes() if got.exact else received_set(run, images, got)
     files = image_files(images) | {"exact.npz": exact}
     files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
     files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}

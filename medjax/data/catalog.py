@@ -24,6 +24,7 @@ class Entry:
     channels: 1 (grey) or 3 (RGB).
     images: how many images train, val and test have.
     licence: of the images; "CC BY-NC" forbids commercial use, of distilled images too.
+    source: what the images were made from and by whom, whom their licences ask to name.
     task: "classes"; "ordinal" (grades, which medjax treats as classes); or "multi-label" (which medjax refuses).
     warning: what a user should know of the images, or nothing.
     """
@@ -34,6 +35,7 @@ class Entry:
     channels: int
     images: tuple[int, int, int]
     licence: str
+    source: str
     task: str = "classes"
     warning: str = ""
 

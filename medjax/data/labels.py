@@ -1,5 +1,7 @@
 """The labels of a file -> classes 0..k-1, or one line that says what is wrong with them."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,14 @@ from medjax.data.splits import split_groups
 from medjax.errors import UserError, first_few
 from medjax.types import RawSplit
 
+#: What a class without a name is called, by its label.
+UNNAMED = "class {}"
 VAL_SHARE = 0.1  # of the training images, where a file has no validation split
+
+
+def unnamed(class_names: Sequence[str]) -> bool:
+    """Whether a data set gave its classes no names."""
+    return all(re.fullmatch(UNNAMED.format(r"\d+"), name) for name in class_names)
 
 
 def as_classes(

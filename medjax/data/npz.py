@@ -9,7 +9,7 @@ import numpy as np
 
 from medjax.data import catalog
 from medjax.data.archive import select_arrays
-from medjax.data.labels import as_classes, carve_val, renumbered
+from medjax.data.labels import UNNAMED, as_classes, carve_val, renumbered
 from medjax.data.raw import SPLITS, raw_dataset
 from medjax.data.splits import nfc, split_of
 from medjax.errors import UserError, first_few
@@ -183,7 +183,7 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
             )
         picked = given if len(given) == k else given[present]
         cleaned = [_printable(str(name)) for name in picked]
-        names = tuple(n or f"class {label}" for n, label in zip(cleaned, present, strict=True))
+        names = tuple(n or UNNAMED.format(label) for n, label in zip(cleaned, present, strict=True))
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise UserError(
                 f"{path}: class_names gives several classes the name {twice[0]!r}: rename them."
@@ -192,7 +192,7 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
     named = catalog.find(path.stem)
     if named and len(named[0].class_names) == most:
         return tuple(named[0].class_names[label] for label in present)
-    return tuple(f"class {label}" for label in present)
+    return tuple(map(UNNAMED.format, present))
 
 
 def _printable(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from medjax import devices, share, store
 from medjax.config import option
 from medjax.data import preprocess
+from medjax.data.labels import unnamed
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
@@ -167,7 +168,8 @@ def differences(raw: RawDataset, shared: SharedSet) -> list[str]:
     if not same_data(shared.origin.get("fingerprint", raw.fingerprint), raw.fingerprint):
         made_of = shared.origin.get("dataset", "other images")
         lines.append(f"the set was distilled from {made_of}, not from these images")
-    if tuple(shared.class_names) != tuple(raw.class_names):
+    both = tuple(shared.class_names), tuple(raw.class_names)
+    if both[0] != both[1] and not any(map(unnamed, both)):
         lines.append(
             f"the set calls its classes {', '.join(shared.class_names)}; {raw.name} calls them "
             f"{', '.join(raw.class_names)}, and they are compared in this order"

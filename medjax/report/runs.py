@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from medjax.data.labels import UNNAMED
 from medjax.errors import UserError
 from medjax.recipes import describe, real
 from medjax.result import Result
@@ -75,7 +76,7 @@ class Run(NamedTuple):
         names = self.fact("data").get("classes")
         if isinstance(names, list) and len(names) == k:
             return [str(n) for n in names]
-        return [f"class {i}" for i in range(k)]
+        return [UNNAMED.format(i) for i in range(k)]
 
     @property
     def data_notes(self) -> list[str]:
