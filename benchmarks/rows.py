@@ -20,6 +20,7 @@ import json
 import shutil
 import sys
 import tomllib
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,8 +172,11 @@ def main() -> None:
                 make = scored if plan.get("scored", True) else distilled
                 for name, folder in zip(names, make(group, asked.out, console), strict=True):
                     keep(folder, kept / name, places)
-        except medjax.UserError as error:
-            print(f"{', '.join(names)}: {error}", file=sys.stderr, flush=True)
+        # Whatever it is: the other rows are hours of work that need not wait.
+        except Exception as error:
+            known = isinstance(error, medjax.UserError)
+            said = str(error) if known else "".join(traceback.format_exception(error))
+            print(f"{', '.join(names)}: {said}", file=sys.stderr, flush=True)
             failed += 1
     there = [r.name for r in wanted if (kept / r.name / "course.json").exists()]
     table = Table(HEAD, [line(name, kept / name) for name in there], words=2)

@@ -13,7 +13,8 @@ GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 SHARES = (1.0, 0.3, 0.1)
 
 #: How networks can be trained on a set; scores of different recipes are never compared.
-RECIPES = ("study", "cutmix")
+CUTMIX = "cutmix"
+RECIPES = ("study", CUTMIX)
 
 #: The fields of `EvalConfig` that say how a network is trained.
 TRAINING = (

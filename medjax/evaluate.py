@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, graphs, metrics, train
 from medjax.augment import Augmentation
-from medjax.eval_config import EvalConfig
+from medjax.eval_config import CUTMIX, EvalConfig
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree, Synthetic
 
@@ -55,7 +55,7 @@ def trainer(
     """The evaluation's recipe. steps: where optimiser steps are counted, every one takes a full batch."""
     augment = augment if config.eval_augment else None
     parts = model, train.sgd(0.9, 5e-4), augment, config.eval_batch, classes
-    return train.Trainer(*parts, cutmix=config.eval_recipe == "cutmix", tail=not steps)
+    return train.Trainer(*parts, cutmix=config.eval_recipe == CUTMIX, tail=not steps)
 
 
 def population(

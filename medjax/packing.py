@@ -159,13 +159,6 @@ def check(factor: int, size: int) -> None:
         )
 
 
-def title(factor: int, soft: bool = False) -> str:
-    """What tables add to the name of a method: ", packed 2 x 2", ", soft labels", both or nothing."""
-    return (f", packed {factor} x {factor}" if factor > 1 else "") + (
-        ", soft labels" if soft else ""
-    )
-
-
 def _times(images: Float[Array, "n s s c"], by: Array) -> Float[Array, "n s s c"]:
     """ZCA's product with flattened images, or a factor per channel."""
     if by.ndim == 4:

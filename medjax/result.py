@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from medjax import result_file, store
 from medjax.errors import UserError
+from medjax.form import form
 from medjax.guarantee import in_words
-from medjax.packing import title
 from medjax.ranking import Ranking
 from medjax.result_file import Count, Fraction, Number
 from medjax.score import HEADINGS, Score, Scores, percent
@@ -157,8 +157,8 @@ class Result:
 
     @property
     def kind(self) -> str:
-        """The method as tables tell rows apart: "mtt", or "mtt, packed 2 x 2, soft labels"; see `medjax.recipes`."""
-        return self.method + title(self.pack or 1, bool(self.soft_labels))
+        """The method as tables tell rows apart: "mtt", or "mtt, packed 2 x 2, CutMix"; see `medjax.form`."""
+        return self.method + form(self.pack, self.soft_labels, self.evaluation, self.guarantee)
 
     @property
     def size(self) -> str:

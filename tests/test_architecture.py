@@ -25,7 +25,7 @@ LAYERS = (
     ("cost",),
     ("train", "evaluate", "experts"),
     ("distill",),
-    ("score", "table", "result_file", "ranking", "guarantee", "result"),
+    ("score", "table", "result_file", "ranking", "guarantee", "form", "result"),
     ("recipes",),
     ("share",),
     ("report",),

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from pathlib import Path
 
 import launching
 import numpy as np
@@ -10,6 +11,7 @@ from launching import MATCHING, NETWORK, SCORING, complaint, contents, other_gre
 
 import medjax
 from medjax import share
+from medjax.eval_config import EvalConfig
 from medjax.models import ResNetConfig
 from medjax.pipeline.evaluate_saved import as_distilled
 
@@ -32,7 +34,7 @@ def test_saved_set_evaluated_alone_scores_as_in_its_run(tmp_path):
     (folder,) = tmp_path.glob("evaluate-*")
     result = json.loads((folder / "result.json").read_text())
     assert result["test"] == first.result["test"]
-    assert result["test_uint8"] == first.result["test_uint8"]
+    assert result["test_uint8"] == first.result["test_uint8"] and result["preset"] == "of the set"
     assert (result["ipc"], result["step_size"]) == (3, first.result["step_size"])
     assert "distilled (float)" in ended.stdout
     before = contents(tmp_path)
@@ -185,6 +187,30 @@ def test_options_of_a_network_come_with_the_set(tmp_path):
         settings = medjax.evaluation_settings(tmp_path / "set.npz", model="resnet18", **given)
         found = as_distilled(settings, shared).config(ResNetConfig)
         assert (found.resnet_width, found.resnet_norm) == (2, norm)
+
+
+def test_a_preset_that_is_asked_for_says_how_networks_are_trained():
+    """All of it, also where the set's run counted steps; without one it is as in that run."""
+    path = Path(medjax.__file__).parent / "bundles" / "pbc_blood8-ipc10" / "exact.npz"
+    shared, trained = share.load_set(path), {}
+    for asked in (
+        {},
+        {"preset": "quick"},
+        {"preset": "cpu"},
+        {"preset": "paper"},
+        {"eval_epochs": 7},
+    ):
+        settings = as_distilled(medjax.evaluation_settings(path, **asked), shared)
+        config = settings.counted(len(shared.synthetic.labels)).config(EvalConfig)
+        training = config.eval_epochs, config.eval_steps, config.eval_batch, config.decay_parity
+        trained["".join(map(str, asked.values()))] = training
+    assert trained == {
+        "": (250, 500, 32, False),
+        "quick": (40, 0, 256, False),
+        "cpu": (1000, 0, 256, False),
+        "paper": (1000, 0, 256, True),
+        "7": (7, 0, 32, False),
+    }
 
 
 @pytest.fixture(scope="module", params=["dm", "mtt"])

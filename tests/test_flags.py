@@ -662,7 +662,8 @@ def test_running_average(data):
 
     def extract(state):
         images = jnp.full((3, 4, 4, 3), state**2)
-        return Synthetic(images, jnp.arange(3, dtype=jnp.int32), 0.1 * state)
+        soft = jnp.tile(jnp.stack([state, 10 - state]) / 10, (3, 1))
+        return Synthetic(images, jnp.arange(3, dtype=jnp.int32), 0.1 * state, soft)
 
     plain = Distiller(init, None, step, extract)
     method = averaged(settings("--average=0.5").groups[AverageConfig], plain)
@@ -676,6 +677,7 @@ def test_running_average(data):
     kept = method.extract(state)
     np.testing.assert_allclose(kept.images, expected, rtol=1e-5)
     np.testing.assert_allclose(kept.step_size, expected_step, rtol=1e-5)
+    np.testing.assert_allclose(kept.soft, [[expected_step, 1 - expected_step]] * 3, rtol=1e-5)
     np.testing.assert_array_equal(kept.labels, [0, 1, 2])
     assert averaged(settings().groups[AverageConfig], plain) is plain
     config = AverageConfig(0.5)

@@ -21,6 +21,7 @@ from medjax.errors import UserError
 from medjax.pipeline import real, score
 from medjax.recipes import Setup
 from medjax.report import comparison, runs, table1
+from medjax.report.baseline import baseline
 from medjax.report.run_tables import cells_table, runs_table
 from medjax.types import Dataset, Synthetic, Trajectories
 
@@ -312,11 +313,11 @@ def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
     by_title = dict(zip(titles, grouped, strict=True))
     packed, random = by_title["MTT, packed 2 x 2"], by_title["random, packed 2 x 2"]
     assert packed.distilled and not random.distilled and "pack" not in packed.how
-    assert runs.baseline(packed, grouped) == (random.score(), "runs of random")
-    assert runs.baseline(by_title["MTT"], grouped)[0] == by_title["random"].score()
+    assert baseline(packed, grouped) == (random.score(), "runs of random")
+    assert baseline(by_title["MTT"], grouped)[0] == by_title["random"].score()
     # Without runs of random that are packed alike it is its own start, never unpacked images.
     others = [cell for cell in grouped if cell is not random]
-    assert runs.baseline(packed, others)[1] == "the start of each distillation"
+    assert baseline(packed, others)[1] == "the start of each distillation"
     text = cells_table(grouped).markdown()
     assert text.count("1 stored, 4 decoded") == 3  # MTT under two networks, random
     assert "mtt, packed 2 x 2" in runs_table([run.result for run in collected]).markdown()

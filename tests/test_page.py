@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from medjax.report import gallery, table1
+from medjax.report.baseline import baseline
 from medjax.report.charts import series
 from medjax.report.comparison import write_comparison
 from medjax.report.overview import write_report
 from medjax.report.pages import slug
 from medjax.report.paper import study_name, study_scores
-from medjax.report.runs import baseline, cells, collect, pool
+from medjax.report.run_tables import cells_table, runs_table
+from medjax.report.runs import cells, collect, pool
 from medjax.report.scatter import line
 from medjax.score import Score
 
@@ -176,6 +178,50 @@ def test_cells_join_seeds_alone(tmp_path):
     made.write(tmp_path, made.result("kmeans", "a", 1, 0.4))
     others = [c for c in cells(collect(tmp_path)[0]) if c.method in ("kmeans", "mtt")]
     assert len(others) > 1 and "start" in baseline(mtt, others)[1], "k-means are no random images"
+
+
+def test_cutmix_is_never_mixed_with_others(tmp_path):
+    """Its rows have a name of their own, random images with CutMix beside them, and no part in the best score."""
+    cutmix = {"evaluation": {"networks": 5, "epochs": 1000, "recipe": "cutmix"}}
+    for number, (method, mean, more) in enumerate(
+        [
+            ("mtt", 0.85, {}),
+            ("mtt", 0.91, cutmix),
+            ("dc", 0.8, {}),
+            ("random", 0.6, {}),
+            ("random", 0.7, cutmix),
+        ]
+    ):
+        run = made.result(method, "a", 1, mean, **more)
+        (tmp_path / f"{number}.json").write_text(json.dumps(run))
+    grouped = cells(collect(tmp_path)[0])
+    by_title = {cell.title: cell for cell in grouped}
+    assert list(by_title) == ["random", "random, CutMix", "DC", "MTT", "MTT, CutMix"]
+    means = {name: baseline(by_title[name], grouped)[0].mean for name in ("MTT", "MTT, CutMix")}
+    assert means == {"MTT": 0.6, "MTT, CutMix": 0.7}
+    alone = [cell for cell in grouped if cell.title != "random, CutMix"]
+    assert "start" in baseline(by_title["MTT, CutMix"], alone)[1]
+    assert re.findall(r"\*\*(\d\S+)", cells_table(grouped).markdown()) == ["85.0"]
+    assert set(re.findall(r"\*\*(\d\S+)", table1.write(tmp_path, grouped, [], [1]))) == {"85.0"}
+    assert "mtt, CutMix" in runs_table([cell.runs[0].result for cell in grouped]).markdown()
+
+
+def test_random_images_count_where_networks_were_trained_alike(tmp_path):
+    """Whatever the preset is called; results that do not say how large a batch was are taken to fit."""
+    steps = {"networks": 5, "epochs": 250, "steps": 500, "batch": 32}
+    best = made.result("mtt", "a", 10, 0.8, preset="best", evaluation=steps)
+    other = steps | {"networks": 3, "epochs": 500}
+    for name, run in {
+        "best": best,
+        "same": made.result("random", "a", 10, 0.5, evaluation=steps),
+        "longer": made.result("random", "a", 10, 0.6, preset="best", evaluation=other),
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(run))
+    grouped = cells(collect(tmp_path)[0])
+    mtt = next(cell for cell in grouped if cell.method == "mtt")
+    assert baseline(mtt, grouped)[0].mean == 0.5
+    longer = [cell for cell in grouped if cell.preset == "best"]
+    assert "start" in baseline(mtt, longer)[1]
 
 
 def test_a_seed_that_diverged_is_counted(tmp_path):

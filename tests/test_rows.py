@@ -2,12 +2,15 @@
 
 import json
 import sys
+import tomllib
+from pathlib import Path
 
 import launching
 import pytest
 
 from benchmarks import rows
 
+PLANS = Path(rows.__file__).parent / "plans"
 PLAN = """
 scored = {scored}
 
@@ -110,3 +113,14 @@ def test_a_course_alone(place, tmp_path):
         path.unlink()
     assert place(PLAN.format(scored="true", more="").replace("[0, 1]", "[0]")) == 0
     assert (kept / "course.json").read_text() == alone
+
+
+@pytest.mark.parametrize("plan", sorted(PLANS.glob("*.toml")), ids=lambda path: path.stem)
+def test_no_two_cells_of_a_plan_are_the_same_run(plan):
+    """And all of them have options that their methods know."""
+    seen = {}
+    for row in rows.rows(tomllib.loads(plan.read_text()), plan.parent):
+        settings = rows.settings_of(row)
+        run = row.method, settings.run.dataset, settings.run.seed, str(settings.identity())
+        assert seen.setdefault(run, row.name) == row.name
+    assert len(seen) > 20

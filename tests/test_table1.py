@@ -23,7 +23,8 @@ from medjax.errors import UserError
 from medjax.pipeline.forecast import Forecast
 from medjax.recipes import RECIPES
 from medjax.report import table1
-from medjax.report.runs import baseline, cells, collect
+from medjax.report.baseline import baseline
+from medjax.report.runs import cells, collect
 
 SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
 

@@ -27,18 +27,20 @@ class AverageConfig:
 
 
 class AverageState(NamedTuple):
-    """The method's own state; the average of its images [m, h, w, c] and step sizes []; iterations so far."""
+    """The method's own state; the average of its images [m, h, w, c], step sizes [] and soft labels [m, k], if it has
+    any; iterations so far."""
 
     inner: Any
     images: Array
     step_size: Array
+    soft: Array | None
     seen: Array
 
 
 def begin(distiller: Distiller, inner: Any) -> AverageState:
     """The average of one set is that set."""
     synthetic = distiller.extract(inner)
-    return AverageState(inner, synthetic.images, synthetic.step_size, jnp.int32(0))
+    return AverageState(inner, synthetic.images, synthetic.step_size, synthetic.soft, jnp.int32(0))
 
 
 def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
@@ -59,11 +61,13 @@ def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
         decay = jnp.minimum(config.average, (1.0 + state.seen) / (10.0 + state.seen))
         images = decay * state.images + (1 - decay) * now.images
         step_size = decay * state.step_size + (1 - decay) * now.step_size
-        return AverageState(inner, images, step_size, state.seen + 1), info
+        # Shares of classes: their average is one too.
+        soft = None if now.soft is None else decay * state.soft + (1 - decay) * now.soft
+        return AverageState(inner, images, step_size, soft, state.seen + 1), info
 
     def extract(state: AverageState) -> Synthetic:
         now = distiller.extract(state.inner)
-        return now._replace(images=state.images, step_size=state.step_size)
+        return now._replace(images=state.images, step_size=state.step_size, soft=state.soft)
 
     return Distiller(init, distiller.feed, step, extract)
 

@@ -103,10 +103,11 @@ def evaluate_saved(
 
 
 def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
-    """The network that the set was distilled with, and networks trained as in its run; where no flag says otherwise,
-    nor a preset that was asked for."""
+    """The network that the set was distilled with, and networks trained as in its run; where no flag says otherwise.
+    A preset that was asked for says all of how they are trained."""
     groups, origin = dict(settings.groups), dict(settings.origin)
-    given = {"flag", f"preset {settings.run.preset}"} if origin["preset"] == "flag" else {"flag"}
+    asked = origin["preset"] == "flag"
+    given = {"flag", f"preset {settings.run.preset}"} if asked else {"flag"}
     # The model space of the set.
     groups[PreprocessConfig] = PreprocessConfig(
         shared.synthetic.images.shape[1], shared.preprocessor.kind
@@ -118,7 +119,8 @@ def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
         origin["model"] = "set"
     read = {bool: "True".__eq__, int: int, str: str}
     types = {f.name: read[type(f.default)] for f in dataclasses.fields(EvalConfig)}
-    training = {n: types[n](shared.origin[n]) for n in TRAINING if n in shared.origin}
+    said = () if asked else TRAINING
+    training = {n: types[n](shared.origin[n]) for n in said if n in shared.origin}
     kept: dict[type, dict[str, Any]] = {EvalConfig: training}
     if config is not None and groups[RunConfig].model == name:
         kept[type(config)] = dataclasses.asdict(config)
@@ -196,7 +198,7 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
     if session.others:
         table, guesses = score_networks(session, sets, test, shared.network, {own: dict(found)})
         found["eval_models"], warnings = table, warnings + guesses
-    if settings.origin["eval_epochs"] == "set":
+    if settings.origin["preset"] != "flag" and "eval_epochs" in shared.origin:
         found["preset"] = "of the set"
     seconds = {"evaluate": phase_seconds(store.read_log(session.log), "evaluate")}
     method = shared.origin.get("method", "unknown")

@@ -12,7 +12,7 @@ from medjax.distill.release import Release, signal_to_noise
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig
-from medjax.packing import title
+from medjax.form import form
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores, selected_step_size
 from medjax.pipeline.health import faint, health, no_gain, phase_seconds
@@ -73,7 +73,7 @@ def finish(
         table, guesses = score_networks(session, sets, test, made_with, mine)
         found["eval_models"], warnings = table, warnings + guesses
     gained = (own[row]["balanced_accuracy"]["mean"] for row in ("test", "start"))
-    begun = ("images",) if release else ()
+    begun = ("the images that it began with",) if release else ()
     found["warnings"] = [*warnings, *no_gain(*gained, *begun)]
     if release is not None:
         ratio = signal_to_noise(release)
@@ -81,8 +81,10 @@ def finish(
         found["warnings"] += faint(ratio)
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
-    form = title(written.pack, written.synthetic.soft is not None)
-    about = f"{method}{form}, {raw.name}, ipc {session.settings.ipc}"
+    made = written.pack, written.synthetic.soft is not None
+    training = {"recipe": session.settings.config(EvalConfig).eval_recipe}
+    kind = method + form(*made, training, found.get("guarantee"))
+    about = f"{kind}, {raw.name}, ipc {session.settings.ipc}"
     draw(session, written, rows, about)
     return write_result(session, method, found)
 

@@ -82,8 +82,7 @@ def no_gain(made: float | None, began: float | None, start: str = "random images
         return []
     words = ["undefined" if v is None else f"{100 * v:.1f} %" for v in (made, began)]
     return [
-        f"networks do no better on the distilled set ({words[0]} balanced accuracy) than on the {start} it began "
-        f"with ({words[1]})"
+        f"networks do no better on the distilled set ({words[0]} balanced accuracy) than on {start} ({words[1]})"
     ]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from medjax import share, store
 from medjax.errors import UserError
-from medjax.eval_config import EvalConfig
+from medjax.eval_config import CUTMIX, EvalConfig
 from medjax.models import MODELS, network_config, same_network
 from medjax.paths import user_path
 from medjax.pipeline.health import phase_seconds
@@ -29,6 +29,10 @@ def upper_bound(settings: Settings, raw: RawDataset) -> Run | None:
         return None
     if settings.values().get("labels") == "soft":
         raise UserError("--ranking compares hard labels: leave out --labels=soft, or --ranking")
+    if settings.config(EvalConfig).eval_recipe == CUTMIX:
+        raise UserError(
+            "--ranking compares the study's recipe: leave out --eval_recipe, or --ranking"
+        )
     try:
         path = user_path(given)
         found = read_run(path / "result.json" if path.is_dir() else path)

@@ -36,8 +36,8 @@ def find(name: str) -> Recipe:
 
 
 def describe(kind: str) -> Look:
-    """How a method appears, or its form with packed images or soft labels ("mtt, packed 2 x 2"), paler and after it;
-    one that is not in the registry goes by its own name."""
+    """How a method appears, or a form of it (`medjax.form`: "mtt, packed 2 x 2"), paler and after it; one that is not
+    in the registry goes by its own name."""
     name, form = _parts(kind)
     recipe = RECIPES.get(name)
     if recipe is None:
@@ -45,9 +45,9 @@ def describe(kind: str) -> Look:
     if not form:
         return Look(recipe.title, recipe.place, recipe.colour, recipe.marker)
     colour = recipe.colour + "99" * recipe.colour.startswith("#")
-    packed, soft = "packed" in form, "soft" in form
+    packed, soft, mixed = "packed" in form, "soft" in form, "CutMix" in form
     marker = "*" if packed and soft else "P" if packed else "D"
-    return Look(recipe.title + form, recipe.place + packed + 2 * soft, colour, marker)
+    return Look(recipe.title + form, recipe.place + packed + 2 * soft + 4 * mixed, colour, marker)
 
 
 def real(kind: str) -> bool:

@@ -8,11 +8,12 @@ import numpy as np
 from medjax.errors import UserError
 from medjax.recipes import describe
 from medjax.report import charts, table1
+from medjax.report.baseline import baseline
 from medjax.report.curves import Course, courses
 from medjax.report.pages import Chart, pictures, read_course, read_privacy, slug, write_page
 from medjax.report.paper import study_name, study_scores
 from medjax.report.run_tables import cells_table
-from medjax.report.runs import Cell, baseline, cells, collect
+from medjax.report.runs import Cell, cells, collect
 from medjax.report.scatter import Point, points, scatter, study_points
 
 

@@ -3,7 +3,8 @@
 from rich.console import Console
 from rich.text import Text
 
-from medjax.report.runs import Cell, baseline
+from medjax.report.baseline import baseline
+from medjax.report.runs import Cell
 from medjax.result import Result
 from medjax.score import Scores, gain, percent, shown
 from medjax.table import DASH, Table
@@ -52,7 +53,7 @@ def cells_table(cells: list[Cell]) -> Table:
     leaders: dict[tuple, list[tuple[float, int]]] = {}
     for number, (cell, network) in enumerate(shown):
         mean = cell.mean(network)
-        if cell.ipc and mean is not None:
+        if cell.ipc and cell.usual and mean is not None:
             leaders.setdefault((cell.fingerprint, cell.ipc), []).append((mean, number))
     best = {(max(group)[1], 5) for group in leaders.values() if len(group) > 1}
     rows = [_cell_row(cell, network, cells) for cell, network in shown]

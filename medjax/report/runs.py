@@ -11,6 +11,7 @@ import numpy as np
 
 from medjax.data.labels import UNNAMED
 from medjax.errors import UserError
+from medjax.eval_config import CUTMIX
 from medjax.recipes import describe, real
 from medjax.result import Result
 from medjax.result_file import read_json
@@ -127,6 +128,11 @@ class Cell(NamedTuple):
         return self.settings[0]
 
     @property
+    def usual(self) -> bool:
+        """Whether networks were trained by the recipe of the study, so that its scores compare with others."""
+        return self.runs[0].result.evaluation.get("recipe") != CUTMIX
+
+    @property
     def how(self) -> str:
         """Preset and flags, and whether the test split chose the iteration: "cpu lr_img=50", "paper select=test"."""
         preset, select, _, changed = self.settings
@@ -241,20 +247,3 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
         by_seed = {run.result.seed: run for run in groups[group]}
         found.append(Cell(*group, runs=tuple(by_seed[seed] for seed in sorted(by_seed))))
     return found
-
-
-def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
-    """The accuracy of random images to compare a distilled cell with, and where it comes from.
-
-    Runs of `random` with the same preset on the same set, IPC, packing and network come first (other presets train
-    networks otherwise). Else it is the cell's own start, one subset for each seed. network: under which both are
-    scored, by default the cell's own.
-    """
-    pack = cell.runs[0].result.pack
-    wanted = ("random", cell.fingerprint, cell.ipc, pack, network or cell.model, cell.preset)
-    for other in among:
-        one = other.runs[0].result
-        found = (one.method, other.fingerprint, other.ipc, one.pack, other.model, other.preset)
-        if found == wanted:
-            return other.score(), "runs of random"
-    return cell.score("accuracy", "start", network), "the start of each distillation"

@@ -83,7 +83,9 @@ def rows(cells: list[Cell], networks: dict[str, str], ipcs: list[int]) -> list[R
 
 
 def _best(mine: dict[str, tuple[Cell, str]]) -> str | None:
-    means = {m: cell.mean(network) for m, (cell, network) in mine.items() if cell.ipc}
+    means = {
+        m: cell.mean(network) for m, (cell, network) in mine.items() if cell.ipc and cell.usual
+    }
     known = {m: mean for m, mean in means.items() if mean is not None}
     return max(known, key=lambda m: known[m]) if len(known) > 1 else None
 

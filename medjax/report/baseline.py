@@ -1,0 +1,34 @@
+"""The random images that a distilled cell is compared with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from medjax.report.runs import Cell
+from medjax.score import Score
+
+
+def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
+    """The accuracy of random images to compare a distilled cell with, and where it comes from.
+
+    Runs of `random` on the same set, IPC, packing and network whose networks were trained alike come first; of several,
+    those of the cell's preset. Else it is the cell's own start, one subset for each seed. network: under which both are
+    scored, by default the cell's own.
+    """
+    mine = cell.runs[0].result
+    wanted = "random", cell.fingerprint, cell.ipc, mine.pack, network or cell.model
+    fitting = []
+    for other in among:
+        one = other.runs[0].result
+        found = one.method, other.fingerprint, other.ipc, one.pack, other.model
+        if found == wanted and _alike(one.evaluation, mine.evaluation):
+            fitting.append(other)
+    if fitting:
+        return min(fitting, key=lambda other: other.preset != cell.preset).score(), "runs of random"
+    return cell.score("accuracy", "start", network), "the start of each distillation"
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations trained networks in the same way. Older results do not say all of it."""
+    recipes = {"recipe": "study"}
+    one, other = recipes | dict(one), recipes | dict(other)
+    return all(one[key] == other[key] for key in one.keys() & other.keys() - {"networks"})
