@@ -474,6 +474,13 @@ def test_score_by_steps(tmp_path, monkeypatch, linear):
     assert {row["step_size"] for row in found["rows"]} == {0.02}
     assert found["split"] == "val" and found["rows"][0]["accuracy"]["n"] == 2
     assert (tmp_path / "found.md").read_text().count("±") == 8
+    random = ["--random=2", "--pack=2", "--batches=24", "--steps=1", "--step_sizes="]
+    monkeypatch.setattr(sys, "argv", [*words, *random])
+    steps.main()
+    found = json.loads((tmp_path / "found.json").read_text())
+    about = [found[name] for name in ("method", "stored", "pack")]
+    assert about == ["random", 6, 2] and [r["steps"] for r in found["rows"]] == [1]
+    assert found["rows"][0]["step_size"] == pytest.approx(0.01)
 
 
 def test_results_of_whole_runs_come_back(tmp_path, monkeypatch):

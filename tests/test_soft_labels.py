@@ -169,8 +169,12 @@ def test_a_run(tmp_path):
     assert alone.soft_labels and alone.test.accuracy.mean == result.test.accuracy.mean
 
 
-def test_no_ranking_of_soft_labels(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"labels": "soft"}, "compares hard labels"), ({"eval_recipe": "cutmix"}, "study's recipe")],
+)
+def test_no_ranking_of_soft_or_mixed_labels(tmp_path, given, words):
     """DD-Ranking's scores compare hard labels."""
-    values = {"dataset": "phantom", "labels": "soft", "ranking": str(tmp_path)}
-    with pytest.raises(UserError, match="--ranking compares hard labels"):
+    values = {"dataset": "phantom", "ranking": str(tmp_path)} | given
+    with pytest.raises(UserError, match=words):
         medjax.run("mtt", medjax.settings("mtt", "quick", **values), tmp_path)
