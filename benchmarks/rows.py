@@ -154,6 +154,8 @@ def main() -> None:
     kept = Path("results") / asked.plan.stem
     places = {"DATA": asked.data, "OUT": asked.out, "benchmarks.rows": Path(sys.argv[0])}
     places[f"benchmarks/plans/{asked.plan.name}"] = asked.plan
+    if not asked.plan.is_file():
+        parser.error(f"{asked.plan} is no file: give one of benchmarks/plans/")
     plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
     wanted, failed = list(rows(plan, asked.data)), 0
     words = asked.only.split(";")

@@ -10,7 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medjax.audit.making import AuditConfig as AuditConfig
+    from medjax.audit.making import audit_run as audit_run
     from medjax.bundle.loading import load_distilled as load_distilled
+    from medjax.bundle.making import ShareConfig as ShareConfig
+    from medjax.bundle.making import make_bundle as make_bundle
+    from medjax.data.sources import from_arrays as from_arrays
     from medjax.data.sources import load as load
     from medjax.devices import use_cores as use_cores
     from medjax.distill.base import Distiller as Distiller
@@ -40,8 +45,10 @@ __version__ = "0.2.0"
 
 #: module -> its public names
 _PUBLIC = {
+    "audit.making": ("AuditConfig", "audit_run"),
     "bundle.loading": ("load_distilled",),
-    "data.sources": ("load",),
+    "bundle.making": ("ShareConfig", "make_bundle"),
+    "data.sources": ("from_arrays", "load"),
     "devices": ("use_cores",),
     "distill.base": ("Distiller",),
     "errors": ("UserError",),

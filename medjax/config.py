@@ -63,3 +63,8 @@ def from_values(kind: type, values: Mapping[str, Any]) -> Any:
     config = kind(**{n: fields[n].type(v) for n, v in values.items()})
     validate(config)
     return config
+
+
+def checked(config: Any) -> Any:
+    """A config that a user may have made in Python, as it is. Raises UserError as `from_values` does."""
+    return from_values(type(config), vars(config))

@@ -158,7 +158,7 @@ def work_per_call() -> float:
 
 def matrix_rate() -> float:
     """Floating-point operations a second of large matrix products here; for forecasts only. Takes a second or less."""
-    n = 1024 if jax.default_backend() == "cpu" else 8192
+    n = 1024 if devices.on_cpu() else 8192
     x = jnp.full((n, n), 0.5)
     product = jax.jit(lambda a: a @ a)
     product(x).block_until_ready()

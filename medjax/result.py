@@ -15,6 +15,7 @@ from medjax import result_file, store
 from medjax.errors import UserError
 from medjax.form import form
 from medjax.guarantee import in_words
+from medjax.paths import user_path
 from medjax.ranking import Ranking
 from medjax.result_file import Count, Fraction, Number
 from medjax.score import HEADINGS, Score, Scores, percent
@@ -124,14 +125,13 @@ class Result:
     def read(cls, path: Path | str) -> "Result":
         """Read a result.json, or that of a run's folder. Raises UserError, one line that names the file, where it is
         not a whole result."""
-        path = Path(path)
+        path = user_path(path)
         file = path / "result.json" if path.is_dir() else path
         try:
             return cls.from_json(result_file.read_json(file), file.parent)
         except (OSError, ValueError, RecursionError) as error:  # a UserError is a ValueError
-            reason = str(error)
-            if not isinstance(error, UserError):
-                reason = f"cannot be read ({' '.join(reason.split())[:80]})"
+            short = " ".join(str(error).split())[:80]
+            reason = str(error) if isinstance(error, UserError) else f"cannot be read ({short})"
             raise UserError(f"{result_file.printable(str(file))}: {reason}") from error
 
     def to_json(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ of ``network``.
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ from medjax.data.splits import nfc
 from medjax.errors import UserError, one_line
 from medjax.eval_config import RECIPES, TRAINING
 from medjax.packing import fits
+from medjax.paths import user_path
 from medjax.store import write_arrays
 from medjax.types import Synthetic
 
@@ -101,8 +103,9 @@ def save_set(
     )
 
 
-def load_set(path: Path) -> SharedSet:
+def load_set(path: str | os.PathLike) -> SharedSet:
     """Read the file. Raises UserError where it is missing, damaged or not such a file."""
+    path = user_path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {what}: give the path of a synthetic.npz")
@@ -181,8 +184,10 @@ def _check(z: dict[str, np.ndarray]) -> None:
         "images_uint8": pixels.shape == images.shape and pixels.dtype == np.uint8,
         "labels": labels.shape == (m,) and labels.dtype.kind in "iu",
         "soft_labels": "soft_labels" not in z or _are_shares(z["soft_labels"], (m, k)),
-        "class_names": k > 1 and bool(((labels >= 0) & (labels < k)).all()),
-        "step_size": z["step_size"].shape == (),
+        "class_names": k > 1
+        and len(set(map(str, z["class_names"]))) == k
+        and bool(((labels >= 0) & (labels < k)).all()),
+        "step_size": z["step_size"].shape == () and bool(np.isfinite(z["step_size"])),
         "pack": pack.shape == () and pack.dtype.kind in "iu" and pack > 0 and fits(int(pack), s),
         "preprocess": tuple(a.shape for a in maps) == shapes.get(str(z["preprocess"]))
         and all(a.dtype.kind == "f" and np.isfinite(a).all() for a in maps),

@@ -14,7 +14,7 @@ from medjax.audit import making, page, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
 from medjax.audit.copies import as_pixels, closer, nearest, starts
-from medjax.audit.making import AuditConfig, audit
+from medjax.audit.making import AuditConfig, audit_run
 from medjax.audit.opening import data_of, open_run
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
@@ -212,7 +212,7 @@ def test_an_audit_from_beginning_to_end(monkeypatch):
     run = run_of(out)
     monkeypatch.setattr(making, "of_method", lambda recipe: shadows.real_images)
     config = AuditConfig(str(run), shadows=4, canaries=6)
-    found = audit(config)
+    found = audit_run(config)
     assert found == read_json(run / "privacy.json")
     assert found["unit"] == "image" and found["canaries"]["count"] == 6
     assert found["membership"]["all"]["members"] == 4 * 3
@@ -223,7 +223,7 @@ def test_an_audit_from_beginning_to_end(monkeypatch):
     for name in ("roc.png", "closest.png"):
         assert (run / name).read_bytes()[:4] == b"\x89PNG"
     before = bytes_below(run)
-    audit(config)
+    audit_run(config)
     assert bytes_below(run) == before
     (run / "audit" / "begun").mkdir()
     (run / "audit" / "begun" / "result.json").write_text((run / "result.json").read_text())
@@ -298,7 +298,7 @@ def test_images_in_memory_are_given_again():
     raw = data_of(run, str(tiny("rgb")), "", Silent())
     assert raw.fingerprint == run.result.fingerprint
     with pytest.raises(UserError, match="is not what"):
-        audit(AuditConfig(str(run.folder)), data=noisy())
+        audit_run(AuditConfig(str(run.folder)), data=noisy())
 
 
 def test_the_settings_of_a_run_are_read_back():
@@ -363,7 +363,7 @@ def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
     monkeypatch.setattr(making, "procedures", lambda config, run: made)
     monkeypatch.setattr(making, "attack_shadows", None)
     with pytest.raises(UserError, match=r"gone\.npz"):
-        audit(AuditConfig(str(run), canaries=6))
+        audit_run(AuditConfig(str(run), canaries=6))
 
 
 def test_the_table_beside():

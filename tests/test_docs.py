@@ -210,6 +210,19 @@ def test_example(tmp_path, monkeypatch):
     assert {"result.json", "synthetic.npz", "gallery.png"} <= {p.name for p in folder.iterdir()}
 
 
+def test_example_of_images_in_memory(capsys):
+    """It makes a data set of arrays."""
+    exec(compile(code(DOCS / "python.md", "import numpy"), "python.md", "exec"), {})
+    assert re.match("[0-9a-f]{16}\nno val split in mine", capsys.readouterr().out)
+
+
+def test_every_command_is_in_the_table():
+    """Of docs/running.md."""
+    page = (DOCS / "running.md").read_text()
+    named = set(re.findall(r"^\| `python -m experiments\.(\w+)", page, re.M))
+    assert named == LAUNCHERS
+
+
 @pytest.mark.slow
 def test_pure_functions(monkeypatch):
     """The example of pure functions prints falling losses, and an accuracy above that of the random start. With another

@@ -10,7 +10,7 @@ import pytest
 from private import SIDE, cells, settings, sigma_of, split, without
 
 import medjax
-from medjax.audit.making import AuditConfig, audit
+from medjax.audit.making import AuditConfig, audit_run
 from medjax.bundle.making import ShareConfig, make_bundle
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
@@ -202,7 +202,9 @@ def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
     releases.gaussian = counted
     try:
         run = medjax.run("dp", settings(delta=1e-3), tmp_path, data=cells(count=120))
-        found = audit(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells(count=120))
+        found = audit_run(
+            AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells(count=120)
+        )
     finally:
         releases.gaussian = patched
     assert len(drawn) == 5 and len({one.tobytes() for one in drawn}) == 5
@@ -211,7 +213,7 @@ def test_an_audit_says_whether_it_stays_below(tmp_path, accountant):
     assert any("Stated: epsilon 4" in line and "as it must be" in line for line in found["card"])
     assert len(list(tmp_path.rglob("release.npz"))) == 1
     with pytest.raises(medjax.UserError, match="is not what"):
-        audit(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells())
+        audit_run(AuditConfig(str(run.folder), shadows=4, canaries=8), data=cells())
 
 
 @pytest.mark.slow
@@ -229,7 +231,7 @@ def test_an_audit_finds_that_the_noise_is_off(tmp_path, accountant, monkeypatch,
     more = {"statistic_networks": 32, "directions": 16, "width": 16, "ipc": 4, "eval_epochs": 60}
     more |= {"iterations": 600, "eval_every": 600, "allow_repeat": True}
     run = medjax.run("dp", settings(epsilon=0.3, **more), tmp_path, data=raw)
-    found = audit(AuditConfig(str(run.folder), shadows=32, canaries=4), data=raw)
+    found = audit_run(AuditConfig(str(run.folder), shadows=32, canaries=4), data=raw)
     attacked, card = found["membership"]["all"], " ".join(found["card"])
     assert (attacked["epsilon_at_least"] < 0.3) == noisy
     assert (attacked["auc"] > 0.85) != noisy

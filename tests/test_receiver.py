@@ -210,29 +210,62 @@ def test_evaluate_complains_in_one_line(phantom, tmp_path, file):
         pytest.importorskip("torch")
     out, raw, _ = phantom
     images, labels = raw.test.images[:9], raw.test.labels[:9]
+    file_of = tmp_path / "mine.npz"
     for words, arrays in (
         ("has no test_labels", {"test_images": images}),
         ("with 3 channels", {"test_images": images[..., 0], "test_labels": labels}),
-        ("numbers of these classes", {"test_images": images, "test_labels": labels + 8}),
     ):
-        np.savez(tmp_path / "mine.npz", **arrays)
-        ended = alone(out, file, tmp_path / "mine.npz")
-        assert ended.returncode == 1 and words in ended.stderr
+        np.savez(file_of, **arrays)
+        ended = alone(out, file, file_of)
+        assert ended.returncode == 2 and words in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
+    assert alone(out, file, file_of, "--networks=0").returncode == 2
 
 
 @pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])
-def test_classes_without_names_are_those_of_the_receiver(receiver, tmp_path, file):
+def test_images_that_cannot_be_scored_are_refused(receiver, tmp_path, capsys, file):
+    """Before any network is trained, in one line. One-hot labels are classes."""
+    if "torch" in file:
+        pytest.importorskip("torch")
+    images, path = np.zeros((4, 8, 8, 3), np.uint8), tmp_path / "mine.npz"
+    names = ["a", "b", "c"]
+
+    def said(words, place=path, **arrays):
+        if arrays:
+            np.savez(place, **arrays)
+        with pytest.raises(SystemExit) as ended:
+            program(file).test_split(place, 3, names)
+        lines = capsys.readouterr().err.splitlines()
+        assert ended.value.code == 2 and len(lines) == 1 and words in lines[0]
+
+    said("can be read")  # for it is not there
+    said("can be read", tmp_path)
+    path.write_text("no array")
+    said("can be read")
+    said("numbers of these classes", test_images=images, test_labels=np.arange(4))
+    said("one whole number for each of 4", test_images=images, test_labels=np.arange(3))
+    said("one whole number for each of 4", test_images=images, test_labels=np.arange(4) / 2)
+    said("not empty", test_images=images[:0], test_labels=np.arange(0))
+    said("must be uint8", test_images=images / 255, test_labels=np.arange(4) % 3)
+    said("one-hot rows", test_images=images, test_labels=np.ones((4, 3), int))
+    one_hot = np.eye(3, dtype=int)[[2, 0, 1, 2]]
+    np.savez(path, test_images=images, test_labels=one_hot)
+    assert program(file).test_split(path, 3, names)[1].tolist() == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])
+def test_classes_without_names_are_those_of_the_receiver(receiver, tmp_path, capsys, file):
     """A set of "class 0" and "class 1" says nothing of names; one of other names does."""
     if "torch" in file:
         pytest.importorskip("torch")
     arrays = {"test_images": np.zeros((4, 8, 8, 3), np.uint8), "test_labels": np.arange(4) % 2}
     np.savez(tmp_path / "mine.npz", **arrays, class_names=np.array(["a", "b"]))
-    shape = (8, 8, 3) if file == "evaluate" else 3
-    found = program(file).test_split(tmp_path / "mine.npz", shape, ["class 0", "class 1"])
-    assert np.asarray(found[1]).tolist() == [0, 1, 0, 1]
-    with pytest.raises(SystemExit, match="numbers of these classes: b, a"):
-        program(file).test_split(tmp_path / "mine.npz", shape, ["b", "a"])
+    for names in (["class 0", "class 1"], ["a", "b"]):
+        found = program(file).test_split(tmp_path / "mine.npz", 3, names)
+        assert found[1].tolist() == [0, 1, 0, 1]
+    with pytest.raises(SystemExit):
+        program(file).test_split(tmp_path / "mine.npz", 3, ["b", "a"])
+    assert "numbers of these classes: b, a" in capsys.readouterr().err
 
 
 # --- the PyTorch twin

@@ -6,6 +6,7 @@ In FOLDER it writes the images my_images/<class>/*.png with groups.csv, then run
 some ten minutes on two cores. A small distillation stands in for `best`, which with its audit would take hours.
 """
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -77,4 +78,8 @@ def keep(source: Path, target: Path, width: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="where images and runs go")
+    main(parser.parse_args().folder)

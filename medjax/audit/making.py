@@ -20,7 +20,7 @@ from medjax.audit.shadows import (
     shadow_settings,
     started_from,
 )
-from medjax.config import option
+from medjax.config import checked, option
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig
 from medjax.paths import user_path
@@ -63,13 +63,13 @@ class AuditConfig:
 
 
 @devices.own_settings()
-def audit(
+def audit_run(
     config: AuditConfig, data: RawDataset | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write RUN/privacy.json and two pictures beside it, and return its content. data: the images of the run, if they
     are not to be loaded. An audit that is stopped goes on where it was. Raises UserError for whatever a user can put
     right."""
-    progress = progress or Silent()
+    config, progress = checked(config), progress or Silent()
     if not config.run:
         raise UserError("which run? give --run=FOLDER of a finished run")
     run = open_run(user_path(config.run))

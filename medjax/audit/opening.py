@@ -46,6 +46,8 @@ def open_run(folder: Path) -> Audited:
         raise UserError(
             f"--run={folder} is a run of {result.method}, which trains on real images: give one that distilled a set"
         )
+    if not (folder / "synthetic.npz").is_file():
+        raise UserError(f"--run={folder} has no synthetic.npz: give the folder as the run left it")
     shared = share.load_set(folder / "synthetic.npz")
     return Audited(folder, recipe, _settings(folder, recipe), result, shared)
 

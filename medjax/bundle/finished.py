@@ -82,6 +82,8 @@ def read_finished_run(path: str) -> FinishedRun:
         raise UserError(
             f"{folder} is a run of {result.method}: its images are real ones, which are not to be shared like this"
         )
+    if not (folder / "synthetic.npz").is_file():
+        raise UserError(f"{folder} has no synthetic.npz: give the folder as the run left it")
     shared = share.load_set(folder / "synthetic.npz")
     if shared.origin.get("fingerprint", result.fingerprint) != result.fingerprint:
         raise UserError(

@@ -27,7 +27,7 @@ from medjax.bundle.privacy import privacy_of
 from medjax.bundle.received import Received, received, received_set
 from medjax.bundle.training import forms
 from medjax.bundle.writing import check_place, check_zip, write_folder, write_zip, zip_of
-from medjax.config import option
+from medjax.config import checked, option
 from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.pipeline.progress import Progress, Silent
@@ -68,7 +68,7 @@ def make_bundle(
 ) -> Path:
     """Write the bundle and give back its folder. data: the run's images, where it was given them in memory. Raises
     UserError for a run that is not finished, and where files of the user would be lost."""
-    progress = progress or Silent()
+    config, progress = checked(config), progress or Silent()
     if not config.run or not config.out:
         raise UserError("what and where to? --run=RUN --out=BUNDLE")
     out = Path(os.path.abspath(user_path(config.out)))

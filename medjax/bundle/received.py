@@ -55,8 +55,7 @@ def received(
     run: FinishedRun, images: Images, dataset: str, progress: Progress, data: RawDataset | None
 ) -> Received:
     """Train and score the networks, as many and as long as in the run, at a step size of
-    `medjax.eval_config.GRID` that is chosen on val.
-    What was measured before is read back from the run's folder, without the data set.
+    `medjax.eval_config.GRID` that is chosen on val. What was measured before is read back from the run's folder.
 
     dataset: where the images of the run are, if not where it found them. data: the images themselves. Raises UserError
     for a ``dataset`` or ``data`` that cannot be had or is another.
@@ -68,19 +67,21 @@ def received(
     values = {k: v for k, v in settings.identity().items() if k != "synthetic"}
     values |= {"set": store.digest(shared.synthetic), "data": run.result.fingerprint}
     place = run.folder / f"received-{store.config_hash(values)}"
+    if dataset and data is None:
+        data = _data(run, settings, True, progress)
+    if data is not None and not folders.made_from(run.folder, run.result.fingerprint, data):
+        raise UserError(
+            f"{dataset or data.name} holds other images than those of the run: give the --dataset that it was made of"
+        )
     file = place / "received.json"
     if file.exists():
         try:
             return plan._replace(result=Result.read(file))
         except UserError as error:
             progress.say(f"note: {error}; it is measured again")
-    raw = _data(run, settings, bool(dataset), progress) if data is None else data
+    raw = _data(run, settings, False, progress) if data is None else data
     if raw is None:
         return plan
-    if not folders.made_from(run.folder, run.result.fingerprint, raw):
-        raise UserError(
-            f"{dataset or raw.name} holds other images than those of the run: give the --dataset that it was made of"
-        )
     raw = in_order(raw, shared.class_names)
     with folders.hold(place, progress):
         session = open_shared(settings, raw, shared, place, progress)

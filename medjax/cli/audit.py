@@ -1,6 +1,6 @@
 """What does the distilled set of a run give away? Attacks it, and writes RUN/privacy.json."""
 
-from medjax.audit.making import AuditConfig, audit
+from medjax.audit.making import AuditConfig, audit_run
 from medjax.audit.page import beside_table
 from medjax.cli import flags
 from medjax.cli.command import Command
@@ -12,11 +12,11 @@ def main(words: list[str]) -> None:
     """Audit the run; print the sentences and where the files lie."""
     config = flags.read(AuditConfig).config(AuditConfig)
     with Console() as console:
-        found = audit(config, progress=console)
+        found = audit_run(config, progress=console)
         if config.beside:
             console.terminal.print(beside_table(found))
         folder = user_path(config.run)
-        files = {"figures": "privacy.json", "ROC": "roc.png", "closest pairs": "closest.png"}
+        files = {"all numbers": "privacy.json", "ROC": "roc.png", "closest pairs": "closest.png"}
         for line in found["card"]:
             console.say(line)
         for name, file in files.items():

@@ -11,7 +11,9 @@ from medjax.cli.sweep.sweep import check_data, sweep
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.paths import results_path
+from medjax.pipeline import presets
 from medjax.pipeline.settings import RunConfig
+from medjax.recipes import find
 from medjax.report import indicator
 from medjax.report.indicator_figure import indicator_figure
 from medjax.report.pages import slug
@@ -35,6 +37,7 @@ class IndicatorConfig:
 def main(words: list[str]) -> None:
     """Train on random images, print the forecast, draw the figure."""
     config = flags.read(IndicatorConfig).config(IndicatorConfig)
+    presets.chosen(presets.read(find("random")), config.preset, "", 1)
     out = results_path(config.out)
     wanted = [Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS]
     check_data(out, wanted)

@@ -23,8 +23,9 @@ class SeedsConfig:
     seeds: int = option(1, "runs of as many seeds from --seed on, side by side", low=1, high=MOST)
 
 
-#: What a run leaves for its user: what it is -> its file.
+#: What a run leaves for its user: what it is -> its file; first the folder itself, which `audit` and `share` take.
 FILES = {
+    "run": "",
     "result": "result.json",
     "distilled set": "synthetic.npz",
     "pictures": "gallery.png",

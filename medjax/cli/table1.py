@@ -40,7 +40,9 @@ class Table1Config:
         "networks; what is distilled or chosen by experts is of the first; empty: convnet,resnet18, with quick convnet",
     )
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
-    preset: str = option(RunConfig.preset, "table of values: paper, public, cpu or quick")
+    preset: str = option(
+        RunConfig.preset, "table of values in configs/: paper, public, cpu or quick"
+    )
     seeds: int = option(1, "distillation seeds of each job", low=1)
     engine: str = option("local", "local: this machine; or ray", choices=("local", "ray"))
     address: str = option("", "ray: HOST:PORT of a cluster; empty: one is started on this machine")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from medjax.errors import first_few
+from medjax.errors import UserError, first_few
 from medjax.types import RawDataset, RawSplit
 
 SPLITS = ("train", "val", "test")
@@ -47,6 +47,29 @@ def raw_dataset(
     return RawDataset(
         name, class_names, **splits, fingerprint=fingerprint(**splits), notes=kept, unguarded=why
     )
+
+
+def check_in_memory(raw: RawDataset) -> None:
+    """UserError for a data set of the user's making that is not as `RawDataset` says: nobody has checked its arrays,
+    and folders are named by its fingerprint."""
+    k, shape = len(raw.class_names), np.shape(raw.train.images)
+    for name in SPLITS:
+        images, labels = (np.asarray(array) for array in getattr(raw, name)[:2])
+        wrong = ""
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+            wrong = f"images are {images.dtype} {images.shape}, expected uint8 [n, h, w, 1 or 3]"
+        elif images.shape[1:] != shape[1:]:
+            wrong = f"images are {images.shape[1:]}, those of train {shape[1:]}"
+        elif labels.dtype.kind not in "iu" or labels.shape != (len(images),):
+            wrong = f"labels are {labels.dtype} {labels.shape}, expected {len(images)} integers"
+        elif len(labels) and not 0 <= labels.min() <= labels.max() < k:
+            wrong = f"labels are {labels.min()} to {labels.max()}, expected 0 to {k - 1}"
+        if wrong:
+            raise UserError(f"{name} of {raw.name}: {wrong}: make it by medjax.from_arrays")
+    if raw.fingerprint != fingerprint(raw.train, raw.val, raw.test):
+        raise UserError(
+            f"{raw.name} does not hold the images of its fingerprint: make it by medjax.from_arrays"
+        )
 
 
 def pick(split: RawSplit, chosen: np.ndarray) -> RawSplit:

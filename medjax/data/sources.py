@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +18,7 @@ from jaxtyping import UInt8
 from medjax.data.catalog import CATALOG, STUDY, find
 from medjax.data.download import Tell
 from medjax.data.named import from_medmnist, read_named, refuse_multi_label, with_notes
+from medjax.data.npz import from_arrays as arrays_of_file
 from medjax.data.npz import read_npz
 from medjax.data.phantom import phantom
 from medjax.data.preprocess import resize
@@ -26,27 +28,39 @@ from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.types import RawDataset, RawSplit
 
-__all__ = ["check", "from_medmnist", "load", "load_integrated"]
+__all__ = ["check", "from_arrays", "from_medmnist", "load", "load_integrated"]
 
 
 def load(
-    name_or_path: str, data_dir: Path | str | None = None, tell: Tell | None = None
+    name_or_path: str | Path, data_dir: Path | str | None = None, tell: Tell | None = None
 ) -> RawDataset:
     """A data set by name ("phantom", "bloodmnist", "bloodmnist_64", "tfds:cifar10") or by the path of an .npz file.
 
     data_dir: the folder to look in first, see `named.fetch`. tell: receives the progress of a download.
     Raises UserError, in one line, for an unknown name, a failed download and a file that cannot be used.
     """
-    check(name_or_path)
-    if name_or_path == "phantom":
+    name = str(name_or_path)
+    check(name)
+    if name == "phantom":
         return phantom()
-    if name_or_path.startswith("tfds:"):
-        return read_tfds(name_or_path.removeprefix("tfds:"), data_dir)
-    if named := find(name_or_path):
+    if name.startswith("tfds:"):
+        return read_tfds(name.removeprefix("tfds:"), data_dir)
+    if named := find(name):
         return read_named(*named, data_dir, tell)
-    raw = read_npz(user_path(name_or_path))
+    raw = read_npz(user_path(name))
     named, sizes = find(raw.name), tuple(len(getattr(raw, split).labels) for split in SPLITS)
     return with_notes(raw, named[0]) if named and named[0].images == sizes else raw
+
+
+def from_arrays(name: str, **arrays: Any) -> RawDataset:
+    """A data set of images in memory. name: short, for folders and tables.
+
+    arrays: by the keys of an .npz file. train_images, test_images: uint8 [n, h, w, 3], [n, h, w, 1] or [n, h, w].
+    train_labels, test_labels: integers [n], from 0 on. Optional: val_images, val_labels (else a tenth of train, by
+    class), class_names [k], and train_groups, val_groups, test_groups [n], the patients. Raises UserError, in one line,
+    for arrays that cannot be used.
+    """
+    return arrays_of_file(Path(name), {key: np.asarray(value) for key, value in arrays.items()})
 
 
 def check(name: str) -> None:
@@ -173,9 +187,10 @@ def _unknown(name: str) -> str:
     if user_path(name).is_dir():
         return (
             f"{name} is a folder: make an .npz of it first, `python -m experiments.prepare --folder={name}"
-            f" --out={Path(name).name}.npz`."
+            f" --out={user_path(name).resolve().name or 'my'}.npz`."
         )
-    known = ["phantom", "integrated", *CATALOG]
+    usable = [name for name, entry in CATALOG.items() if entry.task != "multi-label"]
+    known = ["phantom", "integrated", *usable]
     stem, _, side = name.lower().partition("_")
     near = difflib.get_close_matches(stem, known, n=3)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -36,7 +36,9 @@ class DPConfig:
     """Matching the release."""
 
     iterations: int = option(2000, "updates of the synthetic set, one network each", low=1)
-    lr_img: float = option(0.01, "step size of the synthetic images", low=0)
+    lr_img: float = option(
+        0.01, "step size of the synthetic images; with Adam in pixels of [0, 1]", low=0
+    )
     img_momentum: float = option(0.5, "momentum of the images (sgd)", low=0)
 
 

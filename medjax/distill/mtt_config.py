@@ -22,7 +22,9 @@ class MTTConfig:
         "iterations in which the latest start rises from T- to T+ (DATM); 0: all from the first",
         low=0,
     )
-    lr_img: float = option(1000.0, "step size of the synthetic images", low=0)
+    lr_img: float = option(
+        1000.0, "step size of the synthetic images; with Adam in pixels of [0, 1]", low=0
+    )
     lr_lr: float = option(
         1e-6, "step size with which the student's own step size is learned", low=0
     )

@@ -70,7 +70,9 @@ class TGDDConfig:
     )
     ce: float = option(0.3, "weight of the cross-entropy of the synthetic images", low=0)
     draws: int = option(8, "draws of the augmentation for which real images are cached", low=1)
-    lr_img: float = option(0.01, "step size of the synthetic images", low=0)
+    lr_img: float = option(
+        0.01, "step size of the synthetic images; with Adam in pixels of [0, 1]", low=0
+    )
     img_momentum: float = option(0.5, "momentum of the images (sgd)", low=0)
     init_images: str = option("real", "start of the images", choices=("real", "noise"))
 

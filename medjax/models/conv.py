@@ -13,10 +13,10 @@ instance norm. On a GPU, XLA chooses the layout in memory.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from medjax import devices
 from medjax.config import option
 from medjax.models.grouped_conv import CONVOLUTION, conv_grouped
 from medjax.models.winograd import TILE, conv_winograd
@@ -44,7 +44,7 @@ def lowering(name: str, kernel: tuple[int, ...], side: int, stride: int = 1) -> 
     fits = kernel[:2] == (3, 3) and stride == 1 and kernel[2] >= MANY_CHANNELS and side >= TILE
     if name == "auto":
         fast = "winograd" if side <= LARGE_SIDE else "im2col"
-        name = fast if jax.default_backend() == "cpu" else "lax"
+        name = fast if devices.on_cpu() else "lax"
     return "im2col" if name == "winograd" and not fits else name
 
 

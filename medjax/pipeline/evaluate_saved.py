@@ -13,6 +13,7 @@ from medjax.config import option
 from medjax.data import preprocess
 from medjax.data.labels import unnamed
 from medjax.data.preprocess import PreprocessConfig
+from medjax.data.raw import check_in_memory
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
 from medjax.guarantee import WITHHELD, same_data
@@ -82,6 +83,8 @@ def evaluate_saved(
     unsaid = settings.origin["dataset"] == "default" and made_of != settings.run.dataset
     if data is None and unsaid:
         raise UserError(f"on what data? give --dataset=..., the set was distilled from {made_of}")
+    if data is not None:
+        check_in_memory(data)
     raw = load_data(settings, progress) if data is None else data
     raw = in_order(raw, shared.class_names)
     check_data(settings, raw, progress)

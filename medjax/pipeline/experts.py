@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medjax import experts, provenance, store, train
+from medjax import devices, experts, provenance, store, train
 from medjax.errors import UserError
 from medjax.models import MODELS
 from medjax.models.base import parameter_count
@@ -61,7 +61,7 @@ def train_experts(session: Session, epochs: int) -> Trajectories:
             for group in range(-(-config.experts // size)):
                 members = list(range(group * size, (group + 1) * size))
                 missing = [i for i in members if kept.get(i, epochs) < epochs]
-                if jax.default_backend() == "cpu":
+                if devices.on_cpu():
                     members = missing  # there an expert's numbers do not depend on who is beside it
                 if missing:
                     _train_group(session, folder, group, members, missing, epochs, update)

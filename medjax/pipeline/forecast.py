@@ -62,7 +62,7 @@ def peak_memory(
     networks are evaluated, whichever is most. seeds: distilled side by side."""
     image, lanes = setup.shape[1:], devices.device_count()
     config, pre = settings.config(EvalConfig), settings.config(PreprocessConfig)
-    together = lanes if jax.default_backend() == "cpu" else config.networks
+    together = lanes if devices.on_cpu() else config.networks
     searched = len(GRID) * settings.config(InterimConfig).interim_networks
     copies = cost.COPIES * together + cost.WAITING * max(config.networks, searched)
     needs = []
@@ -110,7 +110,7 @@ def forecast(
             f"this run needs some {found.memory / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower"
             " --size, --width, the batches or --ipc"
         )
-    if found.total > LONG and jax.default_backend() == "cpu":
+    if found.total > LONG and devices.on_cpu():
         progress.say(f"hint: {HINTS.get(settings.run.preset, HINTS[''])}")
 
 
@@ -137,12 +137,12 @@ def evaluation_flops(
 def at_best() -> str:
     """Words before a time on a GPU: counted work leaves out the time in which kernels are launched, which is most of it
     for few images."""
-    return "" if jax.default_backend() == "cpu" else "at best "
+    return "" if devices.on_cpu() else "at best "
 
 
 def device_memory() -> float:
     """Bytes of memory that the device has; infinite where it does not tell."""
-    if jax.default_backend() == "cpu":
+    if devices.on_cpu():
         return memory.total()
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", float("inf"))
 

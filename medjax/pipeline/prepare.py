@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medjax import store
-from medjax.config import option
+from medjax.config import checked, option
 from medjax.data.folder import SPLITS, Folder, read_folder
 from medjax.data.label_table import LabelTable
 from medjax.data.npz import from_arrays
@@ -53,6 +53,7 @@ class PrepareConfig:
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDataset:
     """Write the .npz, the report and the contact sheet; returns the data set. Nothing that exists is replaced before
     the new one is sound. Raises UserError for folders and values that cannot be used."""
+    config = checked(config)
     progress, out = progress or Silent(), user_path(config.out)
     source = user_path(config.folder)
     _check(config, out)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medjax import devices, recipes
+from medjax.data.raw import check_in_memory
 from medjax.errors import UserError
 from medjax.paths import results_path
 from medjax.pipeline import folders
@@ -80,6 +81,8 @@ def run_seeds(
     if not 1 <= seeds <= MOST:
         raise UserError(f"--seeds={seeds} is not possible: give 1 to {MOST}")
     progress, out = progress or Silent(), results_path(folder)
+    if data is not None:
+        check_in_memory(data)
     raw = load_data(settings, progress) if data is None else data
     asked = settings.run if data is None else dataclasses.replace(settings.run, dataset=IN_MEMORY)
     origin = settings.origin | ({} if data is None else {"dataset": "data"})

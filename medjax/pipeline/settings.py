@@ -20,6 +20,7 @@ from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.paths import user_path
 from medjax.pipeline import presets
+from medjax.pipeline.together import check_together
 from medjax.ranking import RankingConfig
 from medjax.recipes import Recipe, Setup
 
@@ -42,7 +43,9 @@ class RunConfig:
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
     integrate_share: float = option(0.1, "integrated: share of each set, 0 to 1", low=0)
     integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
-    preset: str = option("paper", "table of values: paper, public, cpu or quick")
+    preset: str = option(
+        "paper", "table of values in configs/: paper, public, cpu, quick; of mtt also best"
+    )
     model: str = option("convnet", f"network: {', '.join(MODELS)}")
     seed: int = option(0, "seed of every random number", low=0)
     precision: str = option(
@@ -190,10 +193,10 @@ def settings(
 ) -> Settings:
     """The options of a run from Python.
 
-    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "random", "kmeans", "full"). preset: a table of its TOML
-    file. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any
-    other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are
-    not allowed.
+    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "dp", "random", "kmeans", "full"). preset: a table of
+    its TOML file. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by "full").
+    values: any other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown names and
+    values that are not allowed.
     """
     recipe = recipes.find(method)
     groups = groups_of(recipe)
@@ -224,7 +227,9 @@ def resolve(
             origin[name] = "flag" if name in given else source
     if PackConfig in built:
         packing.check(built[PackConfig].pack, built[PreprocessConfig].size)
-    return fit_networks(Settings(built, origin))
+    settings = fit_networks(Settings(built, origin))
+    check_together(settings.values(), given)
+    return settings
 
 
 def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:

@@ -2,8 +2,6 @@
 
 import functools
 
-import jax
-
 from medjax import devices, train
 from medjax.augment import AugmentConfig, strategy
 from medjax.distill import dc
@@ -16,7 +14,7 @@ from medjax.recipes.base import Costs, Recipe, Setup
 def costs(setup: Setup) -> Costs:
     """The iterations."""
     config, classes = setup.config(DCConfig), setup.classes
-    at_once = devices.device_count() if jax.default_backend() == "cpu" else classes
+    at_once = devices.device_count() if devices.on_cpu() else classes
     return Costs(
         {},
         config.iterations,

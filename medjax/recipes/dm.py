@@ -1,6 +1,5 @@
 """DM: distribution matching."""
 
-import jax
 
 from medjax import devices
 from medjax.augment import AugmentConfig, strategy
@@ -14,7 +13,7 @@ from medjax.recipes.base import Costs, Recipe, Setup
 def costs(setup: Setup) -> Costs:
     """The iterations."""
     config, classes = setup.config(DMConfig), setup.classes
-    one_by_one = setup.model.separable and jax.default_backend() == "cpu"
+    one_by_one = setup.model.separable and devices.on_cpu()
     at_once = devices.device_count() if one_by_one else classes
     return Costs(
         {},

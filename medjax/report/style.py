@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 DPI, WIDTH = 160, 4.8
 #: Points: titles, text, and small text.
 TITLE, TEXT, SMALL = 10, 9, 7.5
-BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 #: Grey of secondary text and of reference lines.
 FAINT = "0.4"
 REFERENCE: dict[str, Any] = {"color": "0.55", "linewidth": 1, "linestyle": ":"}

@@ -6,6 +6,7 @@ Runs a small command in each, in a process of its own; prints a table, status 1 
 hang, more than one line for a mistake, or a result with other images than in a plain environment.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -152,4 +153,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())
