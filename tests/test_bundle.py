@@ -299,7 +299,7 @@ def test_real_images_and_mixed_folders_are_refused(tmp_path, changed, words):
     [
         ("result.json", None, "has no result.json"),
         ("result.json", "{}", "not a whole result"),
-        ("synthetic.npz", None, "does not exist"),
+        ("synthetic.npz", None, "has no synthetic.npz"),
         ("synthetic.npz", "damaged", "not an .npz file"),
         ("config.json", None, "gone or damaged"),
         ("config.json", "[1]", "gone or damaged"),

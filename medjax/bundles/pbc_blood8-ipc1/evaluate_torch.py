@@ -9,6 +9,7 @@ the protocol of `evaluate.py yours.npz --received`. yours.npz is as evaluate.py 
 import argparse
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -98,21 +99,44 @@ def trained(x, labels, net, how):
     return net
 
 
+def refuse(words):
+    """End with one line."""
+    print(words, file=sys.stderr)
+    sys.exit(2)
+
+
+def arrays_of(path):
+    """test_images [n, h, w, c], uint8, test_labels [n], and class_names, or None, of a file."""
+    try:
+        with np.load(path) as z:
+            if missing := {"test_images", "test_labels"} - set(z.files):
+                refuse(f"{path} has no {' and no '.join(sorted(missing))}")
+            images, labels = z["test_images"], z["test_labels"]
+            names = [str(n) for n in z["class_names"]] if "class_names" in z else None
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        refuse(f"{path} is no .npz file that can be read ({type(error).__name__})")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+        refuse(f"{path}: test_images must be uint8 [n, h, w] or [n, h, w, c], and not empty")
+    if labels.ndim == 2 and labels.shape[1] > 1:  # one-hot
+        if not (np.sort(labels, 1)[:, -2:] == [0, 1]).all():
+            refuse(f"{path}: test_labels must be one number for each image, or one-hot rows")
+        labels = labels.argmax(1)
+    labels = labels.reshape(-1)
+    if len(labels) != len(images) or labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
+        refuse(f"{path}: test_labels must be one whole number for each of {len(images)} images")
+    return images.reshape(*images.shape[:3], -1), labels.astype(np.int64), names
+
+
 def test_split(path, channels, names):
-    """Pixels, uint8 [n, h, w, c], and labels."""
-    with np.load(path) as z:
-        if missing := {"test_images", "test_labels"} - set(z.files):
-            sys.exit(f"{path} has no {' and no '.join(sorted(missing))}")
-        images, labels = z["test_images"], z["test_labels"].reshape(-1).astype(np.int64)
-        unnamed = names == [f"class {i}" for i in range(len(names))]
-        said = "class_names" in z and not unnamed
-        theirs = [str(n) for n in z["class_names"]] if said else names
-    images = images.reshape(*images.shape[:3], -1)
-    if images.dtype != np.uint8 or images.shape[3] != channels:
-        sys.exit(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
-    if theirs != names or labels.min() < 0 or labels.max() >= len(names):
-        sys.exit(f"{path}: labels must be the numbers of these classes: {', '.join(names)}")
-    return images, torch.tensor(labels)
+    """Pixels, uint8 [n, h, w, c], and labels [n]. names: of the classes of the set."""
+    images, labels, theirs = arrays_of(path)
+    numbered = [f"class {i}" for i in range(len(names))]
+    if images.shape[3] != channels:
+        refuse(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
+    named = theirs is not None and numbered not in (names, theirs)
+    if (named and theirs != names) or not 0 <= min(labels) <= max(labels) < len(names):
+        refuse(f"{path}: labels must be the numbers of these classes: {', '.join(names)}")
+    return images, labels
 
 
 def main():
@@ -121,16 +145,18 @@ def main():
     parser.add_argument("npz", help="your images: test_images and test_labels")
     parser.add_argument("--networks", type=int, help="networks to train")
     asked = parser.parse_args()
+    if asked.networks is not None and asked.networks < 1:
+        refuse(f"--networks={asked.networks}: give 1 or more")
     recipe = json.loads((HERE / "recipe.json").read_text("utf-8"))
     how = recipe["received"]
     if how["step_size"] is None:
-        sys.exit(f"this cannot be repeated here: {how['why_not']}")
+        refuse(f"this cannot be repeated here: {how['why_not']}")
     with np.load(HERE / "medmnist.npz") as z:
         mean, std, names = z["mean"], z["std"], [str(n) for n in z["class_names"]]
         x, k = planes(z["train_images"], mean, std), len(names)
         labels = torch.tensor(z["train_labels"].reshape(-1).astype(np.int64))
-    images, truth = test_split(asked.npz, x.shape[1], names)
-    test = planes(images, mean, std, x.shape[2])
+    images, numbers = test_split(asked.npz, x.shape[1], names)
+    truth, test = torch.tensor(numbers), planes(images, mean, std, x.shape[2])
     found = []
     for number in range(asked.networks or recipe["networks"]):
         torch.manual_seed(number)

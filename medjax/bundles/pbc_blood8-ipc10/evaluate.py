@@ -11,6 +11,7 @@ import argparse
 import functools
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import jax
@@ -210,24 +211,52 @@ def scores(labels, found):
     return right.mean(), np.mean(recall), np.mean(aucs) if aucs else np.nan
 
 
-def test_split(path, shape, names):
-    """Pixels [n, h, w, c] in [0, 1], resized to the side of the set, and labels."""
-    with np.load(path) as z:
-        if missing := {"test_images", "test_labels"} - set(z.files):
-            sys.exit(f"{path} has no {' and no '.join(sorted(missing))}")
-        images, labels = z["test_images"], z["test_labels"].reshape(-1).astype(int)
-        unnamed = names == [f"class {i}" for i in range(len(names))]
-        said = "class_names" in z and not unnamed
-        theirs = [str(n) for n in z["class_names"]] if said else names
-    images = images.reshape(*images.shape[:3], -1)
-    if images.dtype != np.uint8 or images.shape[3] != shape[2]:
-        sys.exit(f"{path}: test_images must be uint8 with {shape[2]} channels, as the set has")
-    if theirs != names or labels.min() < 0 or labels.max() >= len(names):
-        sys.exit(f"{path}: labels must be the numbers of these classes: {', '.join(names)}")
+def refuse(words):
+    """End with one line."""
+    print(words, file=sys.stderr)
+    sys.exit(2)
+
+
+def arrays_of(path):
+    """test_images [n, h, w, c], uint8, test_labels [n], and class_names, or None, of a file."""
+    try:
+        with np.load(path) as z:
+            if missing := {"test_images", "test_labels"} - set(z.files):
+                refuse(f"{path} has no {' and no '.join(sorted(missing))}")
+            images, labels = z["test_images"], z["test_labels"]
+            names = [str(n) for n in z["class_names"]] if "class_names" in z else None
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        refuse(f"{path} is no .npz file that can be read ({type(error).__name__})")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+        refuse(f"{path}: test_images must be uint8 [n, h, w] or [n, h, w, c], and not empty")
+    if labels.ndim == 2 and labels.shape[1] > 1:  # one-hot
+        if not (np.sort(labels, 1)[:, -2:] == [0, 1]).all():
+            refuse(f"{path}: test_labels must be one number for each image, or one-hot rows")
+        labels = labels.argmax(1)
+    labels = labels.reshape(-1)
+    if len(labels) != len(images) or labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
+        refuse(f"{path}: test_labels must be one whole number for each of {len(images)} images")
+    return images.reshape(*images.shape[:3], -1), labels.astype(np.int64), names
+
+
+def test_split(path, channels, names):
+    """Pixels, uint8 [n, h, w, c], and labels [n]. names: of the classes of the set."""
+    images, labels, theirs = arrays_of(path)
+    numbered = [f"class {i}" for i in range(len(names))]
+    if images.shape[3] != channels:
+        refuse(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
+    named = theirs is not None and numbered not in (names, theirs)
+    if (named and theirs != names) or not 0 <= min(labels) <= max(labels) < len(names):
+        refuse(f"{path}: labels must be the numbers of these classes: {', '.join(names)}")
+    return images, labels
+
+
+def resized(images, shape):
+    """Pixels [n, h, w, c] in [0, 1], resized to the side of the set."""
     blocks = np.split(images, range(1000, len(images), 1000))
-    size = *shape[:2], shape[2]
-    floats = [jax.image.resize(b / np.float32(255), (len(b), *size), "bilinear") for b in blocks]
-    return np.concatenate(floats), labels
+    return np.concatenate(
+        [jax.image.resize(b / np.float32(255), (len(b), *shape), "bilinear") for b in blocks]
+    )
 
 
 def main():
@@ -237,15 +266,17 @@ def main():
     parser.add_argument("--received", action="store_true", help="train on the 8-bit images")
     parser.add_argument("--networks", type=int, help="networks to train")
     asked = parser.parse_args()
+    if asked.networks is not None and asked.networks < 1:
+        refuse(f"--networks={asked.networks}: give 1 or more")
     recipe = json.loads((HERE / "recipe.json").read_text("utf-8"))
     how = recipe["received" if asked.received else "exact"]
     if how["network"] is None or how["step_size"] is None:
-        sys.exit(f"this cannot be repeated here: {how['why_not']}")
+        refuse(f"this cannot be repeated here: {how['why_not']}")
     file, read = ("medmnist.npz", received_set) if asked.received else ("exact.npz", exact_set)
     with np.load(HERE / file) as z:
         images, shares, model_space = read(dict(z))
-    x, labels = test_split(asked.npz, images.shape[1:], recipe["classes"])
-    x, found = np.asarray(model_space(x), np.float32), []
+    pixels, labels = test_split(asked.npz, images.shape[3], recipe["classes"])
+    x, found = np.asarray(model_space(resized(pixels, images.shape[1:])), np.float32), []
     images, shares = (np.asarray(a, np.float32) for a in (images, shares))
     compiled = jax.jit(logits)
     for number in range(asked.networks or recipe["networks"]):
