@@ -62,7 +62,9 @@ def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
         images = decay * state.images + (1 - decay) * now.images
         step_size = decay * state.step_size + (1 - decay) * now.step_size
         # Shares of classes: their average is one too.
-        soft = None if now.soft is None else decay * state.soft + (1 - decay) * now.soft
+        soft = now.soft
+        if state.soft is not None and soft is not None:
+            soft = decay * state.soft + (1 - decay) * soft
         return AverageState(inner, images, step_size, soft, state.seen + 1), info
 
     def extract(state: AverageState) -> Synthetic:
