@@ -72,7 +72,7 @@ def audit_run(
     config, progress = checked(config), progress or Silent()
     if not config.run:
         raise UserError("which run? give --run=FOLDER of a finished run")
-    run = open_run(user_path(config.run))
+    run = open_run(config.run)
     raw = data_of(run, config.dataset, config.data_dir, progress) if data is None else data
     check_data_of(run, raw)
     settings, place = run.settings, run.folder / SHADOWS

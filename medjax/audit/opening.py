@@ -1,11 +1,13 @@
 """The finished run that is audited, and its data."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from medjax import recipes, share, store
+from medjax import recipes, store
+from medjax.bundle.finished import read_finished_run
 from medjax.config import from_values
 from medjax.data import preprocess
 from medjax.distill.images import ImagesConfig
@@ -34,22 +36,11 @@ class Audited(NamedTuple):
     shared: SharedSet
 
 
-def open_run(folder: Path) -> Audited:
-    """The run in a folder. Raises UserError where it is not finished, has distilled nothing, or is damaged."""
-    if not folder.is_dir():
-        raise UserError(f"--run={folder} is no folder: give that of a finished run")
-    if not (folder / "result.json").is_file():
-        raise UserError(f"--run={folder} has no result.json: finish that run first")
-    result = Result.read(folder)
-    recipe = recipes.find(result.method)
-    if recipe.build is None:
-        raise UserError(
-            f"--run={folder} is a run of {result.method}, which trains on real images: give one that distilled a set"
-        )
-    if not (folder / "synthetic.npz").is_file():
-        raise UserError(f"--run={folder} has no synthetic.npz: give the folder as the run left it")
-    shared = share.load_set(folder / "synthetic.npz")
-    return Audited(folder, recipe, _settings(folder, recipe), result, shared)
+def open_run(folder: str | os.PathLike) -> Audited:
+    """The run in a folder. Raises UserError where it is not finished, holds real images, or is damaged."""
+    run = read_finished_run(folder)
+    recipe = recipes.find(run.result.method)
+    return Audited(run.folder, recipe, _settings(run.folder, recipe), run.result, run.shared)
 
 
 def _settings(folder: Path, recipe: Recipe) -> Settings:

@@ -1,6 +1,7 @@
 """The finished run that a bundle is made from: what its folder says, checked."""
 
 import datetime
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,17 +71,19 @@ class FinishedRun(NamedTuple):
         return {k: v for k, v in self.values.items() if k not in LOCAL}
 
 
-def read_finished_run(path: str) -> FinishedRun:
+def read_finished_run(path: str | os.PathLike) -> FinishedRun:
     """The run in a folder. Raises UserError where it is not finished or damaged, and where its set is of real
     images."""
     folder = user_path(path)
     if not (folder / "result.json").is_file():
         what = "has no result.json" if folder.is_dir() else "is no folder"
-        raise UserError(f"{folder} {what}: give the folder of a finished run that distilled a set")
+        raise UserError(
+            f"{folder} {what}: give the folder of a run that distilled a set, and finish that run first"
+        )
     result = Result.read(folder)
     if real(result.kind):
         raise UserError(
-            f"{folder} is a run of {result.method}: its images are real ones, which are not to be shared like this"
+            f"{folder} is a run of {result.method}: its images are real ones; give a run that distilled a set"
         )
     if not (folder / "synthetic.npz").is_file():
         raise UserError(f"{folder} has no synthetic.npz: give the folder as the run left it")

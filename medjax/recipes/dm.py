@@ -1,6 +1,5 @@
 """DM: distribution matching."""
 
-
 from medjax import devices
 from medjax.augment import AugmentConfig, strategy
 from medjax.distill import dm
