@@ -112,15 +112,27 @@ def randomised_response(epsilon, canaries, seed=0):
 def test_epsilon_of_randomised_response(epsilon):
     """The bound is below the truth (95 times of 100), and close to it with many canaries."""
     bounds = [
-        epsilon_bound(randomised_response(epsilon, 4000, seed), seed=seed) for seed in range(20)
+        epsilon_bound(randomised_response(epsilon, 4000, seed), seed=seed)[0] for seed in range(20)
     ]
     assert sum(bound > epsilon for bound in bounds) <= 3
     assert np.mean(bounds) > epsilon - 0.35
 
 
 def test_epsilon_of_nothing_is_nothing():
-    assert epsilon_bound(guess(*two_gaussians(0, 8, 100)), seed=0) < 0.5
+    assert epsilon_bound(guess(*two_gaussians(0, 8, 100)), seed=0)[0] < 0.5
     assert epsilon_at(0.0, np.zeros(0), np.zeros(5)) == 0.0
+
+
+def test_no_attack_shows_more_than_a_perfect_one():
+    """What that shows is the bound of as many guesses, all right: ln of the one end over the other."""
+    inside = np.tile([True, False], (8, 50))
+    bound, ceiling = epsilon_bound(Guesses(np.where(inside, 1.0, -1.0), inside), seed=0)
+    assert bound == ceiling > 3
+    half = np.random.default_rng(0).permutation(100)[50:]
+    members, others = (int((inside[:, half] == side).sum()) for side in (True, False))
+    low, high = clopper_pearson(members, members)[0], clopper_pearson(0, others)[1]
+    assert ceiling == pytest.approx(np.log(low / high))
+    assert epsilon_bound(guess(*two_gaussians(1, 8, 100)), seed=0)[0] < 3
 
 
 def test_the_bound_agrees_with_jax_privacy():

@@ -139,5 +139,5 @@ def test_an_attack_on_the_table_stays_below_the_stated_epsilon(noisy):
         noise = releases.gaussian(sums.shape, rng.bytes)
         sums = sums + sigma_of(epsilon, 1e-5) * tables.SENSITIVITY * noise
     scores = sums @ np.linalg.pinv(vectors)
-    bound = epsilon_bound(Guesses(guess(scores, inside).ratios, inside), seed=0)
+    bound, _ = epsilon_bound(Guesses(guess(scores, inside).ratios, inside), seed=0)
     assert bound < epsilon if noisy else bound > 3

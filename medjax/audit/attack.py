@@ -123,14 +123,17 @@ def epsilon_at(
     return float(max(0.0, np.log(true / false))) if true > 0 else 0.0
 
 
-def epsilon_bound(guesses: Guesses, seed: int) -> float:
-    """The lower bound of epsilon: the threshold is chosen on one half of the canaries, the bound is of the other."""
+def epsilon_bound(guesses: Guesses, seed: int) -> tuple[float, float]:
+    """The lower bound of epsilon: the threshold is chosen on one half of the canaries, the bound is of the other. And
+    the largest bound that so many guesses can give, that of an attack which is never wrong."""
     count = guesses.ratios.shape[1]
     order = np.random.default_rng(seed).permutation(count)
     chosen = guesses.of(order[: count // 2]).sides
     bounds = {float(t): epsilon_at(t, *chosen) for t in np.unique(np.concatenate(chosen))}
     best = max(bounds, key=lambda threshold: bounds[threshold], default=0.0)
-    return epsilon_at(best, *guesses.of(order[count // 2 :]).sides)
+    members, others = guesses.of(order[count // 2 :]).sides
+    ceiling = epsilon_at(0.5, np.ones(len(members)), np.zeros(len(others)))
+    return epsilon_at(best, members, others), ceiling
 
 
 def roc(guesses: Guesses) -> tuple[list[float], list[float]]:
@@ -157,4 +160,9 @@ def summary(guesses: Guesses, seed: int) -> dict[str, Any]:
             row |= {"true_positive_rate": counted[0] / counted[1]}
             row |= {"interval": clopper_pearson(*counted)}
         rates.append(row)
-    return found | {"true_positives": rates, "epsilon_at_least": epsilon_bound(guesses, seed)}
+    bound, ceiling = epsilon_bound(guesses, seed)
+    return found | {
+        "true_positives": rates,
+        "epsilon_at_least": bound,
+        "epsilon_of_perfect_guesses": ceiling,
+    }

@@ -90,7 +90,8 @@ def sentences(found: dict[str, Any]) -> list[str]:
     lines += [rate_words(attacked, row) for row in attacked["true_positives"]]
     lines.append(
         f"Lower bound of epsilon (delta 0, threshold from one half of the canaries, bound from the other):"
-        f" {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence."
+        f" {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence. An attack that is never wrong"
+        f" would have shown {attacked['epsilon_of_perfect_guesses']:.2f} with as many guesses, and none can show more."
     )
     if stated := found.get("stated"):
         lines.append(against(stated, attacked["epsilon_at_least"]))
