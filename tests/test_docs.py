@@ -21,6 +21,7 @@ import pytest
 from jitter import Jitter
 
 import medjax
+from benchmarks import steps
 from medjax import share
 from medjax.data import preprocess
 from medjax.result import Result
@@ -182,6 +183,16 @@ def test_results_table(name, page):
     assert ended.status == 0
     table = ended.stdout.strip()
     assert table.startswith("|") and table in (DOCS / f"{page}.md").read_text()
+
+
+def test_curves_of_steps():
+    """Each table that `benchmarks.steps` wrote stands in docs/results.md, as its JSON has it."""
+    page = (DOCS / "results.md").read_text()
+    files = sorted((ROOT / "results" / "steps").glob("*.json"))
+    for path in files:
+        table = steps.table(json.loads(path.read_text())["rows"]).markdown().strip()
+        assert table == path.with_suffix(".md").read_text().strip() and table in page
+    assert len(files) == 3
 
 
 @pytest.mark.parametrize(
