@@ -63,7 +63,7 @@ RUNS = "--out={work}/runs "
 CELLS = (
     (("ipc10-best", "ipc10-long", "ipc10-fast"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
     (("ipc1-best", "ipc1-slow", "ipc1-unpacked"), ("pbc_blood8", "tissue8", "pneumoniamnist")),
-    (("ipc50-fast", "ipc50-long", "ipc50-best"), ("pbc_blood8", "tissue8")),
+    (("ipc50-best", "ipc50-long"), ("pbc_blood8", "tissue8")),
     (("ipc10-normalise", "ipc1-normalise", "ipc50-normalise"), ("pbc_blood8", "tissue8")),
     (("ipc10-slow", "ipc10-growing", "ipc10-whole"), ("pbc_blood8", "tissue8")),
     (("ipc10-packed", "ipc10-sgd", "ipc10-tgdd", "ipc50-packed"), ("pbc_blood8",)),

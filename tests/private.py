@@ -41,7 +41,8 @@ def settings(**more):
     """Of a tiny network and a small release."""
     words = {"size": SIDE, "width": 4, "depth": 1, "statistic_networks": 3, "directions": 4}
     words |= {"networks": 2, "eval_epochs": 4, "interim_epochs": 4, "eval_augment": False}
-    words |= {"iterations": 4, "eval_every": 4, "delta": 0.01}
+    words |= {"iterations": 4, "eval_every": 4}
+    words |= {"delta": 0.01} if more.get("noise", True) else {}
     return medjax.settings("dp", preset="quick", **words | more)
 
 

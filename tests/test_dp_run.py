@@ -14,7 +14,7 @@ from medjax.audit.making import AuditConfig, audit_run
 from medjax.bundle.making import ShareConfig, make_bundle
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
-from medjax.data.raw import raw_dataset
+from medjax.data.raw import fingerprint, raw_dataset
 from medjax.distill.release import StatisticsConfig, joint_sums
 from medjax.models import ConvNetConfig, convnet
 from medjax.pipeline import release as releases
@@ -155,7 +155,8 @@ def test_data_that_no_guarantee_covers_are_refused(tmp_path, accountant):
 def test_patients_of_test_are_none_of_training(tmp_path, accountant):
     """Their scores would be read without noise. And delta is held against patients, not images."""
     raw = cells(np.repeat(np.arange(8), 5))
-    mixed = raw._replace(test=split(2, 12, np.arange(7, 19)))
+    test = split(2, 12, np.arange(7, 19))
+    mixed = raw._replace(test=test, fingerprint=fingerprint(raw.train, raw.val, test))
     with pytest.raises(medjax.UserError, match="1 patients of cells are in training and in val"):
         medjax.run("dp", settings(), tmp_path, data=mixed)
     with pytest.raises(medjax.UserError, match="below 1 / 8"):

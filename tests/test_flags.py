@@ -54,7 +54,7 @@ NEEDS = {
     for name, network in MODELS.items()
     for field in dataclasses.fields(network.config)
     if name != RunConfig.model
-}
+} | {"lr_labels": ("--labels=soft",), "img_optimizer": ("--lr_img=0.01",)}
 FIELDS = {field.name: field for group in GROUPS for field in dataclasses.fields(group)}
 
 
@@ -880,7 +880,7 @@ def test_a_set_to_begin_with(tmp_path):
 def test_images_as_pixels(tmp_path):
     """Adam moves what is kept as pixels (tests/test_img_optimizer.py); SGD moves images of model space."""
     for name in ("sgd", "adam"):
-        session = make_session(tmp_path, f"--img_optimizer={name}")
+        session = make_session(tmp_path, f"--img_optimizer={name}", "--lr_img=0.01")
         assert session.train.packing.pixels == (name == "adam")
 
 
