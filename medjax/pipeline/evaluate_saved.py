@@ -174,7 +174,7 @@ def differences(raw: RawDataset, shared: SharedSet) -> list[str]:
         made_of = shared.origin.get("dataset", "other images")
         lines.append(f"the set was distilled from {made_of}, not from these images")
     both = tuple(shared.class_names), tuple(raw.class_names)
-    if both[0] != both[1] and not any(map(unnamed, both)):
+    if both[0] != both[1] and unnamed(both[0]) == unnamed(both[1]):
         lines.append(
             f"the set calls its classes {', '.join(shared.class_names)}; {raw.name} calls them "
             f"{', '.join(raw.class_names)}, and they are compared in this order"
