@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from medjax.eval_config import RECIPES
 from medjax.report.runs import Cell
 from medjax.score import Score
 
@@ -29,6 +30,6 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two evaluations trained networks in the same way. Older results do not say all of it."""
-    recipes = {"recipe": "study"}
-    one, other = recipes | dict(one), recipes | dict(other)
+    usual = {"recipe": RECIPES[0]}
+    one, other = usual | dict(one), usual | dict(other)
     return all(one[key] == other[key] for key in one.keys() & other.keys() - {"networks"})
