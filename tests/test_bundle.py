@@ -430,3 +430,16 @@ def test_interim_evaluations_count_as_in_the_run(colour):
     run = run._replace(values=run.values | {"interim_steps": 5, "interim_epochs": 300})
     shared = as_received(run.shared, images_of(run.shared))
     assert _settings(run, shared, "").config(InterimConfig).interim_steps == 5
+
+
+def test_who_publishes_it(tmp_path):
+    """A name and an address, each where the formats want them; neither where nobody has said them."""
+    run = finished(tmp_path / "run", launching.tiny("grey"))
+    said = {"creator": "Clinic A,\n<b>Pathology</b>", "url": "https://example.org/set"}
+    out, silent = bundle(run, tmp_path / "said", **said), bundle(run, tmp_path / "silent")
+    value = json.loads((out / "croissant.json").read_text())
+    assert value["creator"] == {"@type": "sc:Organization", "name": "Clinic A, <b>Pathology</b>"}
+    assert value["url"] == said["url"]
+    assert "- **Published by**: Clinic A, " in (out / "README.md").read_text()
+    assert not {"creator", "url"} & json.loads((silent / "croissant.json").read_text()).keys()
+    assert "Published by" not in (silent / "README.md").read_text()

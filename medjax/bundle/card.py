@@ -78,11 +78,12 @@ def card(
     got: Received,
     licence: Licence,
     source: str,
+    creator: str,
     privacy: Any,
     folder: str,
     files: Mapping[str, bytes],
 ) -> str:
-    """The text. source: as in `source_of`. privacy: the content of privacy.json, or None. folder: the bundle's name.
+    """The text. source: as in `source_of`. creator: who publishes the set, or "". privacy: the content of privacy.json, or None. folder: the bundle's name.
     files: everything else that is in the bundle."""
     shared, pack = run.shared, run.shared.pack
     m, (n, side, _, channels) = len(shared.images_uint8), images.pixels.shape
@@ -93,6 +94,7 @@ def card(
         "counts": inline(description_of(run, images)),
         "source": inline(source_of(run, source)),
         "licence": _licence_words(licence),
+        "creator": inline(creator),
         "real": f"no file is one. {start_of(run)}".strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
         "scores": _scores(run, got).markdown(),

@@ -56,9 +56,12 @@ def croissant(
     date: str,
     limits: list[str],
     privacy: str,
+    creator: str,
+    url: str,
     files: Mapping[str, bytes],
 ) -> dict[str, Any]:
-    """The JSON-LD. files: those of the bundle that it describes, the images and the table of them among them."""
+    """The JSON-LD. creator, url: who publishes the set, and where; "" where nobody has said it. files: those of the
+    bundle that it describes, the images and the table of them among them."""
     table = f"{FOLDER}/metadata.csv"
     kinds = {
         "npz": "application/x-npz",
@@ -107,7 +110,9 @@ def croissant(
             {"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": _fields(table)}
         ],
     }
-    return about | ({"datePublished": date} if date else {})
+    known = {"datePublished": date, "url": url}
+    known |= {"creator": {"@type": "sc:Organization", "name": creator} if creator else ""}
+    return about | {name: value for name, value in known.items() if value}
 
 
 def _fields(table: str) -> list[dict[str, Any]]:

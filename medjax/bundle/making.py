@@ -53,6 +53,8 @@ class ShareConfig:
         "", "licence of your own images, like 'CC BY 4.0'; else unknown, or that of a public set"
     )
     source: str = option("", "who made the images: a line for the card, as some licences ask for")
+    creator: str = option("", "who publishes the set: a name for the card and croissant.json")
+    url: str = option("", "where the set will be found: a web address for croissant.json")
     class_names: str = option(
         "", "names for classes that have none, in the order of the labels, with commas"
     )
@@ -92,16 +94,22 @@ def make_bundle(
         raise UserError(
             "--exact=false stores the step size of the scores as received, and there are none: give the run's --dataset"
         )
-    write_folder(out, contents(run, images, got, licence, one_line(config.source), out.name))
+    write_folder(out, contents(run, images, got, licence, config, out.name))
     if config.zip:
         write_zip(out)
     return out
 
 
 def contents(
-    run: FinishedRun, images: Images, got: Received, licence: Licence, source: str, name: str
+    run: FinishedRun,
+    images: Images,
+    got: Received,
+    licence: Licence,
+    config: ShareConfig,
+    name: str,
 ) -> dict[str, bytes]:
     """{path in the bundle: content}. The same run gives the same bytes."""
+    source, creator = one_line(config.source), one_line(config.creator)
     exact = run.set_bytes() if got.exact else received_set(run, images, got)
     files = image_files(images) | {"exact.npz": exact}
     files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
@@ -115,9 +123,10 @@ def contents(
     made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
     about = title_of(run), description_of(run, images), source_of(run, source), made
     words = " ".join(privacy_of(run, privacy, got.exact))
-    described = croissant(*about, licence, run.date, limits_of(run), words, files)
+    rest = limits_of(run), words, creator, one_line(config.url)
+    described = croissant(*about, licence, run.date, *rest, files)
     files["croissant.json"] = _json(described)
-    page = card(run, images, got, licence, source, privacy, name, files)
+    page = card(run, images, got, licence, source, creator, privacy, name, files)
     return files | {"README.md": page.encode()}
 
 
