@@ -118,6 +118,18 @@ def test_epsilon_of_randomised_response(epsilon):
     assert np.mean(bounds) > epsilon - 0.35
 
 
+def test_delta_is_taken_off_the_true_positives():
+    """TPR <= exp(epsilon) FPR + delta; a delta as large as all that is found leaves nothing."""
+    members, others = ((np.arange(100) < n).astype(float) for n in (60, 10))
+    low, high = clopper_pearson(60, 100)[0], clopper_pearson(10, 100)[1]
+    found = [epsilon_at(0.5, members, others, delta) for delta in (0.0, 0.1, 0.9)]
+    expected = [np.log(low / high), np.log((low - 0.1) / high), 0.0]
+    np.testing.assert_allclose(found, expected)
+    guesses = randomised_response(3.0, 400, 0)
+    plain, less = (attack.summary(guesses, 0, d)["epsilon_at_least"] for d in (0.0, 0.05))
+    assert less < plain
+
+
 def test_epsilon_of_nothing_is_nothing():
     assert epsilon_bound(guess(*two_gaussians(0, 8, 100)), seed=0)[0] < 0.5
     assert epsilon_at(0.0, np.zeros(0), np.zeros(5)) == 0.0

@@ -113,27 +113,30 @@ def true_positives(guesses: Guesses, rate: float) -> tuple[int, int] | None:
 
 
 def epsilon_at(
-    threshold: float, members: Float[np.ndarray, " p"], others: Float[np.ndarray, " q"]
+    threshold: float,
+    members: Float[np.ndarray, " p"],
+    others: Float[np.ndarray, " q"],
+    delta: float = 0.0,
 ) -> float:
-    """The lower bound of epsilon from one threshold that was chosen without these guesses (delta 0): under
-    epsilon-DP, TPR <= exp(epsilon) FPR."""
+    """The lower bound of epsilon from one threshold that was chosen without these guesses: under (epsilon, delta)-DP,
+    TPR <= exp(epsilon) FPR + delta."""
     # Two one-sided bounds share what the confidence leaves.
     true, _ = clopper_pearson(int((members >= threshold).sum()), len(members))
     _, false = clopper_pearson(int((others >= threshold).sum()), len(others))
-    return float(max(0.0, np.log(true / false))) if true > 0 else 0.0
+    return float(max(0.0, np.log((true - delta) / false))) if true > delta else 0.0
 
 
-def epsilon_bound(guesses: Guesses, seed: int) -> tuple[float, float]:
-    """The lower bound of epsilon: the threshold is chosen on one half of the canaries, the bound is of the other. And
-    the largest bound that so many guesses can give, that of an attack which is never wrong."""
+def epsilon_bound(guesses: Guesses, seed: int, delta: float = 0.0) -> tuple[float, float]:
+    """The lower bound of epsilon at this delta: the threshold is chosen on one half of the canaries, the bound is of
+    the other. And the largest bound that so many guesses can give, that of an attack which is never wrong."""
     count = guesses.ratios.shape[1]
     order = np.random.default_rng(seed).permutation(count)
     chosen = guesses.of(order[: count // 2]).sides
-    bounds = {float(t): epsilon_at(t, *chosen) for t in np.unique(np.concatenate(chosen))}
+    bounds = {float(t): epsilon_at(t, *chosen, delta) for t in np.unique(np.concatenate(chosen))}
     best = max(bounds, key=lambda threshold: bounds[threshold], default=0.0)
     members, others = guesses.of(order[count // 2 :]).sides
-    ceiling = epsilon_at(0.5, np.ones(len(members)), np.zeros(len(others)))
-    return epsilon_at(best, members, others), ceiling
+    ceiling = epsilon_at(0.5, np.ones(len(members)), np.zeros(len(others)), delta)
+    return epsilon_at(best, members, others, delta), ceiling
 
 
 def roc(guesses: Guesses) -> tuple[list[float], list[float]]:
@@ -148,8 +151,8 @@ def roc(guesses: Guesses) -> tuple[list[float], list[float]]:
     return rates[0], rates[1]
 
 
-def summary(guesses: Guesses, seed: int) -> dict[str, Any]:
-    """All of it as plain values: AUC, true positives at `FALSE_POSITIVES`, epsilon, counts."""
+def summary(guesses: Guesses, seed: int, delta: float = 0.0) -> dict[str, Any]:
+    """All of it as plain values: AUC, true positives at `FALSE_POSITIVES`, epsilon at this delta, counts."""
     members, others = guesses.sides
     found: dict[str, Any] = {"members": len(members), "non_members": len(others)}
     found |= {"auc": guesses.auc, "auc_interval": auc_interval(guesses, seed)}
@@ -160,7 +163,7 @@ def summary(guesses: Guesses, seed: int) -> dict[str, Any]:
             row |= {"true_positive_rate": counted[0] / counted[1]}
             row |= {"interval": clopper_pearson(*counted)}
         rates.append(row)
-    bound, ceiling = epsilon_bound(guesses, seed)
+    bound, ceiling = epsilon_bound(guesses, seed, delta)
     return found | {
         "true_positives": rates,
         "epsilon_at_least": bound,

@@ -92,7 +92,10 @@ def audit_run(
             there = place / f"canaries-{len(canaries.rows)}"
             parts = raw, canaries, config.shadows, there, progress
             scores = attack_shadows(name, own, release, *parts)
-            attacked = membership(scores, canaries, settings.run.seed)
+            stated = (run.result.guarantee or {}) if name == "own" else {}
+            attacked = membership(
+                scores, canaries, settings.run.seed, float(stated.get("delta") or 0)
+            )
             if name == "own":
                 networks = settings.config(EvalConfig).networks
                 found = page.about(run, canaries, scores.seeds, networks) | {"membership": attacked}
@@ -145,13 +148,16 @@ def from_real(settings: Settings) -> bool:
     return values.get("init_images") == "real" and not values.get("init_set")
 
 
-def membership(scores: ShadowScores, canaries: Canaries, seed: int) -> dict[str, Any]:
-    """The attack on all canaries, and on each half of them (unless chance had all of that in, or out)."""
+def membership(
+    scores: ShadowScores, canaries: Canaries, seed: int, delta: float = 0.0
+) -> dict[str, Any]:
+    """The attack on all canaries, and on each half of them (unless chance had all of that in, or out). delta: that of a
+    set with a guarantee."""
     guesses = guess(scores.scores, scores.inside)
     wrong = canaries.mislabelled
     kinds = {"all": np.ones(len(wrong), bool), "mislabelled": wrong, "labelled_right": ~wrong}
     own = {name: guesses.of(mask) for name, mask in kinds.items()}
-    return {name: summary(g, seed) for name, g in own.items() if 0 < g.inside.mean() < 1}
+    return {name: summary(g, seed, delta) for name, g in own.items() if 0 < g.inside.mean() < 1}
 
 
 def say_plan(

@@ -83,8 +83,8 @@ def card(
     folder: str,
     files: Mapping[str, bytes],
 ) -> str:
-    """The text. source: as in `source_of`. creator: who publishes the set, or "". privacy: the content of privacy.json, or None. folder: the bundle's name.
-    files: everything else that is in the bundle."""
+    """The text. source: as in `source_of`. creator: who publishes the set, or "". privacy: the content of privacy.json,
+    or None. folder: the bundle's name. files: everything else that is in the bundle."""
     shared, pack = run.shared, run.shared.pack
     m, (n, side, _, channels) = len(shared.images_uint8), images.pixels.shape
     both, listed = forms(run, got), FILES if got.exact else FILES | AS_RECEIVED
