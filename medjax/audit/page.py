@@ -91,9 +91,9 @@ def sentences(found: dict[str, Any]) -> list[str]:
     stated = found.get("stated") or {}
     lines.append(
         f"Lower bound of epsilon at delta {stated.get('delta') or 0:g} (threshold from one half of the canaries, bound"
-        f" from the other): {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence. An attack that is"
-        f" never wrong would have shown {attacked['epsilon_of_perfect_guesses']:.2f} with as many guesses, and none can"
-        " show more."
+        f" from the other): {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence. An attack that"
+        f" is never wrong would have shown {attacked['epsilon_of_perfect_guesses']:.2f} with as many guesses, and none"
+        " can show more."
     )
     if stated:
         lines.append(against(stated, attacked["epsilon_at_least"]))
