@@ -1,5 +1,6 @@
 """What a result under differential privacy promises, in words."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,14 @@ def in_words(guarantee: Mapping[str, Any]) -> str:
         f"({guarantee['epsilon']:g}, {guarantee['delta']:g})-differentially private for each {guarantee['unit']} of the"
         f" training images ({guarantee['neighbouring']}): {guarantee['mechanism']}"
     )
+
+
+def delta_of_replacement(guarantee: Mapping[str, Any]) -> float:
+    """The delta at which two data sets that differ in one unit, put in place of another, are at most twice epsilon
+    apart: one is removed, then one added. 0 where nothing is guaranteed."""
+    if guarantee.get("epsilon") is None:
+        return 0.0
+    return guarantee["delta"] * (1 + math.exp(guarantee["epsilon"]))
 
 
 def terms(guarantee: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from medjax.audit import attack
 from medjax.audit.attack import Guesses, clopper_pearson, epsilon_at, epsilon_bound, guess
+from medjax.guarantee import delta_of_replacement
 
 NORMAL = stats.norm
 
@@ -128,6 +129,13 @@ def test_delta_is_taken_off_the_true_positives():
     guesses = randomised_response(3.0, 400, 0)
     plain, less = (attack.summary(guesses, 0, d)["epsilon_at_least"] for d in (0.0, 0.05))
     assert less < plain
+
+
+def test_delta_of_one_in_place_of_another():
+    """(e, d) twice: P(A) <= e^e P(B) + d and P(B) <= e^e P(C) + d make P(A) <= e^2e P(C) + (1 + e^e) d."""
+    found = delta_of_replacement({"epsilon": 2.0, "delta": 1e-3})
+    assert found == pytest.approx(np.exp(2) * 1e-3 + 1e-3)
+    assert delta_of_replacement({"epsilon": None, "delta": None}) == delta_of_replacement({}) == 0
 
 
 def test_epsilon_of_nothing_is_nothing():

@@ -69,6 +69,8 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     for name in ("README.md", "recipe.json", "croissant.json"):
         text = bundles[0][name].decode()
         assert raw.fingerprint not in text and "40 training" not in text and "groups" not in text
+    timed = json.loads(bundles[0]["recipe.json"])["result"]["seconds"]
+    assert set(timed) == {"distill", "evaluate"} < one.seconds.keys()
     config = json.loads((one.folder / "config.json").read_text())
     assert set(config["data"]) == {"name", "fingerprint", "classes", "val", "test", "notes"}
     assert (one.fingerprint, config["data"]["notes"]) == ("withheld", [])
@@ -113,6 +115,21 @@ def test_a_release_is_made_once(tmp_path, accountant):
     shutil.rmtree(first.folder)
     with pytest.raises(medjax.UserError, match="second release"):
         medjax.run("dp", settings(), tmp_path, data=raw)
+
+
+def test_what_names_a_release(tmp_path):
+    """What it depends on, and nothing else: how convolutions are computed, and the unit, which the data say."""
+    given = settings(conv="im2col"), settings(conv="lax"), settings(ipc=5, iterations=7)
+    assert len({json.dumps(releases._about(one)) for one in given}) == 1
+    others = settings(epsilon=2.0), settings(width=8), settings(seed=1), settings(directions=5)
+    assert len({json.dumps(releases._about(one)) for one in (given[0], *others)}) == 5
+    assert "epsilon" not in releases._about(settings(epsilon=4.0))  # as in a run's name
+
+
+def test_the_size_of_a_class_is_not_told(tmp_path, accountant):
+    """A class of as many images as are asked of it, and of one less: both are distilled, for no real one is taken."""
+    for count in (40, 38):  # 20 and 19 in a class
+        assert medjax.run("dp", settings(ipc=5), tmp_path, data=cells(count=count)).guarantee
 
 
 @pytest.mark.parametrize(
@@ -174,6 +191,10 @@ def test_a_start_from_the_same_data_is_refused(tmp_path, accountant):
         medjax.run("dp", given, tmp_path, data=cells())
     with pytest.raises(medjax.UserError, match="was made from others"):
         medjax.run("dp", given, tmp_path, data=cells()._replace(name="others"))
+    silent = medjax.run("dp", settings(noise=False), tmp_path, data=cells())  # of no fingerprint
+    again = settings(init_set=str(silent.folder / "synthetic.npz"))
+    with pytest.raises(medjax.UserError, match="does not say from what"):
+        medjax.run("dp", again, tmp_path, data=cells()._replace(name="others"))
     public = medjax.run("dp", given, tmp_path, data=cells(count=44)._replace(name="others"))
     assert public.guarantee and public.start is not None
 

@@ -44,6 +44,7 @@ def changed(**splits):
         ({"train": {"images": IMAGES[:16] / np.float32(255)}}, "train of mine: images are float32"),
         ({"test": {"images": IMAGES[18:, :4]}}, r"test of mine: images are \(4, 8, 3\), those of"),
         ({"val": {"labels": LABELS[:9]}}, "val of mine: labels are int64"),
+        ({"train": {"groups": np.zeros(1, int)}}, "groups are .1,., expected one for each of"),
         ({"test": {"labels": LABELS[18:] + 1}}, "labels are 1 to 3, expected 0 to 2"),
         ({"test": {"images": IMAGES[17:29]}}, "does not hold the images of its fingerprint"),
     ],

@@ -167,5 +167,6 @@ def summary(guesses: Guesses, seed: int, delta: float = 0.0) -> dict[str, Any]:
     return found | {
         "true_positives": rates,
         "epsilon_at_least": bound,
+        "delta": delta,
         "epsilon_of_perfect_guesses": ceiling,
     }

@@ -23,6 +23,7 @@ from medjax.audit.shadows import (
 from medjax.config import checked, option
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig
+from medjax.guarantee import delta_of_replacement
 from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.forecast import at_best, estimate, in_words
@@ -92,10 +93,9 @@ def audit_run(
             there = place / f"canaries-{len(canaries.rows)}"
             parts = raw, canaries, config.shadows, there, progress
             scores = attack_shadows(name, own, release, *parts)
-            stated = (run.result.guarantee or {}) if name == "own" else {}
-            attacked = membership(
-                scores, canaries, settings.run.seed, float(stated.get("delta") or 0)
-            )
+            # A shadow without one canary holds another in its place.
+            delta = delta_of_replacement(run.result.guarantee or {})
+            attacked = membership(scores, canaries, settings.run.seed, delta)
             if name == "own":
                 networks = settings.config(EvalConfig).networks
                 found = page.about(run, canaries, scores.seeds, networks) | {"membership": attacked}
@@ -137,8 +137,9 @@ def check_start(settings: Settings, raw: RawDataset) -> None:
     path = str(settings.values().get("init_set") or "")
     if path and made_of(share.load_set(user_path(path)), raw):
         raise UserError(
-            f"--init_set={path} was made from {raw.name}: every shadow would begin with a set that has seen all"
-            " canaries, and the audit would miss what it gives away; audit a run that begins otherwise"
+            f"--init_set={path} was made from {raw.name}, or by dp, so that it does not say: every shadow would begin"
+            " with a set that has seen all canaries, and the audit would miss what it gives away; audit a run that"
+            " begins otherwise"
         )
 
 

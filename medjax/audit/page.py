@@ -88,14 +88,13 @@ def sentences(found: dict[str, Any]) -> list[str]:
                 f"Of {words} alone: AUC {one['auc']:.3f} ({within(one['auc_interval'], False)})."
             )
     lines += [rate_words(attacked, row) for row in attacked["true_positives"]]
-    stated = found.get("stated") or {}
     lines.append(
-        f"Lower bound of epsilon at delta {stated.get('delta') or 0:g} (threshold from one half of the canaries, bound"
+        f"Lower bound of epsilon at delta {attacked['delta']:.2g} (threshold from one half of the canaries, bound"
         f" from the other): {attacked['epsilon_at_least']:.2f} at {100 * CONFIDENCE:.0f} % confidence. An attack that"
         f" is never wrong would have shown {attacked['epsilon_of_perfect_guesses']:.2f} with as many guesses, and none"
         " can show more."
     )
-    if stated:
+    if stated := found.get("stated"):
         lines.append(against(stated, attacked["epsilon_at_least"]))
     return [*lines, *copies_words(found["copies"]), *LIMITS]
 

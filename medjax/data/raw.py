@@ -55,6 +55,7 @@ def check_in_memory(raw: RawDataset) -> None:
     k, shape = len(raw.class_names), np.shape(raw.train.images)
     for name in SPLITS:
         images, labels = (np.asarray(array) for array in getattr(raw, name)[:2])
+        groups = getattr(raw, name).groups
         wrong = ""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             wrong = f"images are {images.dtype} {images.shape}, expected uint8 [n, h, w, 1 or 3]"
@@ -64,6 +65,8 @@ def check_in_memory(raw: RawDataset) -> None:
             wrong = f"labels are {labels.dtype} {labels.shape}, expected {len(images)} integers"
         elif len(labels) and not 0 <= labels.min() <= labels.max() < k:
             wrong = f"labels are {labels.min()} to {labels.max()}, expected 0 to {k - 1}"
+        elif groups is not None and np.shape(groups) != labels.shape:
+            wrong = f"groups are {np.shape(groups)}, expected one for each of {len(images)} images"
         if wrong:
             raise UserError(f"{name} of {raw.name}: {wrong}: make it by medjax.from_arrays")
     if raw.fingerprint != fingerprint(raw.train, raw.val, raw.test):

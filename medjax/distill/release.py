@@ -138,6 +138,7 @@ def joint_sums(
     """
     check(model)
     n, image, q = len(data.labels), data.images.shape[1:], config.directions
+    assert weights.shape == (n,)  # one that is shared by all would weigh each image alone
     at_once, size = pieces_at_once(model, image)
     at_once = min(at_once, -(-n // size))
     calls = -(-n // (at_once * size))

@@ -6,7 +6,6 @@ without noise are never written. The noise comes from the operating system, not 
 knows the noise can subtract it.
 """
 
-import dataclasses
 import importlib
 import json
 import os
@@ -29,14 +28,16 @@ from medjax.errors import UserError
 from medjax.eval_config import SelectConfig
 from medjax.guarantee import WITHHELD
 from medjax.models import MODELS
-from medjax.pipeline.folders import hold
+from medjax.pipeline.folders import changed, hold
 from medjax.pipeline.session import Session
-from medjax.pipeline.settings import Settings
+from medjax.pipeline.settings import Settings, fields
 from medjax.ranking import RankingConfig
 from medjax.recipes import Recipe
 from medjax.types import Dataset, RawDataset
 
 ACCOUNTANT = "dp-accounting"
+#: What the table of release.npz means: raised where networks, directions or columns of a release change.
+FORM = 1
 
 
 def check(settings: Settings, raw: RawDataset) -> None:
@@ -134,23 +135,27 @@ def release_of(session: Session, recipe: Recipe) -> Release:
     with hold(path.parent, session.progress, wait=True):
         if not path.exists():
             made = _made(session, recipe)._asdict()
-            store.write_arrays(
-                path, **made | {"guarantee": np.array(json.dumps(made["guarantee"]))}
-            )
-        others = [p for p in session.home.glob("release-*/release.npz") if p != path]
+            made |= {"guarantee": np.array(json.dumps(made["guarantee"])), "form": np.array(FORM)}
+            store.write_arrays(path, **made)
+        home = session.home  # and those of the same data under other names
+        homes = home.parent.glob(f"*-{home.name.rpartition('-')[2]}/release-*/release.npz")
+        others = [other for other in homes if other != path]
         if others:
             session.note(
-                f"{len(others)} other releases of these data lie in {session.home}: of sets that are published, the"
+                f"{len(others)} other releases of these data lie in {home.parent}: of sets that are published, the"
                 " epsilons of their releases add up, and so do the deltas"
             )
         return _read(path)
 
 
 def _about(settings: Settings) -> dict[str, Any]:
-    """All that a release depends on, beside the data."""
+    """All that a release depends on, beside the data: options that are not at their defaults, as in `identity`, so that
+    one which a later version adds draws no second release. How a network is computed is none of it; nor is ``unit``,
+    for the data say what the unit is."""
     run = settings.run
     groups = PrivacyConfig, StatisticsConfig, PreprocessConfig, MODELS[run.model].config
-    values = {g.__name__: dataclasses.asdict(settings.config(g)) for g in groups}
+    names = {f.name for f in fields(*groups) if not f.metadata["speed"]} - {"unit"}
+    values = {k: v for g in groups for k, v in changed(settings.config(g)).items() if k in names}
     return values | {"model": run.model, "precision": run.precision, "seed": run.seed}
 
 
@@ -187,13 +192,16 @@ def _made(session: Session, recipe: Recipe) -> Release:
 
 def _read(path: Path) -> Release:
     try:
-        kept = read_arrays(path, Release._fields)
+        kept = read_arrays(path, ("form", *Release._fields))
+        if int(kept["form"]) != FORM:
+            raise ValueError
         guarantee = json.loads(str(kept["guarantee"]))
         parts = kept["sums"], float(kept["sigma"]), kept["centres"], kept["key"]
         return Release(*parts, guarantee)
     except (UserError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path} is damaged: get it back; if you delete it, a second release is drawn, and its epsilon adds up"
+            f"{path} is damaged, or of another version of medjax: get it back, or use that version; if you delete it, a"
+            " second release is drawn, and its epsilon adds up"
         ) from error
 
 

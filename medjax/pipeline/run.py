@@ -92,7 +92,7 @@ def run_seeds(
         Settings(groups | {RunConfig: dataclasses.replace(asked, seed=asked.seed + i)}, origin)
         for i in range(seeds)
     ]
-    check_data(settings, raw, progress)
+    check_data(settings, raw, progress, count=not recipe.release)
     said = raw
     if recipe.release:
         check_privacy(settings, raw)

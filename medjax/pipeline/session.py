@@ -19,6 +19,7 @@ from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
+from medjax.guarantee import same_data
 from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16
 from medjax.packing import PackConfig
@@ -111,11 +112,13 @@ def load_data(settings: Settings, progress: Progress) -> RawDataset:
     return sources.load(run.dataset, run.data_dir, progress.download)
 
 
-def check_data(settings: Settings, raw: RawDataset, progress: Progress) -> None:
+def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: bool = True) -> None:
     """Say what a user should know of the data. Raises UserError where a class has fewer training images than are asked
-    of it, unless they may repeat."""
+    of it, unless they may repeat. count: False where no real image is taken, and how many there are is private."""
     for note in raw.notes:
         progress.say(f"note: {note}")
+    if not count:
+        return
     asked, pack = settings.config(IpcConfig), settings.config(PackConfig).pack
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
     needed = settings.decoded
@@ -196,9 +199,12 @@ def chosen(session: Session, select: Select, key: Array) -> Synthetic:
 
 
 def made_of(shared: share.SharedSet, raw: RawDataset) -> bool:
-    """Whether a set says that it was made from these images, by their name or their fingerprint."""
+    """Whether a set says that it was made from these images, by their name or their fingerprint. One whose fingerprint
+    is withheld may be of any."""
     said = shared.origin
-    return raw.name == said.get("dataset") or raw.fingerprint == said.get("fingerprint")
+    return raw.name == said.get("dataset") or same_data(
+        said.get("fingerprint", ""), raw.fingerprint
+    )
 
 
 def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
@@ -207,7 +213,8 @@ def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
     shared, ipc = share.load_set(user_path(path)), session.settings.ipc
     if PrivacyConfig in session.settings.groups and made_of(shared, session.raw):
         raise UserError(
-            f"--init_set={path} was made from {session.raw.name}, which is private: give a set of public images"
+            f"--init_set={path} was made from {session.raw.name}, which is private, or by dp, so that it does not say"
+            " from what: give a set of public images"
         )
     has = {
         "classes": ", ".join(shared.class_names),
