@@ -58,6 +58,7 @@ def trainer(
     return train.Trainer(*parts, cutmix=config.eval_recipe == CUTMIX, tail=not steps)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
 def population(
     config: EvalConfig, key: Array, networks: int, epochs: int, step_sizes: Float[Array, " g"]
 ) -> Population:

@@ -4,6 +4,7 @@ Every signature of medjax is checked by beartype, shapes of arrays against each 
 and compiled programs are kept from one run of the tests to the next. pytest-xdist deals the tests out to processes.
 """
 
+import functools
 import getpass
 import importlib.util
 import os
@@ -108,6 +109,7 @@ def jitter():
 def linear():
     """(features, classes) -> softmax regression as a `Model`, small random weights."""
 
+    @functools.cache  # programs are kept by their model
     def model(features, classes):
         def init(key):
             w = 0.1 * jax.random.normal(key, (features, classes))

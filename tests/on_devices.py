@@ -19,7 +19,6 @@ from jitter import Jitter
 
 from benchmarks.aot import hlo
 from medjax import devices, evaluate, experts
-from medjax.augment import augment
 from medjax.distill import Distiller, dc, moments, mtt, run, tgdd
 from medjax.distill.base import iterated
 from medjax.distill.dc import DCConfig
@@ -37,7 +36,9 @@ DEEP, MODEL = (
     convnet(ConvNetConfig(width=4, depth=depth, conv="im2col"), classes=3, size=8, channels=3)
     for depth in (2, 1)
 )
-#: In place of DSA, which is traced slowly. One student has DSA; TGDD and it have the deeper network.
+#: Where the network has no part in what is dealt out: one that compiles fast.
+SMALL = build("mlp", MLPConfig(4), classes=3, size=8, channels=3)
+#: In place of DSA, which is traced slowly.
 JITTER = Jitter()
 DATA = Dataset(jax.random.normal(jax.random.key(1), (24, 8, 8, 3)), jnp.arange(24) % 3)
 
@@ -66,7 +67,7 @@ def distilled(method: Distiller, key, state, chunk=2):
 
 
 def classes():
-    method = dc.dc(DCConfig(batch_real=4), model=MODEL, augment=JITTER, ipc=1, classes=3)
+    method = dc.dc(DCConfig(batch_real=4), model=SMALL, augment=JITTER, ipc=1, classes=3)
     return flat(distilled(method, jax.random.key(4), method.init(jax.random.key(5), DATA)))
 
 
@@ -98,7 +99,7 @@ def matched_classes():
     return flat(distilled(method, jax.random.key(13), state).images)
 
 
-def students(meta_batch, seed=6, model=MODEL):
+def students(meta_batch, seed=6, model=SMALL):
     config = MTTConfig(inner_steps=3, max_start_epoch=2, expert_span=2, meta_batch=meta_batch)
     parts = {"model": model, "augment": JITTER, "trajectories": trajectories(seed, model)}
     return mtt.mtt(config, **parts, ipc=4, classes=3)
@@ -109,8 +110,8 @@ def segments():
     return flat(distilled(method, jax.random.key(7), method.init(jax.random.key(5), DATA)).images)
 
 
-def five_seeds(model=MODEL):
-    methods = [students(1, seed, model) for seed in range(5)]
+def five_seeds():
+    methods = [students(1, seed) for seed in range(5)]
     keys = jax.random.split(jax.random.key(8), 5)
     state = stacked([m.init(key, DATA) for m, key in zip(methods, keys, strict=True)])
     return together(methods), keys, state
@@ -121,9 +122,8 @@ def seeds():
 
 
 def exchanges():
-    """How often devices exchange data in a call of three iterations of five seeds, and of six. The network has no part
-    in it: one that compiles fast will do."""
-    method, keys, state = five_seeds(build("mlp", MLPConfig(4), classes=3, size=8, channels=3))
+    """How often devices exchange data in a call of three iterations of five seeds, and of six."""
+    method, keys, state = five_seeds()
 
     def count(iterations):
         numbers = jnp.arange(iterations)
@@ -142,7 +142,7 @@ def one_student():
 
     def loss(images, rate):
         made = Synthetic(images, labels, rate)
-        end = mtt.student(DEEP, augment, jax.random.key(10), made, start, table)
+        end = mtt.student(DEEP, JITTER, jax.random.key(10), made, start, table)
         return (jnp.sin(end) * jnp.arange(end.size)).sum()
 
     return flat(jax.jit(jax.grad(loss, (0, 1)))(DATA.images[:12], jnp.float32(0.1)))

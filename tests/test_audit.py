@@ -1,5 +1,6 @@
 """An audit finds a planted leak and nothing where there is none; what it makes its data of, and what it says."""
 
+import functools
 import json
 
 import jax.numpy as jnp
@@ -198,6 +199,7 @@ WORDS = (*NETWORK, "--networks=2", "--eval_epochs=30", "--interim_networks=1")
 WORDS += ("--interim_epochs=3", "--iterations=2", "--batch_real=4", "--eval_every=2")
 
 
+@functools.cache
 def run_of(out):
     """A finished run of DM on the tiny colour images: its folder."""
     place = (f"--dataset={tiny('rgb')}", f"--out={out}")

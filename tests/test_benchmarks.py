@@ -453,7 +453,7 @@ def test_two_checkouts_in_turns(monkeypatch):
     assert found["ratio"] == 4.0 and found["quartiles"] == [3.8, 5.0]
 
 
-def test_score_by_steps(tmp_path, monkeypatch, linear):
+def test_score_by_steps(tmp_path, monkeypatch, jitter):
     """Whole epochs of full batches that take at least the steps asked for; rows and table say what they took."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (6, 8, 8, 3), np.uint8)
@@ -463,6 +463,7 @@ def test_score_by_steps(tmp_path, monkeypatch, linear):
     network = ("mlp", models.network_config("mlp", {"mlp_width": 4}))
     share.save_set(tmp_path / "set.npz", made, pre, ("a", "b", "c"), network=network)
     monkeypatch.setattr(steps.medjax, "use_cores", lambda: None)
+    monkeypatch.setattr(steps, "augment", jitter)
     words = ["steps", str(tmp_path / "set.npz"), str(launching.tiny("rgb"))]
     words += [f"--out={tmp_path / 'found.json'}", "--steps=1,5", "--networks=2"]
     words += ["--batches=2,3", "--step_sizes=0.02"]

@@ -10,6 +10,9 @@ from medjax.models.conv import LOWERINGS, conv2d, lowering
 from medjax.models.grouped_conv import conv_grouped
 from medjax.models.winograd import conv_winograd
 
+#: As one program.
+conv = jax.jit(conv2d, static_argnums=(2, 3, 4))
+
 
 def by_hand(x, kernel, padding):
     """Cross-correlation written as sums over the nine taps."""
@@ -32,7 +35,7 @@ def test_value(case):
     x, kernel, padding = case
     with jax.enable_x64(True):
         for lowering in LOWERINGS:
-            got = conv2d(jnp.asarray(x), jnp.asarray(kernel), padding, lowering)
+            got = conv(x, kernel, padding, lowering)
             np.testing.assert_allclose(got, by_hand(x, kernel, padding), atol=1e-12)
 
 
@@ -66,12 +69,12 @@ def test_vmap_over_weights(lowering):
     rng = np.random.default_rng(2)
     x = jnp.asarray(rng.normal(size=(4, 6, 6, 2, 3)), jnp.float32)
     kernels = jnp.asarray(rng.normal(size=(4, 3, 3, 3, 5)), jnp.float32)
-    together = jax.vmap(lambda x, k: conv2d(x, k, 1, lowering))(x, kernels)
-    shared = jax.vmap(lambda k: conv2d(x[0], k, 1, lowering))(kernels)
+    together = jax.vmap(lambda x, k: conv(x, k, 1, lowering))(x, kernels)
+    shared = jax.vmap(lambda k: conv(x[0], k, 1, lowering))(kernels)
     for i, kernel in enumerate(kernels):
         error = 1e-4 if lowering == "winograd" else 1e-5
-        np.testing.assert_allclose(together[i], conv2d(x[i], kernel, 1, lowering), atol=error)
-        np.testing.assert_allclose(shared[i], conv2d(x[0], kernel, 1, lowering), atol=error)
+        np.testing.assert_allclose(together[i], conv(x[i], kernel, 1, lowering), atol=error)
+        np.testing.assert_allclose(shared[i], conv(x[0], kernel, 1, lowering), atol=error)
 
 
 def test_unknown_lowering():
@@ -87,7 +90,7 @@ def test_winograd_of_any_side(side, padding):
     rng = np.random.default_rng(side)
     x, kernel = rng.normal(size=(side, side + 2, 2, 3)), rng.normal(size=(3, 3, 3, 2))
     with jax.enable_x64(True):
-        got = conv2d(jnp.asarray(x), jnp.asarray(kernel), padding, "winograd")
+        got = conv(x, kernel, padding, "winograd")
     np.testing.assert_allclose(got, by_hand(x, kernel, padding), atol=1e-12)
 
 
@@ -135,9 +138,9 @@ def test_other_kernels_and_strides(taps, padding, stride):
     """im2col and lax agree, on odd and even sides."""
     rng = np.random.default_rng(4)
     for side in (8, 9):
-        x = jnp.asarray(rng.normal(size=(side, side + 1, 2, 3)))
-        kernel = jnp.asarray(rng.normal(size=(taps, taps, 3, 4)))
-        a, b = (conv2d(x, kernel, padding, name, stride) for name in ("im2col", "lax"))
+        x = rng.normal(size=(side, side + 1, 2, 3))
+        kernel = rng.normal(size=(taps, taps, 3, 4))
+        a, b = (conv(x, kernel, padding, name, stride) for name in ("im2col", "lax"))
         assert a.shape == b.shape and a.shape[0] == (side + 2 * padding - taps) // stride + 1
         np.testing.assert_allclose(a, b, atol=1e-4)
 

@@ -23,7 +23,7 @@ def test_parameters():
 @pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("name", ["rgb", "grey"])
 def test_golden(golden, convnet_params, name, lowering):
-    """Logits, loss and gradients of PyTorch in float64; logits also in float32."""
+    """Logits, loss and gradients of PyTorch in float64; logits of Winograd, which errs most, also in float32."""
     g = golden(f"convnet_{name}")
     config = ConvNetConfig(width=16, conv=lowering)
     images = g["images"].transpose(0, 2, 3, 1)
@@ -34,9 +34,10 @@ def test_golden(golden, convnet_params, name, lowering):
         logits, _ = model.apply(params, {}, images, True)
         return cross_entropy(logits, jnp.asarray(g["labels"])), logits
 
-    logits = jax.jit(loss)(params, images)[1]
-    assert logits.dtype == jnp.float32
-    np.testing.assert_allclose(logits, g["logits"], atol=1e-4)
+    if lowering == "winograd":
+        logits = jax.jit(loss)(params, images)[1]
+        assert logits.dtype == jnp.float32
+        np.testing.assert_allclose(logits, g["logits"], atol=1e-4)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (params, images))
         gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))

@@ -85,7 +85,7 @@ def test_the_distance_is_chosen(data, regression):
     """Each distance moves the images elsewhere, and the log's loss is that distance."""
     parts = {"model": regression, "augment": None, "ipc": 2, "classes": 4}
     losses = [
-        float(course(dc.dc(DCConfig(batch_real=4, distance=name), **parts), data)[2].loss)
+        float(course(dc.dc(DCConfig(batch_real=4, distance=name, outer=1), **parts), data)[2].loss)
         for name in DISTANCES
     ]
     assert len({round(loss, 4) for loss in losses}) == len(DISTANCES)
@@ -146,6 +146,7 @@ def test_dsa_draws_alike_for_real_and_synthetic(data, regression):
     state = network(regression.init(jax.random.key(0))[0])
     real, made, key = data.images[:5], data.images[5:7], jax.random.key(3)
 
+    @jax.jit
     def gradient(images):
         batch = Dataset(augment(key, images, siamese=True), jnp.full(len(images), 1))
         return train.batch_gradient(regression, state.params, {}, batch)[2]
@@ -287,6 +288,7 @@ def test_all_classes_at_once_are_the_classes_one_by_one(data, jitter):
     assert abs(dm.match_class(embed, jitter, keys[1], real[0], made[0])[0] / losses[0] - 1) > 1e-3
 
 
+@pytest.mark.slow
 def test_golden_batch_norm(golden, resnet_params):
     """PyTorch's distances and gradient of DM on a ResNet-18 with batch norm, all classes in one pass; float64."""
     g = golden("dm")

@@ -49,9 +49,8 @@ REMOVED = (
 #: A run of seconds: what the example's preset is shrunk to.
 TINY = {
     "size": 8,
-    "width": 8,
-    "depth": 1,
-    "conv": "lax",
+    "model": "mlp",
+    "mlp_width": 8,
     "iterations": 4,
     "eval_every": 2,
     "inner_steps": 2,
@@ -154,10 +153,10 @@ def ours(path, word):
 
 def test_dry_runs():
     """Commands that only forecast are run as they are."""
-    found = [item for path in PAGES for item in ours(path, "--dry_run")]
+    found = {(name, *words) for path in PAGES for name, words in ours(path, "--dry_run")}
     assert found
-    for name, words in found:
-        ended = launching.SERVER.run(name, *words)
+    for command in sorted(found):
+        ended = launching.SERVER.run(*command)
         assert ended.status == 0, ended.stderr
         assert "to do:" in ended.stdout
 

@@ -109,18 +109,21 @@ def test_class_means_and_what_is_left_of_them(model):
 
 def test_the_gradient_of_a_class(model):
     """Against differences of the loss."""
-    params, along, _ = tables.network(model, KEY, 0, 4, (SIDE, SIDE, 1))
+    network = jax.jit(tables.network, static_argnums=(0, 3, 4))
+    params, along, _ = network(model, KEY, 0, 4, (SIDE, SIDE, 1))
+    embed = jax.jit(model.features)
     rng = np.random.default_rng(0)
     made, way = (jnp.asarray(rng.normal(size=(3, SIDE, SIDE, 1)), jnp.float32) for _ in range(2))
     mean, centre = jnp.asarray([0.5, 0, 0, 0.1]), 0.1 * jnp.ones(4)
 
     def loss(images):
-        features = np.asarray(model.features(params, {}, images), np.float64)
+        features = np.asarray(embed(params, {}, images), np.float64)
         z = features @ np.asarray(along, np.float64) - 0.1
         z /= np.linalg.norm(z, axis=1, keepdims=True)
         return ((np.asarray(mean, np.float64) - z.mean(0)) ** 2).sum()
 
-    found, gradient = dp.match_class(model, params, along, centre, mean, made)
+    match = jax.jit(dp.match_class, static_argnums=0)
+    found, gradient = match(model, params, along, centre, mean, made)
     assert float(found) == pytest.approx(loss(made), rel=1e-4)
     slope = (loss(made + 1e-3 * way) - loss(made - 1e-3 * way)) / 2e-3
     assert float((gradient * way).sum()) == pytest.approx(slope, rel=0.02)

@@ -1,6 +1,7 @@
 """No flag is dead: each of them, set on a command line, changes what its line of help says, and is recorded."""
 
 import dataclasses
+import functools
 import sys
 from collections import Counter
 from pathlib import Path
@@ -77,6 +78,7 @@ def opened(*words):
     return open_session(asked, raw, run_folder(asked, raw), Silent())
 
 
+@functools.cache  # programs are kept by their model
 def linear(features, classes):
     """Softmax regression: compiles in no time, and is convex."""
 

@@ -67,7 +67,7 @@ def test_steps_of_mtt_against_adam_by_hand(linear, factor):
     labels = jnp.asarray(np.arange(16) % 2, jnp.int32)
     data = Dataset(jnp.asarray(real), labels, packing)
     segment = Segments(jnp.asarray(rows[:1, 0]), jnp.asarray(rows[:1, 1]))
-    state = distiller.init(jax.random.key(0), data)
+    state, step = distiller.init(jax.random.key(0), data), jax.jit(distiller.step)
 
     @jax.jit
     def matched(pixels, step_size):
@@ -92,7 +92,7 @@ def test_steps_of_mtt_against_adam_by_hand(linear, factor):
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         moves = first / (1 - 0.9**number) / (np.sqrt(second / (1 - 0.999**number)) + 1e-8)
         expected = np.clip(pixels - 0.01 * moves, 0, 1)
-        state, _ = distiller.step(jax.random.key(number), state, data, segment)
+        state, _ = step(jax.random.key(number), state, data, segment)
         clear = (
             np.abs(gradient) > 0.02 * np.abs(gradient).max()
         )  # Adam takes a sign from small ones

@@ -133,7 +133,8 @@ def test_features_of_all_images(count):
     )
     images = images.astype(jnp.float32)
     found = kmeans.embed(model, params, images)
-    np.testing.assert_allclose(found, model.features(params, {}, images), rtol=1e-5, atol=1e-5)
+    at_once = jax.jit(model.features)(params, {}, images)
+    np.testing.assert_allclose(found, at_once, rtol=1e-5, atol=1e-5)
 
 
 def setup(model, **values):

@@ -191,23 +191,6 @@ def test_finished_run_repeated_prints_its_table_and_changes_nothing():
     assert again.stdout == table
 
 
-def test_two_fresh_runs_agree_bit_for_bit():
-    """The same command in another folder, its experts trained by the other command before: the same bytes."""
-    place = (f"--dataset={tiny('grey')}", f"--out={launching.workplace() / 'two'}")
-    alone = launching.SERVER.run("experiments.experts", *place, *launching.GREY)
-    assert alone.status == 0, alone.stderr
-    (folder,) = (launching.workplace() / "two").glob("*/experts-*")
-    assert str(folder) in alone.stdout
-    trained = launching.read_log(folder)
-    first, second = other_grey(), finished("grey", "two", *launching.GREY)
-    assert launching.read_log(folder) == trained, "mtt trained experts that were there"
-    assert first.folder != second.folder
-    assert first.folder.name == second.folder.name
-    assert launching.scores(first) == launching.scores(second)
-    for name in ("synthetic.npz", "gallery.png"):
-        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
-
-
 def test_poisoned_test_labels_change_nothing_but_the_test_scores():
     """Selection, images and interim rows do not know the test split."""
     clean, poisoned = paper_rgb(), finished("poisoned", "one", *launching.PAPER, "--conv=winograd")

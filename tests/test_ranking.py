@@ -7,10 +7,11 @@ import shutil
 import launching
 import made
 import pytest
+from jitter import Jitter
 
 import medjax
 from medjax import cost, recipes
-from medjax.pipeline import forecast, rank
+from medjax.pipeline import forecast, rank, real, score
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.run import read_finished
 from medjax.ranking import ranking
@@ -78,10 +79,13 @@ def test_a_result_keeps_them(tmp_path):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a run of `full`, and with one of DM that was not ranked: (folder, run of full, run of DM)."""
+    """A folder with a run of `full`, and with one of DM that was not ranked: (folder, run of full, run of DM).
+    Evaluated networks are augmented by something quick."""
     folder = tmp_path_factory.mktemp("ranked")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "matrix_rate", lambda: 1e10)
+        for module in (real, score):
+            patch.setattr(module, "augment", Jitter())
         settings = medjax.settings("full", dataset=launching.tiny("rgb"), **TINY)
         full = medjax.run("full", settings, folder)
         yield folder, full, run(folder)

@@ -99,9 +99,10 @@ def test_the_network_is_medjaxs(receiver, channels):
         for i in range(2)
     ]
     mine = blocks, (params["linear_kernel"], params["linear_bias"])
-    wanted = model.apply(params, state, x, True)[0]
-    np.testing.assert_allclose(receiver.logits(mine, x), wanted, atol=1e-5)
-    drawn = receiver.network(jax.random.key(0), (10, 10, channels), 3, 6, 2)
+    wanted = jax.jit(model.apply, static_argnums=3)(params, state, x, True)[0]
+    np.testing.assert_allclose(jax.jit(receiver.logits)(mine, x), wanted, atol=1e-5)
+    network = jax.jit(receiver.network, static_argnums=(1, 2, 3, 4))
+    drawn = network(jax.random.key(0), (10, 10, channels), 3, 6, 2)
     for a, b in zip(jax.tree.leaves(drawn), jax.tree.leaves(mine), strict=True):
         assert a.shape == b.shape
         if a.size > 50:  # the largest of many is near the bound
@@ -111,10 +112,12 @@ def test_the_network_is_medjaxs(receiver, channels):
 def test_its_augmentation_is_medjaxs(receiver):
     """The same key draws the same family and the same numbers."""
     x, seen = jax.random.normal(jax.random.key(0), (6, 9, 9, 3)), set()
+    mine, wanted = jax.jit(receiver.augmented), jax.jit(DSA())
+    draw = jax.jit(DSA().draw, static_argnums=1)
     for i in range(24):
         key = jax.random.key(i)
-        seen.add(int(DSA().draw(key, 6).family[0]))
-        np.testing.assert_allclose(receiver.augmented(key, x), DSA()(key, x), atol=2e-5)
+        seen.add(int(draw(key, 6).family[0]))
+        np.testing.assert_allclose(mine(key, x), wanted(key, x), atol=2e-5)
     assert len(seen) == len(FAMILIES)
 
 
@@ -308,8 +311,9 @@ def test_the_twin_is_the_same_network_on_the_same_images(made, receiver, torch):
     sgd = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
     zero = jax.tree.map(jnp.zeros_like, params)
     arrays = [np.asarray(a, np.float32) for a in (images, shares)]
+    logits = jax.jit(receiver.logits)
     for _ in range(2):
-        mine = -(arrays[1] * jax.nn.log_softmax(receiver.logits(params, arrays[0]))).sum(1).mean()
+        mine = -(arrays[1] * jax.nn.log_softmax(logits(params, arrays[0]))).sum(1).mean()
         sgd.zero_grad()
         loss = torch.nn.functional.cross_entropy(net(x), labels)
         assert loss.item() == pytest.approx(float(mine), abs=1e-5)
@@ -333,14 +337,15 @@ def test_the_twins_augmentation(receiver, torch, monkeypatch):
     """Each of its families does what evaluate.py's does with the same numbers."""
     twin, x = program("evaluate_torch"), np.random.default_rng(0).normal(size=(5, 9, 9, 3))
     x, places = x.astype(np.float32), {"color": 0, "cutout": 1, "flip": 2, "crop": 3, "scale": 4}
+    draw, augmented = jax.jit(DSA().draw, static_argnums=1), jax.jit(receiver.augmented)
     for i in range(24):
-        drawn = DSA().draw(jax.random.key(i), 5)
+        drawn = draw(jax.random.key(i), 5)
         family = places.get(FAMILIES[int(drawn.family[0])], 5)
         u = torch.tensor(np.array(drawn.u).T.reshape(3, 5, 1, 1, 1).copy())
         monkeypatch.setattr(torch, "rand", lambda *_, u=u: u)
         monkeypatch.setattr(torch, "randint", lambda *_, f=family: torch.tensor(f))
         theirs = twin.augmented(torch.tensor(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        np.testing.assert_allclose(theirs, receiver.augmented(jax.random.key(i), x), atol=5e-5)
+        np.testing.assert_allclose(theirs, augmented(jax.random.key(i), x), atol=5e-5)
 
 
 def test_the_twin_scores_as_evaluate_does(phantom, torch):

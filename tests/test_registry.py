@@ -182,6 +182,7 @@ networks = 2
 eval_epochs = 3
 interim_networks = 1
 interim_epochs = 3
+eval_augment = false
 [quick.cells."2"]
 pull = 0.5
 """

@@ -30,26 +30,24 @@ def test_golden(golden, resnet_params, norm, conv):
     config = ResNetConfig(resnet_width=2, resnet_norm=norm, resnet_conv=conv)
     model = resnet18(config, classes=5, size=16, channels=3)
 
-    @jax.jit
-    def course(params, state, x):
-        first, state = model.apply(params, state, x, True)
+    def loss(params, state, x):
+        logits, after = model.apply(params, state, x, True)
+        return cross_entropy(logits, jnp.array([0, 3, 4])), (logits, after)
 
-        def loss(params):
-            logits, after = model.apply(params, state, x * 0.5 + 0.2, True)
-            return cross_entropy(logits, jnp.array([0, 3, 4])), after
-
-        (value, state), grads = jax.value_and_grad(loss, has_aux=True)(params)
-        tested, same = model.apply(params, state, x, False)
-        return first, value, grads["stem_kernel"], tested, state, same
-
+    training = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    testing = jax.jit(lambda *args: model.apply(*args, False))
     fresh = jax.jit(model.init)(jax.random.key(0))[1]
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), fresh)
         x = jnp.asarray(g["x"].transpose(0, 2, 3, 1))
-        first, value, grad, tested, state, same = course(resnet_params(g), wide, x)
+        params = resnet_params(g)
+        (_, (first, state)), _ = training(params, wide, x)
+        (value, (_, state)), grads = training(params, state, x * 0.5 + 0.2)
+        tested, same = testing(params, state, x)
     np.testing.assert_allclose(first, g["first"], atol=1e-9)
     np.testing.assert_allclose(value, g["loss"], rtol=1e-9)
-    np.testing.assert_allclose(grad.transpose(3, 2, 0, 1), g["grad_stem"], atol=1e-9)
+    grad = grads["stem_kernel"].transpose(3, 2, 0, 1)
+    np.testing.assert_allclose(grad, g["grad_stem"], atol=1e-9)
     np.testing.assert_allclose(tested, g["tested"], atol=1e-9)
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), state, same))
     if norm == "batch":

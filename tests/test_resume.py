@@ -17,7 +17,6 @@ DEATHS = {
     "experts": r'"phase": "experts", "group": 0, "epoch": 2,',
     "distillation": r'"phase": "distill", "iteration": 5,',  # the first of a chunk of two
     "interim": r'"name": "interim-00000008", "epoch": 1\d,',
-    "final": r'"name": "test-uint8", "epoch": 11,',
 }
 
 
@@ -38,19 +37,19 @@ def logs(out):
 @pytest.fixture(scope="module")
 def killed():
     """The run of `paper_grey` in another folder, killed in every phase, and the statuses of all its commands."""
-    words, statuses, locks = (*place("grey", "killed"), *launching.LAX), [], []
+    words, statuses, locks = (*place("grey", "killed"), *launching.PLAIN), [], []
     for death in DEATHS.values():
         pid = SERVER.start().pid
         statuses.append(mtt(*words, kill=death).status)
         (lock,) = (workplace() / "killed").glob("*/mtt-*/lock")
         locks.append(lock.read_text() == str(pid))
-    return launching.finished("grey", "killed", *launching.LAX), statuses, locks
+    return launching.finished("grey", "killed", *launching.PLAIN), statuses, locks
 
 
 def test_every_phase_was_killed_and_no_lock_was_in_the_way(killed):
-    """Four deaths by signal 9, each with its lock left behind, and then a result."""
+    """Deaths by signal 9, each with its lock left behind, and then a result."""
     run, statuses, locks = killed
-    assert statuses == [-signal.SIGKILL] * 4
+    assert statuses == [-signal.SIGKILL] * len(DEATHS)
     assert all(locks)
     assert run.ended.status == 0
 
@@ -91,7 +90,7 @@ def test_log_shows_at_most_one_chunk_twice(killed):
     assert (
         1 <= by_phase["distill"] <= 2
     )  # the process died between a chunk's rows and its checkpoint
-    assert by_phase["evaluate"] <= 2  # two deaths in evaluations
+    assert by_phase["evaluate"] <= 1
 
 
 def test_killed_run_tells_the_same_story(killed):
@@ -114,8 +113,11 @@ def test_finished_run_leaves_no_litter(killed):
 
 
 def test_damaged_checkpoint_of_a_distillation_is_passed_over():
-    """The one before it takes its place, that is said, and the result stays the same."""
+    """The one before it takes its place, that is said, and the result stays the same: that of a run in another folder,
+    whose experts were not trained by another command before."""
     words = (*place("grey", "damaged"), *launching.GREY)
+    assert SERVER.run("experiments.experts", *words).status == 0
+    trained = logs("damaged")[0]
     assert mtt(*words, kill=r'"distill", "iteration": 5,').status == -signal.SIGKILL
     (folder,) = (workplace() / "damaged").glob("*/mtt-*/checkpoints")
     newest = max(folder.iterdir())
@@ -123,8 +125,9 @@ def test_damaged_checkpoint_of_a_distillation_is_passed_over():
     flip(newest)
     run, whole = launching.finished("grey", "damaged", *launching.GREY), other_grey()
     assert launching.scores(run) == launching.scores(whole)
-    mine, theirs = (r.folder / "synthetic.npz" for r in (run, whole))
-    assert mine.read_bytes() == theirs.read_bytes()
+    assert logs("damaged")[0] == trained, "mtt trained experts that were there"
+    for name in ("synthetic.npz", "gallery.png"):
+        assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     iterations = [row["iteration"] for row in run.rows("distill")]
     assert iterations == [1, 2, 3, 4, 5, 3, 4, 5, 6]
     said = run.ended.stdout
@@ -148,13 +151,10 @@ def _what_it_needs_and_has_lost_is_made_again(words, whole):
     assert launching.scores(run) == launching.scores(whole)
     lost = "interim-00000002.json is missing or damaged; the distillation is done"
     assert lost in run.ended.stdout
-    for junk in ("", '{"method": "mtt"}'):
-        (folder / "result.json").write_text(junk)
-        again = launching.read_run(mtt(*words))
-        assert launching.scores(again) == launching.scores(whole)
-        assert re.search(
-            r"^note: .*/result.json: .* it is written again$", again.ended.stdout, re.M
-        )
+    (folder / "result.json").write_text('{"method": "mtt"}')
+    again = launching.read_run(mtt(*words))
+    assert launching.scores(again) == launching.scores(whole)
+    assert re.search(r"^note: .*/result.json: .* it is written again$", again.ended.stdout, re.M)
 
 
 @pytest.fixture
@@ -195,6 +195,7 @@ def test_experts_grow_in_number_and_length_and_heal(grown):
     assert trajectories(folder) == whole
 
 
+@pytest.mark.slow
 def test_expert_that_was_not_kept_yet_is_not_taken_for_its_neighbour():
     """Killed after the first of a pair was kept: the epochs of both are still there, and the second is the second."""
     words = (*place("grey", "pair"), *launching.GREY)

@@ -43,6 +43,7 @@ def test_steps_against_finite_differences(linear, factor):
     data = Dataset(jnp.asarray(real), jnp.asarray(np.arange(24) % 3, jnp.int32), packing)
     segment = Segments(jnp.asarray(rows[:1, 0]), jnp.asarray(rows[:1, 1]))
     state, trace = made.init(jax.random.key(0), data), np.zeros(9)
+    step = jax.jit(made.step)
 
     def student(shares, images, rate):
         """The student's steps in float64, by NumPy: a linear network and the softmax cross-entropy."""
@@ -80,7 +81,7 @@ def test_steps_against_finite_differences(linear, factor):
             ]
         )
         trace = 0.9 * trace + gradient
-        state, info = made.step(jax.random.key(number), state, data, segment)
+        state, info = step(jax.random.key(number), state, data, segment)
         moved = np.ravel(state.soft.logits) - logits
         np.testing.assert_allclose(moved, -0.7 * trace, rtol=2e-3, atol=1e-3 * np.abs(trace).max())
         assert not info.skipped

@@ -1,5 +1,6 @@
 """Random selection: the baseline of every distilled set, and its usual start."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from medjax.types import Dataset
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def random_images(
     key: Array, data: Dataset, ipc: int, classes: int
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:

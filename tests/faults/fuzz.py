@@ -169,7 +169,7 @@ def images(count: int, folder: Path, kind: str = "", seed: int = 2) -> Tried:
     rng = np.random.default_rng(seed)
     for label in ("a", "b"):
         (folder / label).mkdir()
-        for i in range(4):
+        for i in range(10):  # enough for three splits at the first try
             (folder / label / f"{i}.png").write_bytes(makers.common("png", rng)[1])
     kept = set(folder.rglob("*"))
 
