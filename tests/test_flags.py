@@ -747,14 +747,14 @@ def test_evaluations_are_as_large_as_asked(run_of):
 
 def test_the_forecast_counts_the_evaluation_of_the_start(linear):
     """Where the test split chooses, there is one interim evaluation more: of two networks for 300 epochs. Where step
-    sizes are searched each of the two interim evaluations is one at three step sizes."""
+    sizes are searched each of the two interim evaluations is one at two step sizes."""
     setup = Setup({}, linear(48, 3), 3, 1, (10, 4, 4, 3))
     val, test, searched = (
         evaluation_flops(settings(word), setup, {}, 200)
         for word in ("--select=val", "--select=test", "--eval_step_size=searched")
     )
     once = cost.GRADIENT * setup.model.flops * 2 * 300 * 3
-    assert (test - val, searched - val) == (once, 2 * 2 * once)
+    assert (test - val, searched - val) == (once, 2 * once)
 
 
 def test_runs_differ_in_the_flags_of_the_evaluation():
@@ -782,12 +782,12 @@ def test_the_step_size_that_val_chooses(tmp_path):
     scored = {}
     for path in sorted(result.folder.glob("evaluations/interim-*.json")):
         table = store.read_json(path)
-        assert table["step_sizes"] == pytest.approx([0.01, 0.003, 0.001])
-        balanced = np.reshape([row[1] for row in table["scores"]], (3, 2)).mean(1)
-        scored |= {(int(path.stem[-1]), i): balanced[i] for i in range(3)}
+        assert table["step_sizes"] == pytest.approx([0.003, 0.001])
+        balanced = np.reshape([row[1] for row in table["scores"]], (2, 2)).mean(1)
+        scored |= {(int(path.stem[-1]), i): balanced[i] for i in range(2)}
     assert len(set(scored.values())) > 1, "shares and iterations differ"
     iteration, share = max(scored, key=scored.get)
-    best = pytest.approx([0.01, 0.003, 0.001][share])
+    best = pytest.approx([0.003, 0.001][share])
     assert (result.selected_iteration, result.step_size) == (iteration, best)
     assert load_set(result.folder / "synthetic.npz").synthetic.step_size == best
     assert store.read_json(result.folder / "evaluations" / "test.json")["step_sizes"] == [best]
