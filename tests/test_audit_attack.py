@@ -24,9 +24,11 @@ def test_two_gaussians_of_known_distance():
     for distance in (0.5, 1.5):
         guesses = guess(*two_gaussians(distance, shadows=200, canaries=100))
         assert guesses.auc == pytest.approx(NORMAL.cdf(distance / 2**0.5), abs=0.015)
-        found, of = attack.true_positives(guesses, 0.01)
-        assert of == 200 * 50
-        assert found / of == pytest.approx(NORMAL.cdf(distance - NORMAL.ppf(0.99)), abs=0.02)
+        found = attack.true_positives(guesses, 0.01)
+        assert found.of == 200 * 50
+        assert found.count / found.of == pytest.approx(
+            NORMAL.cdf(distance - NORMAL.ppf(0.99)), abs=0.02
+        )
 
 
 @pytest.mark.parametrize("shadows", (4, 16))
@@ -98,7 +100,45 @@ def test_the_threshold_lets_through_no_more_than_allowed():
         np.concatenate([others, [97.5, 98.5, 99.5]])[None],
         (np.arange(203) >= 200)[None],
     )
-    assert attack.true_positives(guesses, 0.01) == (2, 3)
+    found = attack.true_positives(guesses, 0.01)
+    assert (found.count, found.of) == (2, 3)
+
+
+def independent(others, distance, seed):
+    """Guesses of as many that were in as were out, two Gaussians apart."""
+    rng, inside = np.random.default_rng(seed), np.arange(2 * others) >= others
+    return Guesses((rng.normal(size=2 * others) + distance * inside)[None], inside[None])
+
+
+@pytest.mark.parametrize("others", (100, 400, 1600))
+def test_the_interval_of_true_positives_allows_for_the_threshold(others):
+    """It holds the share that the true threshold finds, Phi(d - z(1 - a)), at least 95 times of 100. One that held the
+    threshold for given would do so about 45 times."""
+    truth, given = NORMAL.cdf(2 - NORMAL.ppf(0.99)), 0
+    held = []
+    for seed in range(100):
+        found = attack.true_positives(independent(others, 2, seed), 0.01)
+        held.append(found.interval[0] <= truth <= found.interval[1])
+        low, high = clopper_pearson(found.count, found.of)
+        given += low <= truth <= high
+    assert np.mean(held) >= 0.95 and given < 60
+    low, high = attack.true_positives(independent(others, 2, 0), 0.01).interval
+    assert (low > 0) == (others > 437) and high < 1
+
+
+def test_the_interval_of_the_auc_allows_for_shadows_that_differ(monkeypatch):
+    """Shadows of one procedure give away more or less. With 16 of them, the interval holds the mean of the AUC about 90
+    times of 100; one that draws canaries alone does so 34 times."""
+    monkeypatch.setattr(attack, "RESAMPLES", 200)
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        inside = rng.random((16, 200)).argsort(1) < 100
+        distance = 1 + 0.7 * rng.normal(size=(16, 1))
+        guesses = guess(rng.normal(size=(16, 200)) + distance * inside, inside)
+        found.append((guesses.auc, *attack.auc_interval(guesses, seed)))
+    mean = np.mean([auc for auc, _, _ in found])
+    assert np.mean([low <= mean <= high for _, low, high in found]) >= 0.85
 
 
 def randomised_response(epsilon, canaries, seed=0):

@@ -5,8 +5,8 @@ A score is that of one canary in one shadow. Each shadow in turn is the target, 
 each canary the mean of its scores where it was in, and where it was out. The log-likelihood ratio of the two Gaussians
 is the attacker's guess. Guesses of all targets and canaries are pooled.
 
-All intervals are two-sided with 95 % confidence, `epsilon_bound` is one-sided. Those of Clopper and Pearson take
-guesses for independent; guesses of one canary, or of one shadow, are so only in part.
+All intervals are two-sided with 95 % confidence, `epsilon_bound` is one-sided. That of the AUC draws shadows and
+canaries anew; all others take guesses for independent, and those of one canary, or of one shadow, are so only in part.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from scipy import stats
 
 from medjax.metrics import auc_one_vs_rest
 
-#: Confidence of every interval, and resamples of the canaries for that of the AUC.
+#: Confidence of every interval, and resamples for that of the AUC.
 CONFIDENCE, RESAMPLES = 0.95, 1000
 #: Rates of false positives at which true positives are counted.
 FALSE_POSITIVES = (0.01, 0.001)
@@ -33,9 +33,9 @@ class Guesses(NamedTuple):
     ratios: Float[np.ndarray, "s n"]
     inside: Bool[np.ndarray, "s n"]
 
-    def of(self, canaries: np.ndarray) -> "Guesses":
-        """Those of some canaries (indices, which may repeat, or a mask)."""
-        return Guesses(self.ratios[:, canaries], self.inside[:, canaries])
+    def of(self, canaries: np.ndarray, shadows: np.ndarray | slice = slice(None)) -> "Guesses":
+        """Those of some canaries, in some shadows or in all (indices, which may repeat, or a mask)."""
+        return Guesses(self.ratios[shadows][:, canaries], self.inside[shadows][:, canaries])
 
     @property
     def sides(self) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " q"]]:
@@ -90,9 +90,14 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
 
 
 def auc_interval(guesses: Guesses, seed: int) -> tuple[float, float]:
-    """The interval of the AUC by a bootstrap of the canaries; all of it where none can be drawn."""
-    rng, count = np.random.default_rng(seed), guesses.ratios.shape[1]
-    drawn = np.array([guesses.of(rng.integers(count, size=count)).auc for _ in range(RESAMPLES)])
+    """The interval of the AUC by a bootstrap of shadows and canaries at once (Owen 2007, "The pigeonhole bootstrap"),
+    which is somewhat too wide. All of it where none can be drawn."""
+    rng, (shadows, canaries) = np.random.default_rng(seed), guesses.ratios.shape
+    draws = [
+        (rng.integers(canaries, size=canaries), rng.integers(shadows, size=shadows))
+        for _ in range(RESAMPLES)
+    ]
+    drawn = np.array([guesses.of(*one).auc for one in draws])
     known = drawn[np.isfinite(drawn)]  # few canaries may all have been in
     if not len(known):
         return 0.0, 1.0
@@ -101,15 +106,39 @@ def auc_interval(guesses: Guesses, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def true_positives(guesses: Guesses, rate: float) -> tuple[int, int] | None:
-    """(found, of how many) that were in, at the threshold that lets through this share of those that were out; None
-    where these are too few for one false positive."""
+class Found(NamedTuple):
+    """At some rate of false positives: the members that are found, of how many, and the interval of that share."""
+
+    count: int
+    of: int
+    interval: tuple[float, float]
+
+
+def true_positives(guesses: Guesses, rate: float) -> Found | None:
+    """What is found at the threshold that lets through this share of those that were out; None where these are too few
+    for one false positive.
+
+    That threshold is an estimate too. So the interval's ends are at one that lets through no more than the rate, and
+    at one that lets through no less, each but for a quarter of what the confidence leaves; the other half is for the
+    two bounds of Clopper and Pearson there. How many of n that were out are above the threshold of the true rate is
+    binomial: that gives the two thresholds.
+    """
     members, others = guesses.sides
-    allowed = int(rate * len(others) + 1e-9)
+    ordered, total = np.sort(others)[::-1], len(others)
+    allowed = int(rate * total + 1e-9)
     if not allowed or not len(members):
         return None
-    threshold = np.sort(others)[::-1][min(allowed, len(others) - 1)]
-    return int((members > threshold).sum()), len(members)
+    count = int((members > ordered[min(allowed, total - 1)]).sum())
+    rest, low, high = (1 - CONFIDENCE) / 4, 0.0, 1.0
+    below = int(stats.binom.ppf(rest, total, rate)) - 1
+    above = int(stats.binom.isf(rest, total, rate))
+    if below >= 0:
+        surely = int((members > ordered[below]).sum())
+        low, _ = clopper_pearson(surely, len(members), 1 - 2 * rest)
+    if above < total:
+        perhaps = int((members >= ordered[above]).sum())
+        _, high = clopper_pearson(perhaps, len(members), 1 - 2 * rest)
+    return Found(count, len(members), (low, high))
 
 
 def epsilon_at(
@@ -160,8 +189,8 @@ def summary(guesses: Guesses, seed: int, delta: float = 0.0) -> dict[str, Any]:
     for rate in FALSE_POSITIVES:
         row: dict[str, Any] = {"false_positive_rate": rate, "non_members_needed": round(1 / rate)}
         if counted := true_positives(guesses, rate):
-            row |= {"true_positive_rate": counted[0] / counted[1]}
-            row |= {"interval": clopper_pearson(*counted)}
+            row |= {"true_positive_rate": counted.count / counted.of}
+            row |= {"interval": counted.interval}
         rates.append(row)
     bound, ceiling = epsilon_bound(guesses, seed, delta)
     return found | {

@@ -21,9 +21,9 @@ LIMITS = (
     " may find more. A low number shows that this attack fails, not that nothing can be found.",
     "Canaries are drawn at random: a few images that leak much, such as those that a distillation began with, hardly"
     " move an AUC.",
-    "The intervals take the guesses for independent, which those of one canary or of one shadow are only in part, and"
-    " the shadows for given. Those of true positives hold the threshold that these guesses gave for given too, and are"
-    " too narrow where canaries are few.",
+    "The interval of the AUC draws shadows and canaries anew. All others take the guesses for independent, which those"
+    " of one canary or of one shadow are only in part. Those of true positives allow for the threshold, which the same"
+    " guesses gave.",
     "Attacked were networks that were trained on the 8-bit images. What the set as it was distilled (synthetic.npz,"
     " exact.npz) says beyond them was not: its preprocessing may have been fitted on the training images.",
 )
