@@ -6,6 +6,11 @@ from typing import Any
 
 #: In place of the fingerprint of private data: a hash of them is a function of each of their pixels.
 WITHHELD = "withheld"
+#: What a unit leaves open.
+UNITS = {
+    "patient": "The data say which images are of one patient; an image of which they do not counts as a patient.",
+    "image": "A patient with several images may give away more.",
+}
 
 
 def in_words(guarantee: Mapping[str, Any]) -> str:
@@ -31,6 +36,7 @@ def terms(guarantee: Mapping[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in guarantee["versions"].items())
     return [
         f"{in_words(guarantee)}.",
+        UNITS[guarantee["unit"]],
         f"Noise multiplier {guarantee['noise_multiplier']:.4g}, L2 sensitivity {guarantee['sensitivity']:g},"
         f" {guarantee['values']} values, sampling: {guarantee['sampling']}. Accountant:"
         f" {guarantee['accountant']}. Versions: {versions}.",

@@ -62,6 +62,7 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
         bundles.append({p.name: p.read_bytes() for p in place.rglob("*") if p.is_file()})
     card = bundles[0]["README.md"].decode()
     assert "(4, 0.01)-differentially private for each patient" in card and "Not audited" not in card
+    assert "an image of which they do not counts as a patient" in card
     assert "privacy.json" not in bundles[0]
     changing = ("README.md", "SHA256SUMS", "recipe.json", "croissant.json")  # minutes and dates
     same = [{k: v for k, v in b.items() if k not in changing} for b in bundles]
