@@ -14,7 +14,6 @@ Prints a table of all kept rows, and writes it to results/NAME/rows.md.
 """
 
 import argparse
-import contextlib
 import itertools
 import json
 import shutil
@@ -28,12 +27,9 @@ from typing import Any, NamedTuple
 import medjax
 from medjax import recipes, store
 from medjax.cli.console import Console
-from medjax.paths import results_path
-from medjax.pipeline import folders
-from medjax.pipeline.distil import distil
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.run import prepared, run_seeds
-from medjax.pipeline.session import Session, load_data, open_session
+from medjax.pipeline.run import only_distilled, run_seeds
+from medjax.pipeline.session import load_data
 from medjax.pipeline.settings import Settings
 from medjax.result import Result
 from medjax.score import shown
@@ -98,21 +94,8 @@ def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
     recipe, raw = recipes.find(group[0].method), load_data(settings_of(group[0]), progress)
     if recipe.release:
         raise medjax.UserError(f"{recipe.name} is run whole: leave out scored = false")
-    with contextlib.ExitStack() as held:
-        sessions: list[Session] = []
-        for row in group:
-            settings = settings_of(row)
-            settings = settings.counted(settings.decoded * len(raw.class_names))
-            folder = folders.run_folder(results_path(out), raw, recipe.name, settings)
-            held.enter_context(folders.hold(folder, progress))
-            if sessions:
-                sessions.append(sessions[0]._replace(settings=settings, folder=folder))
-            else:
-                sessions.append(open_session(settings, raw, folder, progress))
-            folders.write_config(folder, raw, settings)
-        setups = [setup for setup, _ in map(lambda one: prepared(one, recipe), sessions)]
-        distil(sessions, recipe, setups, recipe.costs(setups[0]))
-    return [session.folder for session in sessions]
+    each = [settings_of(row) for row in group]
+    return [session.folder for session in only_distilled(recipe, each, out, raw, progress)]
 
 
 def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:

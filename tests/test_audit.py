@@ -304,7 +304,7 @@ def test_images_in_memory_are_given_again():
 
 
 def test_the_settings_of_a_run_are_read_back():
-    """From config.json, as they were given: a shadow differs from the run in its seed, and in what ends it."""
+    """From config.json, as they were given: a shadow differs from the run in its seed alone."""
     run = open_run(run_of(workplace() / "audit"))
     place = (f"--dataset={tiny('rgb')}", "--out=x")
     assert run.settings.values() == {
@@ -312,9 +312,21 @@ def test_the_settings_of_a_run_are_read_back():
         for name, value in launching.settings("dm", *place, *WORDS).values().items()
         if name not in ("out", "fresh")
     }
-    own = shadows.shadow_settings(run.settings, 7)
+    own = shadows.with_seed(run.settings, 7)
     changed = {n: v for n, v in own.values().items() if v != run.settings.values()[n]}
-    assert changed == {"seed": 7, "networks": 1}
+    assert changed == {"seed": 7}
+
+
+def test_a_shadow_releases_what_an_ordinary_run_does(tmp_path):
+    """With the run's own seed and all its images: the same set, and no network was trained but those that choose the
+    iteration."""
+    run = open_run(run_of(workplace() / "audit"))
+    raw = data_of(run, str(tiny("rgb")), "", Silent())
+    made = shadows.of_method(run.recipe)(run.settings, raw, tmp_path, Silent())
+    assert made.images_uint8.any() and np.array_equal(made.images_uint8, run.shared.images_uint8)
+    np.testing.assert_array_equal(made.synthetic.images, run.shared.synthetic.images)
+    assert made.origin["collapsed"] == run.shared.origin["collapsed"]
+    assert [path.name for path in tmp_path.rglob("evaluations/*")] == ["interim-00000002.json"]
 
 
 def test_procedures_beside(tmp_path):

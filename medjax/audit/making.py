@@ -17,7 +17,6 @@ from medjax.audit.shadows import (
     attack_shadows,
     of_method,
     real_images,
-    shadow_settings,
     started_from,
 )
 from medjax.config import checked, option
@@ -26,7 +25,7 @@ from medjax.eval_config import EvalConfig
 from medjax.guarantee import delta_of_replacement
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.forecast import at_best, estimate, in_words
+from medjax.pipeline.forecast import at_best, estimate, in_words, interim_epochs
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.session import Session, made_of
 from medjax.pipeline.settings import IpcConfig, Settings
@@ -179,15 +178,18 @@ def say_plan(
             "note: the data do not say which images are of one patient, so that the unit is the image: a patient with"
             " several images may give away more"
         )
-    settings = shadow_settings(run.settings, 0)
-    setup, rate = session._replace(settings=settings).setup(), cost.matrix_rate() * cost.EFFICIENCY
-    work = estimate(settings, setup, {}, run.recipe.costs(setup), rate)
-    how = run.settings.config(EvalConfig)
-    images = setup.held * setup.ipc * setup.classes * how.networks * how.eval_epochs
-    one = work.total + cost.GRADIENT * setup.model.flops * images / rate
+    settings, setup = run.settings, session.setup()
+    costs, rate = run.recipe.costs(setup), cost.matrix_rate() * cost.EFFICIENCY
+    whole = estimate(settings, setup, {}, costs, rate)
+    # A shadow ends with its last interim evaluation, and its set is evaluated once.
+    how, iterations = settings.config(EvalConfig), costs.iterations or 0
+    epochs = interim_epochs(settings, iterations) + how.networks * how.eval_epochs
+    images = setup.held * setup.ipc * setup.classes * epochs
+    scored = cost.GRADIENT * setup.model.flops * images / rate
+    one = whole.total - whole.seconds["evaluation"] + scored
     times = shadows * procedures
-    paced = times * sum(run.result.seconds.values())
+    paced = times * sum(run.result.seconds.values()) * one / whole.total
     progress.say(
         f"forecast from nothing: {at_best()}{in_words(one * times)} of computing; {in_words(paced)} at the pace of the"
-        f" run itself, compiling and saving included; {work.memory / 1e9:.1f} GB of memory"
+        f" run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
     )

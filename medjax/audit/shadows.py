@@ -1,8 +1,9 @@
 """Shadows: the whole procedure again on data without some canaries, and the scores of all canaries by networks trained
 on what each releases.
 
-A shadow is an ordinary run, so it refits everything that saw the data. What is kept of it is one small file; the files
-of its run are removed when that is written. A shadow whose file is there is not done again.
+A shadow is an ordinary run up to the set that it releases, so it refits everything that saw the data. What is kept of
+it is one small file; the files of its run are removed when that is written. A shadow whose file is there is not done
+again.
 """
 
 import dataclasses
@@ -25,12 +26,11 @@ from medjax.eval_config import EvalConfig
 from medjax.pipeline import folders
 from medjax.pipeline.cross_architecture import step_size_for
 from medjax.pipeline.evaluate_saved import open_shared
-from medjax.pipeline.finish import write_set
+from medjax.pipeline.finish import choose, write_set
 from medjax.pipeline.progress import Progress, Silent, Update
-from medjax.pipeline.run import run
+from medjax.pipeline.run import only_distilled
 from medjax.pipeline.session import open_session
-from medjax.pipeline.settings import EvalModelsConfig, RunConfig, Settings
-from medjax.ranking import RankingConfig
+from medjax.pipeline.settings import RunConfig, Settings
 from medjax.recipes import Recipe
 from medjax.share import SharedSet
 from medjax.types import RawDataset, Synthetic
@@ -71,8 +71,8 @@ def of_method(recipe: Recipe) -> Release:
     """The set that a method distils."""
 
     def release(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> SharedSet:
-        result = run(recipe, settings, folder, data=raw, progress=progress)
-        return share.load_set((result.folder or folder) / "synthetic.npz")
+        (session,) = only_distilled(recipe, [settings], folder, raw, progress)
+        return choose(session, recipe.name).written
 
     return release
 
@@ -88,13 +88,9 @@ def real_images(settings: Settings, raw: RawDataset, folder: Path, progress: Pro
     return write_set(session, "random", stored, collapsed=True)
 
 
-def shadow_settings(settings: Settings, seed: int) -> Settings:
-    """Those of a shadow: the run's own with another seed. Only what ends a run is shortened: networks that score it,
-    which the audit does not read."""
-    groups = dict(settings.groups)
-    groups[RunConfig] = dataclasses.replace(settings.run, seed=seed)
-    groups[EvalConfig] = dataclasses.replace(settings.config(EvalConfig), networks=1)
-    groups |= {EvalModelsConfig: EvalModelsConfig(), RankingConfig: RankingConfig()}
+def with_seed(settings: Settings, seed: int) -> Settings:
+    """Those of a shadow: the run's own with another seed."""
+    groups = settings.groups | {RunConfig: dataclasses.replace(settings.run, seed=seed)}
     return Settings(groups, settings.origin)
 
 
@@ -157,29 +153,22 @@ def attack_shadows(
     for shadow in range(count):
         inside = half(canaries, settings.run.seed, shadow)
         data = shadow_data(raw, canaries, inside)
-        own = shadow_settings(settings, settings.run.seed + 1 + shadow)
+        own = with_seed(settings, settings.run.seed + 1 + shadow)
         about = {"data": data.fingerprint, "settings": own.identity()}
-        about |= {"networks": settings.config(EvalConfig).networks}
         path = folder / f"{name}-{shadow:02}.json"
         kept = _read(path, about, len(inside))
         if kept is None:
             work = folder / f"{name}-{shadow:02}"
             told = NamedProgress(progress, f"{name} {shadow + 1}/{count}")
             shared = release(own, data, work, told)
-            trained = _with_seed(settings, own.run.seed)
-            bar = told.bar("score", trained.config(EvalConfig).eval_epochs)
-            scores, accuracy = score(trained, raw, canaries, shared, work / "scores", bar)
+            bar = told.bar("score", own.config(EvalConfig).eval_epochs)
+            scores, accuracy = score(own, raw, canaries, shared, work / "scores", bar)
             kept = about | {"scores": scores, "accuracy": accuracy}
             store.write_json(path, kept)
         shutil.rmtree(folder / f"{name}-{shadow:02}", ignore_errors=True)
         made.append((np.array(kept["scores"], float), inside, kept["accuracy"], own.run.seed))
     scores, insides, accuracy, seeds = zip(*made, strict=True)
     return ShadowScores(np.stack(scores), np.stack(insides), np.array(accuracy), list(seeds))
-
-
-def _with_seed(settings: Settings, seed: int) -> Settings:
-    groups = settings.groups | {RunConfig: dataclasses.replace(settings.run, seed=seed)}
-    return Settings(groups, settings.origin)
 
 
 def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The end of a distillation: the test split is read, once, and everything that is shared or looked at is written."""
 
 import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +25,30 @@ from medjax.result import Result
 from medjax.types import Synthetic
 
 
+class Chosen(NamedTuple):
+    """What a distillation ends with: the iteration that was chosen, its set as it was distilled, the same read back
+    from synthetic.npz, warnings, and whether the step size has collapsed."""
+
+    iteration: int
+    stored: Synthetic
+    written: share.SharedSet
+    warnings: list[str]
+    collapsed: bool
+
+
+def choose(session: Session, method: str) -> Chosen:
+    """Choose the iteration and write its set, without a look at the test split unless the settings ask for one."""
+    config = session.settings.config(SelectConfig)
+    iteration, stored = selected(session.folder, config.select)
+    step_size = float(stored.step_size)
+    warnings, collapsed = health(store.read_log(session.log), iteration, step_size)
+    if len(config.shares) > 1:
+        best = selected_step_size(session.folder, iteration, config.select)
+        stored = stored._replace(step_size=jnp.float32(best))
+    written = write_set(session, method, stored, collapsed)
+    return Chosen(iteration, stored, written, warnings, collapsed)
+
+
 def finish(
     session: Session,
     method: str,
@@ -39,14 +63,9 @@ def finish(
     """
     folder, raw = session.folder, session.raw
     config = session.settings.config(SelectConfig)
-    select, searched = config.select, len(config.shares) > 1
-    iteration, stored = selected(folder, select)
-    warnings, collapsed = health(store.read_log(session.log), iteration, float(stored.step_size))
-    if searched:
-        best = selected_step_size(folder, iteration, select)
-        stored = stored._replace(step_size=jnp.float32(best))
+    select = config.select
+    iteration, stored, written, warnings, collapsed = choose(session, method)
     synthetic, rate = session.decoded(stored), float(stored.step_size)
-    written = write_set(session, method, stored, collapsed)
     start_rate = float(start.step_size)  # real images bring none
     if np.isnan(start_rate):
         start_rate = choose_step_size(session, "start-on-val", start)
@@ -54,7 +73,7 @@ def finish(
     test = session.test()
     sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
     own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
-    if searched:
+    if len(config.shares) > 1:
         own["step_size_from"] = "test" if select == "test" else "val"
     for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
         own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)

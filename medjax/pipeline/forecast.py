@@ -119,19 +119,22 @@ def evaluation_flops(
 ) -> float:
     """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
     three final evaluations (of five with ``ranking``); for each further network, three and two searches."""
-    interim, final = settings.config(InterimConfig), settings.config(EvalConfig)
-    choice = settings.config(SelectConfig)
-    rounds = -(-iterations // choice.eval_every) if iterations else 0
-    rounds += iterations > 0 and choice.select == "test"  # the start
-    once, search = interim.interim_networks * interim.interim_epochs, search_epochs(interim)
-    once *= len(choice.shares)
+    final, search = settings.config(EvalConfig), search_epochs(settings.config(InterimConfig))
     last = 3 * final.networks * final.eval_epochs
     more = 2 * final.networks * final.eval_epochs * bool(settings.config(RankingConfig).ranking)
-    flops = setup.model.flops * (rounds * once + search + last + more)
+    flops = setup.model.flops * (interim_epochs(settings, iterations) + search + last + more)
     for name, model in others.items():
         if name != settings.run.model:
             flops += model.flops * (2 * search + last)
     return cost.GRADIENT * flops * setup.held * setup.ipc * setup.classes
+
+
+def interim_epochs(settings: Settings, iterations: int) -> int:
+    """Epochs of all networks that are trained while a set is distilled."""
+    interim, choice = settings.config(InterimConfig), settings.config(SelectConfig)
+    rounds = -(-iterations // choice.eval_every) if iterations else 0
+    rounds += iterations > 0 and choice.select == "test"  # the start
+    return rounds * interim.interim_networks * interim.interim_epochs * len(choice.shares)
 
 
 def at_best() -> str:

@@ -125,13 +125,7 @@ def run_seeds(
 
 def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
     """The runs of open sessions that differ in their seeds alone."""
-    first = sessions[0]
-    setup = first.setup()
-    costs = recipe.costs(setup)
-    forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
-    setups, spent = map(
-        list, zip(*[prepared(session, recipe) for session in sessions], strict=True)
-    )
+    setups, spent = begun(sessions, recipe)
     if recipe.build is None:
         if recipe.select is None:
             return [score_all(session, recipe) for session in sessions]
@@ -139,13 +133,53 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
             score_subsets(session, recipe, own, seconds)
             for session, own, seconds in zip(sessions, setups, spent, strict=True)
         ]
-    if recipe.release:
-        sessions = [sealed(session) for session in sessions]
-    distil(sessions, recipe, setups, costs)
     return [
         finish(session, recipe.name, start_of(session, recipe, own), seconds, own.release)
-        for session, own, seconds in zip(sessions, setups, spent, strict=True)
+        for session, own, seconds in zip(
+            distilled(sessions, recipe, setups), setups, spent, strict=True
+        )
     ]
+
+
+def only_distilled(
+    recipe: Recipe,
+    each: list[Settings],
+    folder: str | os.PathLike,
+    raw: RawDataset,
+    progress: Progress,
+) -> list[Session]:
+    """Runs that end with their last interim evaluation: no final networks are trained, and there is no result. each:
+    settings that differ in their seeds alone. raw: images that have been checked."""
+    said, seen = withheld(raw) if recipe.release else raw, each[0].decoded * len(raw.class_names)
+    each = [own.counted(seen) for own in each]
+    places = [folders.run_folder(results_path(folder), raw, recipe.name, own) for own in each]
+    with contextlib.ExitStack() as held:
+        for place in places:
+            held.enter_context(folders.hold(place, progress))
+        opened = open_session(each[0], raw, places[0], progress)
+        pairs = zip(each, places, strict=True)
+        sessions = [opened._replace(settings=own, folder=place) for own, place in pairs]
+        for session in sessions:
+            folders.write_config(session.folder, said, session.settings)
+        return distilled(sessions, recipe, begun(sessions, recipe)[0])
+
+
+def begun(sessions: list[Session], recipe: Recipe) -> tuple[list[Setup], list[dict[str, float]]]:
+    """The forecast, and what comes before a distillation: of each session what `prepared` gives."""
+    first = sessions[0]
+    setup = first.setup()
+    costs = recipe.costs(setup)
+    forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
+    setups, spent = zip(*[prepared(session, recipe) for session in sessions], strict=True)
+    return list(setups), list(spent)
+
+
+def distilled(sessions: list[Session], recipe: Recipe, setups: list[Setup]) -> list[Session]:
+    """Distil, to the last interim evaluation; the sessions as they are from then on."""
+    if recipe.release:
+        sessions = [sealed(session) for session in sessions]
+    distil(sessions, recipe, setups, recipe.costs(setups[0]))
+    return sessions
 
 
 def start_of(session: Session, recipe: Recipe, setup: Setup) -> Synthetic:
