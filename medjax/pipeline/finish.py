@@ -25,7 +25,7 @@ from medjax.result import Result
 from medjax.types import Synthetic
 
 
-class Chosen(NamedTuple):
+class Distilled(NamedTuple):
     """What a distillation ends with: the iteration that was chosen, its set as it was distilled, the same read back
     from synthetic.npz, warnings, and whether the step size has collapsed."""
 
@@ -36,7 +36,7 @@ class Chosen(NamedTuple):
     collapsed: bool
 
 
-def choose(session: Session, method: str) -> Chosen:
+def choose(session: Session, method: str) -> Distilled:
     """Choose the iteration and write its set, without a look at the test split unless the settings ask for one."""
     config = session.settings.config(SelectConfig)
     iteration, stored = selected(session.folder, config.select)
@@ -46,7 +46,7 @@ def choose(session: Session, method: str) -> Chosen:
         best = selected_step_size(session.folder, iteration, config.select)
         stored = stored._replace(step_size=jnp.float32(best))
     written = write_set(session, method, stored, collapsed)
-    return Chosen(iteration, stored, written, warnings, collapsed)
+    return Distilled(iteration, stored, written, warnings, collapsed)
 
 
 def finish(
