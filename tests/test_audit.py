@@ -11,7 +11,7 @@ from launching import NETWORK, SERVER, complaint, read_json, tiny, workplace
 
 import medjax
 from medjax import share
-from medjax.audit import making, page, shadows
+from medjax.audit import copies, making, page, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
 from medjax.audit.copies import as_pixels, closer, nearest, starts
@@ -97,7 +97,8 @@ def test_nothing_is_found_where_no_canary_was_used(tmp_path):
     found, chosen = attacked(release, tmp_path)
     all_of_them = making.membership(found, chosen, seed=0)["all"]
     low, high = all_of_them["auc_interval"]
-    assert low < 0.5 < high and abs(all_of_them["auc"] - 0.5) < 0.12
+    # With so few guesses the AUC of chance has a standard deviation of 0.06.
+    assert low < 0.5 < high and abs(all_of_them["auc"] - 0.5) < 0.15
     assert all_of_them["epsilon_at_least"] < 0.5
 
 
@@ -386,7 +387,7 @@ def test_the_table_beside():
     inside = rng.random((4, 60)).argsort(1) < 30
     one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
     found = {
-        "beside": {name: {"test_accuracy": 0.5, "membership": one} for name in ("own", "real")}
+        "beside": {name: {"balanced_accuracy": 0.5, "membership": one} for name in ("own", "real")}
     }
     own, real = page.beside_table(found).rows
     assert own[0] == "this method, as it was run" and real[0] == "random real images"
@@ -401,6 +402,28 @@ def test_the_sentences_say_what_cannot_be_said():
     lines = [page.rate_words(one, row) for row in one["true_positives"]]
     assert "1 % false positives the attack finds" in lines[0]
     assert "1,000 guesses" in lines[1] and "there are 120" in lines[1]
+
+
+def test_shadows_that_failed_are_said():
+    """Nearer to chance than to the run: such shadows say nothing, and a low AUC would look like safety."""
+    found = {"balanced_accuracy": 0.8, "chance": 0.25}
+    fine = page.shadows_words(found | {"shadows": {"balanced_accuracy": [0.7, 0.8, 0.6]}})
+    assert fine.endswith(
+        "70.0 % balanced accuracy on test (60.0 % to 80.0 %), those trained on the run's 80.0 %."
+    )
+    worse = page.shadows_words(found | {"shadows": {"balanced_accuracy": [0.7, 0.25, 0.5]}})
+    assert "2 of the shadows failed" in worse
+
+
+def test_the_nearest_is_the_same_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, among = (rng.normal(size=(n, 5)).astype(np.float32) for n in (7, 50))
+    among[40] = among[3] = rows[2]
+    distances = np.linalg.norm(rows[:, None] - among[None], axis=2)
+    monkeypatch.setattr(copies, "WAITING", 8)
+    found, place = nearest(rows, among)
+    assert (place == distances.argmin(1)).all() and place[2] == 3
+    np.testing.assert_allclose(found, distances.min(1), atol=1e-6)
 
 
 def test_planted_copies_are_nearer_to_training():

@@ -69,6 +69,35 @@ def test_a_target_does_not_attack_itself():
     assert np.abs(density[np.isfinite(density)]).max() < 1e3
 
 
+@pytest.mark.parametrize("change", ("surer", "lost", "two scores", "all differ"))
+def test_a_shadow_that_is_far_off_does_not_hide_the_others(change):
+    """One shadow with ten times the log odds, one whose networks say nothing but certainties, two scores that are
+    certain, shadows that are all as sure as they like: the leak of the others is found as it was, or nearly."""
+    rng = np.random.default_rng(0)
+    scores, inside = two_gaussians(2.5, 16, 200)
+    plain = guess(scores, inside).auc
+    if change == "surer":
+        scores[3] *= 10
+    elif change == "lost":
+        scores[3] = rng.choice((-200.0, 200.0), 200)
+    elif change == "two scores":
+        scores[3, 5], scores[7, 9] = 1000, -1000
+    else:
+        scores *= np.exp(0.3 * rng.normal(size=(16, 1)))
+    least = {"lost": 0.85, "two scores": 0.93}.get(change, plain - 0.002)
+    assert plain > 0.94 and guess(scores, inside).auc >= least
+
+
+def test_two_kinds_of_canaries_have_a_variance_each():
+    """Where one kind's scores vary little, its members are found that one variance for both would hide."""
+    scores, inside = two_gaussians(1.0, 16, 200)
+    kinds = np.arange(200) < 100
+    scores = np.where(kinds, 0.2 * scores, scores) + inside * kinds
+    alone = guess(scores, inside, kinds)
+    assert alone.auc > guess(scores, inside).auc + 0.02
+    assert alone.of(kinds).auc > 0.99 > 0.8 > alone.of(~kinds).auc
+
+
 @pytest.mark.parametrize(
     "count, total, low, high",
     # Clopper and Pearson's intervals as tables have them; 0 of n: 1 - (alpha / 2)^(1 / n).
@@ -127,8 +156,8 @@ def test_the_interval_of_true_positives_allows_for_the_threshold(others):
 
 
 def test_the_interval_of_the_auc_allows_for_shadows_that_differ(monkeypatch):
-    """Shadows of one procedure give away more or less. With 16 of them, the interval holds the mean of the AUC about 90
-    times of 100; one that draws canaries alone does so 34 times."""
+    """Shadows of one procedure give away more or less. With 16 of them, the interval holds the mean of the AUC more
+    than 80 times of 100; one that draws canaries alone does so 34 times."""
     monkeypatch.setattr(attack, "RESAMPLES", 200)
     found = []
     for seed in range(40):
@@ -138,7 +167,7 @@ def test_the_interval_of_the_auc_allows_for_shadows_that_differ(monkeypatch):
         guesses = guess(rng.normal(size=(16, 200)) + distance * inside, inside)
         found.append((guesses.auc, *attack.auc_interval(guesses, seed)))
     mean = np.mean([auc for auc, _, _ in found])
-    assert np.mean([low <= mean <= high for _, low, high in found]) >= 0.85
+    assert np.mean([low <= mean <= high for _, low, high in found]) >= 0.8
 
 
 def randomised_response(epsilon, canaries, seed=0):

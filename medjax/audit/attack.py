@@ -9,6 +9,7 @@ All intervals are two-sided with 95 % confidence, `epsilon_bound` is one-sided. 
 canaries anew; all others take guesses for independent, and those of one canary, or of one shadow, are so only in part.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from medjax.metrics import auc_one_vs_rest
 CONFIDENCE, RESAMPLES = 0.95, 1000
 #: Rates of false positives at which true positives are counted.
 FALSE_POSITIVES = (0.01, 0.001)
+#: Median deviations from the median of a shadow beyond which no score counts.
+FAR = 10
 #: The smallest variance of scores: those of a deterministic leak have none.
 LEAST_VARIANCE = 1e-6
 #: Points of a ROC curve that are kept.
@@ -48,22 +51,41 @@ class Guesses(NamedTuple):
         return auc_one_vs_rest(self.ratios.reshape(-1), self.inside.reshape(-1))
 
 
-def guess(scores: Float[np.ndarray, "s n"], inside: Bool[np.ndarray, "s n"]) -> Guesses:
-    """Attack each shadow with the others.
+def guess(
+    scores: Float[np.ndarray, "s n"],
+    inside: Bool[np.ndarray, "s n"],
+    kinds: Bool[np.ndarray, " n"] | None = None,
+) -> Guesses:
+    """Attack each shadow with the others. kinds: tells two kinds of canaries apart, whose scores may differ in their
+    spread.
 
-    Few shadows give no variance for each canary, so that one variance of all canaries (around the mean of each) stands
-    for each side, as LiRA has it. The mean of few scores is uncertain too: a Gaussian is as wide as a next score would
-    be. Where a canary was in all of the others, or in none, nothing can be said, and the ratio is 0.
+    Few shadows give no variance for each canary, so that one variance of all canaries of a kind (around the mean of
+    each) stands for each side, as LiRA has it. The mean of few scores is uncertain too: a Gaussian is as wide as a next
+    score would be. Where a canary was in all of the others, or in none, nothing can be said, and the ratio is 0.
     """
+    scores = comparable(scores)
     ratios = np.zeros(scores.shape)
-    for target in range(len(scores)):
+    masks = [np.ones(scores.shape[1], bool)] if kinds is None else [kinds, ~kinds]
+    for target, mask in itertools.product(range(len(scores)), masks):
         rest = np.arange(len(scores)) != target
         sides = [
-            _log_density(scores[target], scores[rest], side)
+            _log_density(scores[target, mask], scores[rest][:, mask], side[:, mask])
             for side in (inside[rest], ~inside[rest])
         ]
-        ratios[target] = np.nan_to_num(sides[0] - sides[1], nan=0.0)
+        ratios[target, mask] = np.nan_to_num(sides[0] - sides[1], nan=0.0)
     return Guesses(ratios, inside)
+
+
+def comparable(scores: Float[np.ndarray, "s n"]) -> Float[np.ndarray, "s n"]:
+    """Each shadow's scores at mean 0 and standard deviation 1, after those beyond `FAR` median deviations were brought
+    in. The networks of one shadow may be surer of themselves than those of another: one such shadow, or one such score,
+    would hide what all others show."""
+    centred = scores - np.median(scores, 1, keepdims=True)
+    far = FAR * np.median(np.abs(centred), 1, keepdims=True)
+    centred = np.where(far > 0, np.clip(centred, -far, far), centred)
+    centred -= centred.mean(1, keepdims=True)
+    spread = centred.std(1, keepdims=True)
+    return centred / np.where(spread > 0, spread, 1)
 
 
 def _log_density(
@@ -106,7 +128,7 @@ def auc_interval(guesses: Guesses, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-class Found(NamedTuple):
+class TruePositives(NamedTuple):
     """At some rate of false positives: the members that are found, of how many, and the interval of that share."""
 
     count: int
@@ -114,7 +136,7 @@ class Found(NamedTuple):
     interval: tuple[float, float]
 
 
-def true_positives(guesses: Guesses, rate: float) -> Found | None:
+def true_positives(guesses: Guesses, rate: float) -> TruePositives | None:
     """What is found at the threshold that lets through this share of those that were out; None where these are too few
     for one false positive.
 
@@ -138,7 +160,7 @@ def true_positives(guesses: Guesses, rate: float) -> Found | None:
     if above < total:
         perhaps = int((members >= ordered[above]).sum())
         _, high = clopper_pearson(perhaps, len(members), 1 - 2 * rest)
-    return Found(count, len(members), (low, high))
+    return TruePositives(count, len(members), (low, high))
 
 
 def epsilon_at(

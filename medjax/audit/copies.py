@@ -24,6 +24,8 @@ from medjax.types import Dataset, RawSplit
 
 #: Images whose features are computed at once.
 BLOCK = 256
+#: Images whose distances are computed at once.
+WAITING = 4096
 
 
 class Closest(NamedTuple):
@@ -37,15 +39,22 @@ class Closest(NamedTuple):
 def nearest(
     rows: Float[np.ndarray, "m d"], among: Float[np.ndarray, "n d"]
 ) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-    """The distance of each row to the nearest of the others, and which that is."""
-    squares = (rows**2).sum(1)[:, None] + (among**2).sum(1)[None] - 2 * rows @ among.T
-    place = squares.argmin(1)
-    return np.sqrt(np.maximum(squares[np.arange(len(rows)), place], 0)), place
+    """The distance of each row to the nearest of the others, and which that is. The first of equals is meant."""
+    least, place = np.full(len(rows), np.inf), np.zeros(len(rows), int)
+    own = (rows.astype(np.float64) ** 2).sum(1)
+    for first in range(0, len(among), WAITING):  # in double precision a block at a time
+        block = among[first : first + WAITING].astype(np.float64)
+        squares = own[:, None] + (block**2).sum(1)[None] - 2 * rows @ block.T
+        near = squares.argmin(1)
+        found = squares[np.arange(len(rows)), near]
+        place = np.where(found < least, first + near, place)
+        least = np.minimum(found, least)
+    return np.sqrt(np.maximum(least, 0)), place
 
 
 def as_pixels(images: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n d"]:
     """Each image at mean 0 and length 1: the 8-bit images have less contrast than the set."""
-    rows = np.asarray(images, np.float64).reshape(len(images), -1)
+    rows = np.asarray(images, np.float32).reshape(len(images), -1)
     rows = rows - rows.mean(1, keepdims=True)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
@@ -57,7 +66,7 @@ def as_features(model: Model, key: Array, images: Float[np.ndarray, "n s s c"]) 
     assert compute is not None
     features = jax.jit(functools.partial(compute, *model.init(key)))
     blocks = [images[i : i + BLOCK] for i in range(0, len(images), BLOCK)]
-    return np.concatenate([np.asarray(features(b), np.float64) for b in blocks])
+    return np.concatenate([np.asarray(features(b)) for b in blocks])
 
 
 def closer(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:

@@ -97,12 +97,12 @@ def audit_run(
             attacked = membership(scores, canaries, settings.run.seed, delta)
             if name == "own":
                 networks = settings.config(EvalConfig).networks
-                found = page.about(run, canaries, scores.seeds, networks) | {"membership": attacked}
-                rates = roc(guess(scores.scores, scores.inside))
+                found = page.about(run, canaries, scores, networks) | {"membership": attacked}
+                rates = roc(guess(scores.scores, scores.inside, canaries.mislabelled))
                 draw_roc(run.folder / "roc.png", *rates, attacked["all"]["auc"])
                 found["roc"] = {"false_positives": rates[0], "true_positives": rates[1]}
-            accuracy = float(scores.accuracy.mean())
-            beside[name] = {"test_accuracy": accuracy, "membership": attacked["all"]}
+            balanced = float(scores.balanced.mean())
+            beside[name] = {"balanced_accuracy": balanced, "membership": attacked["all"]}
         found["beside"] = beside
         found["copies"], closest = find_copies(session, run.shared, from_real(settings))
         pairs(run.folder / "closest.png", *closest, "Closest pairs: real images, keep them at home")
@@ -153,8 +153,8 @@ def membership(
 ) -> dict[str, Any]:
     """The attack on all canaries, and on each half of them (unless chance had all of that in, or out). delta: that of a
     set with a guarantee."""
-    guesses = guess(scores.scores, scores.inside)
     wrong = canaries.mislabelled
+    guesses = guess(scores.scores, scores.inside, wrong)
     kinds = {"all": np.ones(len(wrong), bool), "mislabelled": wrong, "labelled_right": ~wrong}
     own = {name: guesses.of(mask) for name, mask in kinds.items()}
     return {name: summary(g, seed, delta) for name, g in own.items() if 0 < g.inside.mean() < 1}

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 import medjax
 from medjax import provenance
 from medjax.audit.attack import CONFIDENCE
 from medjax.audit.canaries import Canaries
 from medjax.audit.opening import Audited
+from medjax.audit.shadows import ShadowScores
+from medjax.result import Result
 from medjax.table import Table
 
 #: What the procedures of ``beside`` are called.
@@ -39,9 +43,9 @@ def within(interval: tuple[float, float], percents: bool = True) -> str:
     return f"{100 * CONFIDENCE:.0f} % interval {low} to {high}"
 
 
-def about(run: Audited, canaries: Canaries, seeds: list[int], networks: int) -> dict[str, Any]:
+def about(run: Audited, canaries: Canaries, made: ShadowScores, networks: int) -> dict[str, Any]:
     """What was audited, and how. Nothing of it names a file or an image."""
-    result = run.result
+    result, seeds = run.result, made.seeds
     wrong = int(canaries.mislabelled.sum())
     stated = {"stated": dict(result.guarantee)} if result.guarantee else {}
     return stated | {
@@ -56,11 +60,38 @@ def about(run: Audited, canaries: Canaries, seeds: list[int], networks: int) -> 
             "count": len(seeds),
             "canaries_in_each": len(canaries.rows) // 2,
             "seeds": seeds,
+            "balanced_accuracy": made.balanced.tolist(),
         },
+        "balanced_accuracy": balanced_of(result),
+        "chance": result.chance,
         "networks": networks,
         "confidence": CONFIDENCE,
         "versions": {"medjax": medjax.__version__} | provenance.environment()["versions"],
     }
+
+
+def balanced_of(result: Result) -> float | None:
+    """The mean balanced accuracy on test of the run's networks on the 8-bit images."""
+    shared = (result.test_uint8 or result.test).balanced_accuracy
+    return shared and shared.mean
+
+
+def shadows_words(found: dict[str, Any]) -> str:
+    """How good the sets of the shadows are, beside that of the run; and how many of them failed."""
+    each, own = np.array(found["shadows"]["balanced_accuracy"]), found["balanced_accuracy"]
+    words = (
+        f"Networks trained on the sets of the shadows reach {percent(each.mean())} balanced accuracy on test"
+        f" ({percent(each.min())} to {percent(each.max())})"
+    )
+    if own is None:
+        return f"{words}."
+    failed = int((each < (own + found["chance"]) / 2).sum())
+    lost = (
+        f" {failed} of the shadows failed: they say nothing of who was in, and the attack finds less than it could."
+        if failed
+        else ""
+    )
+    return f"{words}, those trained on the run's {percent(own)}.{lost}"
 
 
 def sentences(found: dict[str, Any]) -> list[str]:
@@ -78,6 +109,7 @@ def sentences(found: dict[str, Any]) -> list[str]:
         " which networks can only know by heart)."
         f" AUC {attacked['auc']:.3f} ({within(attacked['auc_interval'], False)}); guessing has 0.5."
     ]
+    lines.append(shadows_words(found))
     for name, words in (
         ("mislabelled", "mislabelled canaries"),
         ("labelled_right", "canaries with their own label"),
@@ -164,11 +196,11 @@ def beside_table(found: dict[str, Any]) -> Table:
             for r in attacked["true_positives"]
         ]
         scores = [f"{attacked['auc']:.3f}", f"{low:.3f} to {high:.3f}", *rates]
-        about = [PROCEDURES[name], percent(one["test_accuracy"])]
+        about = [PROCEDURES[name], percent(one["balanced_accuracy"])]
         rows.append([*about, *scores, f"{attacked['epsilon_at_least']:.2f}"])
     head = (
         "procedure",
-        "test accuracy",
+        "balanced accuracy",
         "attack AUC",
         "interval",
         "found at 1 % FPR",

@@ -43,11 +43,11 @@ CERTAIN = 1e3
 
 class ShadowScores(NamedTuple):
     """Of all shadows: the score of each canary (log odds of the label it is given, mean over networks), who was in,
-    the test accuracy of the networks, and the seed of each shadow."""
+    the balanced accuracy of the networks on test, and the seed of each shadow."""
 
     scores: Float[np.ndarray, "s n"]
     inside: Bool[np.ndarray, "s n"]
-    accuracy: Float[np.ndarray, " s"]
+    balanced: Float[np.ndarray, " s"]
     seeds: list[int]
 
 
@@ -115,7 +115,8 @@ def score(
     folder: Path,
     update: Update,
 ) -> tuple[Float[np.ndarray, " n"], float]:
-    """Train networks on the 8-bit images of a set, as its run trains them: (the score of each canary, test accuracy).
+    """Train networks on the 8-bit images of a set, as its run trains them: (the score of each canary, balanced accuracy
+    on test).
     raw: the data of the canaries. folder: where the search for a step size is kept, if there has to be one."""
     session, made = open_shared(settings, raw, shared, folder, Silent()), share.as_shared(shared)
     collapsed = shared.origin.get("collapsed") == "True"
@@ -135,7 +136,7 @@ def score(
     test = session.test()
     scored = evaluate.score(trainer.model, state, test.images, test.labels)
     own = np.take_along_axis(odds, canaries.labels.reshape(1, -1, 1), 2)[..., 0]
-    return own.mean(0), float(np.mean([one.accuracy for one in scored]))
+    return own.mean(0), float(np.mean([one.balanced_accuracy for one in scored]))
 
 
 def attack_shadows(
@@ -162,13 +163,15 @@ def attack_shadows(
             told = NamedProgress(progress, f"{name} {shadow + 1}/{count}")
             shared = release(own, data, work, told)
             bar = told.bar("score", own.config(EvalConfig).eval_epochs)
-            scores, accuracy = score(own, raw, canaries, shared, work / "scores", bar)
-            kept = about | {"scores": scores, "accuracy": accuracy}
+            scores, balanced = score(own, raw, canaries, shared, work / "scores", bar)
+            kept = about | {"scores": scores, "balanced_accuracy": balanced}
             store.write_json(path, kept)
         shutil.rmtree(folder / f"{name}-{shadow:02}", ignore_errors=True)
-        made.append((np.array(kept["scores"], float), inside, kept["accuracy"], own.run.seed))
-    scores, insides, accuracy, seeds = zip(*made, strict=True)
-    return ShadowScores(np.stack(scores), np.stack(insides), np.array(accuracy), list(seeds))
+        made.append(
+            (np.array(kept["scores"], float), inside, kept["balanced_accuracy"], own.run.seed)
+        )
+    scores, insides, balanced, seeds = zip(*made, strict=True)
+    return ShadowScores(np.stack(scores), np.stack(insides), np.array(balanced), list(seeds))
 
 
 def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | None:
@@ -177,6 +180,6 @@ def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | Non
     try:
         same = {name: found[name] for name in about} == store.strict(about)
         whole = np.array(found["scores"], float).shape == (count,)
-        return found if same and whole and isinstance(found["accuracy"], float) else None
+        return found if same and whole and isinstance(found["balanced_accuracy"], float) else None
     except (TypeError, KeyError, ValueError):
         return None
