@@ -502,6 +502,13 @@ def test_search(setting, linear, tiny):
     found, losses = search(jax.random.key(1), *seen, segments, grid)
     assert found == grid[3] and losses[3] < 1e-8 and jnp.isnan(losses[0])
     assert losses[1] > losses[2] > 0.1 and losses[4] > 0.1
+    # Targets that no step size leads to: the losses are nearly equal, and the largest of these step sizes is found.
+    away = jax.random.normal(jax.random.key(2), start.shape)
+    grid = jnp.float32([1e-6, 1e-5, 1e-4, 10.0])
+    found, losses = search(jax.random.key(1), *seen, Segments(start, start + away), grid)
+    assert losses[3] > 1.15 * losses.min() and jnp.ptp(losses[:3]) < 0.1 and found == grid[2]
+    nothing = Segments(start, jnp.full_like(start, jnp.nan))
+    assert search(jax.random.key(1), *seen, nothing, grid)[0] == grid[0]
 
 
 # Selection and refusals

@@ -12,6 +12,9 @@ from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.segments import Segments
 from medjax.models.base import Model
 
+#: Losses up to this multiple of the lowest count as equal to it.
+SLACK = 1.15
+
 
 def search_step_size(
     config: MTTConfig,
@@ -24,8 +27,11 @@ def search_step_size(
     model: Model,
     augment: Augmentation | None,
 ) -> tuple[Float[Array, ""], Float[Array, " g"]]:
-    """The step size of ``grid`` with the lowest mean loss over ``segments`` [s, p], and all these losses.
+    """The largest step size of ``grid`` (which rises) whose mean loss over ``segments`` [s, p] is at most `SLACK` times
+    the lowest, and all these losses.
 
+    Real images lead a student hardly nearer to its target. So the losses are nearly equal up to the step size at which
+    the student goes astray, and the lowest may be that of a student which does not move: its images learn nothing.
     Every step size sees the same segments and the same augmentations.
     """
     keys = jax.random.split(key, segments.start.shape[0])
@@ -39,5 +45,7 @@ def search_step_size(
         return lax.map(one, (keys, segments.start, segments.target)).mean()
 
     losses = lax.map(mean_loss, grid)
+    equal = jnp.isfinite(losses) & (losses <= SLACK * jnp.nanmin(losses))
+    last = len(losses) - 1 - equal[::-1].argmax()
     # Of losses that are all NaN the first, which is the smallest step size.
-    return grid[jnp.where(jnp.isfinite(losses), losses, jnp.inf).argmin()], losses
+    return grid[jnp.where(equal.any(), last, 0)], losses
