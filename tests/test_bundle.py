@@ -226,7 +226,10 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
         ("bloodmnist", "", "", "cc-by-4.0"),
         ("med_mnist-dermamnist", "", "", "cc-by-nc-4.0"),  # as TensorFlow Datasets names it
         ("integrated", "/d/dermamnist.npz,tfds:med_mnist/bloodmnist", "", "cc-by-nc-4.0"),
-        ("mine", "", "CC BY-NC-ND 4.0", "cc-by-nc-nd-4.0"),
+        ("tfds:med_mnist/dermamnist:1.0.0", "", "", "cc-by-nc-4.0"),
+        ("DermaMNIST", "", "", "cc-by-nc-4.0"),  # files by names that people give them
+        ("dermamnist_28", "", "", "cc-by-nc-4.0"),
+        ("dermamnist-64", "", "", "cc-by-nc-4.0"),
         ("integrated", "", "", "cc-by-nc-4.0"),  # the study's eight, DermaMNIST among them
         ("integrated", "bloodmnist,octmnist", "", "cc-by-4.0"),
         ("integrated", "bloodmnist,mine.npz", "", "other"),
@@ -240,6 +243,21 @@ def test_a_licence_is_inherited(dataset, integrate, given, hub):
     found = licence_of(dataset, integrate, given)
     assert found.hub == hub and found.commercial == ("nc" not in hub)
     assert not licence_of("mine", "", "CC BY-NC 2.0").commercial
+    assert not licence_of("mine", "", "PolyForm Noncommercial 1.0.0").commercial
+
+
+@pytest.mark.parametrize("given", ["CC BY-NC-ND 4.0", "CC BY-ND 4.0", "cc-by-nd-3.0"])
+def test_a_licence_without_derivatives_is_refused(given):
+    with pytest.raises(UserError, match="forbids to pass on what is made of the images"):
+        licence_of("mine", "", given)
+
+
+def test_the_licence_of_another_start_holds_too():
+    """A set that began as one of DermaMNIST is not for commercial use."""
+    with pytest.raises(UserError, match="forbids commercial use"):
+        licence_of("mine", "", "CC BY 4.0", begun="dermamnist")
+    assert licence_of("bloodmnist", "", "", begun="dermamnist").hub == "cc-by-nc-4.0"
+    assert licence_of("bloodmnist", "", "", begun="theirs").name == "unknown"
 
 
 def test_the_name_of_a_file_grants_nothing(tmp_path):
@@ -436,10 +454,15 @@ def test_who_publishes_it(tmp_path):
     """A name and an address, each where the formats want them; neither where nobody has said them."""
     run = finished(tmp_path / "run", launching.tiny("grey"))
     said = {"creator": "Clinic A,\n<b>Pathology</b>", "url": "https://example.org/set"}
+    said |= {"published": "2026-12-31"}
     out, silent = bundle(run, tmp_path / "said", **said), bundle(run, tmp_path / "silent")
     value = json.loads((out / "croissant.json").read_text())
     assert value["creator"] == {"@type": "sc:Organization", "name": "Clinic A, <b>Pathology</b>"}
-    assert value["url"] == said["url"]
+    assert (value["url"], value["datePublished"]) == (said["url"], said["published"])
+    assert value["dateCreated"] == json.loads((out / "recipe.json").read_text())["date"]
     assert "- **Published by**: Clinic A, " in (out / "README.md").read_text()
-    assert not {"creator", "url"} & json.loads((silent / "croissant.json").read_text()).keys()
+    left_out = {"creator", "url", "datePublished"}
+    assert not left_out & json.loads((silent / "croissant.json").read_text()).keys()
+    with pytest.raises(UserError, match="--published=May 2026 is no day like"):
+        bundle(run, tmp_path / "day", published="May 2026")
     assert "Published by" not in (silent / "README.md").read_text()

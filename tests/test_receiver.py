@@ -50,7 +50,7 @@ def made(request, tmp_path_factory):
     data = shutil.copy(launching.tiny(name), home / "cells.npz")
     run = finished(home / "run", data, pack=pack, whiten=whiten, soft=pack == 2)
     Path(data).unlink()
-    return run, bundle(run, home / "bundle")
+    return run, bundle(run, home / "bundle", published="2026-12-31")
 
 
 def test_sets_are_read_as_medjax_reads_them(made, receiver):
@@ -422,6 +422,8 @@ def test_datasets_loads_it(made):
     assert {name: tuple(row) for name, row in found} == rows
     whole = f"load_dataset({str(out)!r}, split='train')"
     assert {name: tuple(row) for name, row in shown(out, "load_dataset", f"{one}{whole}]")} == rows
+    named = f"load_dataset({str(out)!r}, split='train').features['label'].names"
+    assert shown(out, "load_dataset", named) == recipe(out)["classes"]
     parquet = f"load_dataset('parquet', data_files={str(out / 'train.parquet')!r}, split='train')"
     names, labels, first = shown(
         out,

@@ -1,23 +1,20 @@
 """The dataset card of a bundle: README.md, with the front matter that the Hub reads."""
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import COLUMNS, FOLDER, Images, features
 from medjax.bundle.licence import UNKNOWN, Licence, parts_of
 from medjax.bundle.privacy import privacy_of, start_of
 from medjax.bundle.received import Received
+from medjax.bundle.scores import recall, scores, scores_words
 from medjax.bundle.training import forms, words
 from medjax.bundle.writing import sums_of
 from medjax.data.catalog import RECORD, find
 from medjax.recipes import describe
-from medjax.score import percent
-from medjax.table import DASH, Table, inline, templates
+from medjax.table import Table, inline, templates
 
 #: What each file is; only those that are there are listed.
 FILES = {
@@ -97,9 +94,9 @@ def card(
         "creator": inline(creator),
         "real": f"no file is one. {start_of(run)}".strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
-        "scores": _scores(run, got).markdown(),
-        "scores_words": _scores_words(run, got),
-        "recall": _recall(run, images, got).markdown(),
+        "scores": scores(run, got).markdown(),
+        "scores_words": scores_words(run, got),
+        "recall": recall(run, images, got).markdown(),
         "columns": ", ".join(f"`{column}`" for column in COLUMNS),
         "training": words(both["received"]),
         "exact": words(both["exact"]),
@@ -107,6 +104,7 @@ def card(
         "limits": [inline(line) for line in limits_of(run)],
         "files": [row for row in listed.items() if any(f.startswith(row[0]) for f in files)],
         "whole": got.exact,
+        "measured": got.result is not None,
         "sums": list(sums_of(files).items()),
         "grey": channels == 1,
         **{"n": n, "m": m, "pack": pack, "side": side, "folder": folder},
@@ -130,6 +128,8 @@ def _front(run: FinishedRun, images: Images, licence: Licence) -> dict[str, str]
             {
                 "config_name": "default",
                 "data_files": [{"split": "train", "path": f"{FOLDER}/**"}],
+                # Here too: without it `datasets` takes the labels for numbers without names.
+                "features": features(images),
             }
         ],
         "dataset_info": {"features": features(images)},
@@ -173,59 +173,15 @@ def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
             else "hard",
         ),
         ("data", f"fingerprint {result.fingerprint}"),
-        (
-            "made with",
-            f"medjax, commit {str(run.made_with['git'])[:12]}, jax {versions.get('jax')}",
-        ),
+        ("made with", f"medjax, {_commit(run.made_with['git'])}, jax {versions.get('jax')}"),
         ("begun", run.date or "not known"),
     ]
 
 
-def _scores(run: FinishedRun, got: Received) -> Table:
-    """The rows of the run's result, and that of the set as received after its own rows."""
-    table = run.result.table()
-    rows, place = list(table.rows), min(table.sections, default=len(table.rows))
-    if got.result is not None:
-        rows.insert(place, ["as received (8-bit, mean and std)", *map(str, got.result.test)])
-    sections = {i + (got.result is not None and i >= place) for i in table.sections}
-    return dataclasses.replace(table, rows=rows, sections=sections, title="", best=frozenset())
-
-
-def _scores_words(run: FinishedRun, got: Received) -> str:
-    """What the rows are."""
-    if got.result is None:
-        return (
-            "Scores as received, of networks trained on the 8-bit images without the whitening of the run, were not"
-            " measured: the source was not at hand."
-        )
-    left_out = " The other rows are of the run's own set, which is not in this bundle." * (
-        not got.exact
-    )
-    return (
-        "As received: networks trained on the 8-bit images, normalised by mean and standard deviation, at a step size"
-        f" that was chosen on val ({got.result.step_size:.4g}).{left_out}"
-    )
-
-
-def _recall(run: FinishedRun, images: Images, got: Received) -> Table:
-    """The recall of each class, on the exact set and as received."""
-    columns = [_recalls(run.result.confusion), _recalls(got.result and got.result.confusion)]
-    rows = [
-        [name, str(count), *(percent(c[i]) if i < len(c) else DASH for c in columns)]
-        for i, (name, count) in enumerate(
-            zip(
-                images.class_names,
-                np.bincount(images.labels, minlength=len(images.class_names)),
-                strict=True,
-            )
-        )
-    ]
-    return Table(("class", "images here", "exact", "as received"), rows)
-
-
-def _recalls(confusion: Any) -> list[float | None]:
-    counts = np.array(confusion or np.zeros((0, 0)))
-    return [row[i] / row.sum() if row.sum() else None for i, row in enumerate(counts)]
+def _commit(git: Any) -> str:
+    """'commit 0123456789ab', with what git says of changed files."""
+    revision, _, changed = str(git).partition("+")
+    return f"commit {revision[:12]}" + (f" ({changed})" if changed else "")
 
 
 def limits_of(run: FinishedRun) -> list[str]:
@@ -235,6 +191,8 @@ def limits_of(run: FinishedRun) -> list[str]:
         "Scores are those of the networks named above; other networks may do worse on these images.",
         "Whatever the source lacks or shows too often, by age, sex, device or hospital, this set lacks or shows too.",
     ]
+    if run.values.get("init_set"):
+        lines.append("The images began as those of another set: its licence holds too.")
     if run.shared.synthetic.soft is not None:
         lines.append("The soft labels are in exact.npz alone: 8-bit images come with one class.")
     if run.result.select == "test":

@@ -58,10 +58,12 @@ def croissant(
     privacy: str,
     creator: str,
     url: str,
+    published: str,
     files: Mapping[str, bytes],
 ) -> dict[str, Any]:
-    """The JSON-LD. creator, url: who publishes the set, and where; "" where nobody has said it. files: those of the
-    bundle that it describes, the images and the table of them among them."""
+    """The JSON-LD. date: on which the run began. creator, url, published: who publishes the set, where and when; ""
+    where nobody has said it. files: those of the bundle that it describes, the images and the table of them among
+    them."""
     table = f"{FOLDER}/metadata.csv"
     kinds = {
         "npz": "application/x-npz",
@@ -99,7 +101,7 @@ def croissant(
         "license": licence.url or licence.name,
         "version": "1.0.0",
         "citeAs": f"{title}, made by medjax from {source}",
-        "isBasedOn": source,
+        "isBasedOn": {"@type": "sc:CreativeWork", "name": source},
         "rai:dataCollection": f"No images were collected. {description}",
         "rai:dataPreprocessingProtocol": made,
         "rai:dataUseCases": "Research on methods that learn from few images; teaching; tests of software.",
@@ -110,7 +112,7 @@ def croissant(
             {"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": _fields(table)}
         ],
     }
-    known = {"datePublished": date, "url": url}
+    known: dict[str, Any] = {"dateCreated": date, "datePublished": published, "url": url}
     known |= {"creator": {"@type": "sc:Organization", "name": creator} if creator else ""}
     return about | {name: value for name, value in known.items() if value}
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medjax import share, store
+from medjax.bundle.licence import parts_of
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import find
 from medjax.data.labels import unnamed
@@ -46,13 +47,23 @@ class FinishedRun(NamedTuple):
         if name in ("phantom", "integrated"):
             return name if asked == name else ""
         if asked.startswith("tfds:med_mnist/"):
-            return asked.removeprefix("tfds:med_mnist/")
-        named = find(name)
+            return parts_of(asked, "")[0]
+        (spelled,) = parts_of(name, "")
+        named = find(spelled)
         same = named and all(
             self.data.get(split, count) == count
             for split, count in zip(SPLITS, named[0].images, strict=True)
         )
-        return name if asked == name or same else ""
+        return spelled if asked == name or same else ""
+
+    @property
+    def begun(self) -> str:
+        """The data set that the images of ``init_set`` are of; empty where there is none, or its file is gone."""
+        path = str(self.values.get("init_set") or "")
+        try:
+            return share.load_set(user_path(path)).origin.get("dataset", "") if path else ""
+        except UserError:
+            return ""
 
     @property
     def set_file(self) -> Path:

@@ -14,7 +14,6 @@ KNOWN = {
     "CC BY-NC 4.0": ("cc-by-nc-4.0", "https://creativecommons.org/licenses/by-nc/4.0/"),
     "CC BY-NC 3.0": ("cc-by-nc-3.0", "https://creativecommons.org/licenses/by-nc/3.0/"),
     "CC BY-NC-SA 4.0": ("cc-by-nc-sa-4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
-    "CC BY-NC-ND 4.0": ("cc-by-nc-nd-4.0", "https://creativecommons.org/licenses/by-nc-nd/4.0/"),
     "CC0 1.0": ("cc0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
     "Apache-2.0": ("apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
     "MIT": ("mit", "https://opensource.org/license/mit"),
@@ -35,15 +34,24 @@ class Licence(NamedTuple):
     @property
     def commercial(self) -> bool:
         """Whether it allows commercial use, as far as is known."""
-        return "nc" not in re.split(r"[^a-z]+", f"{self.hub} {self.name}".lower())
+        return not re.search(r"\bnc\b|non-?commercial", f"{self.hub} {self.name}".lower())
 
 
-def licence_of(dataset: str, integrate: str, given: str, public: bool = True) -> Licence:
+def licence_of(
+    dataset: str, integrate: str, given: str, public: bool = True, begun: str = ""
+) -> Licence:
     """The licence of what is made from a data set. dataset: its name. integrate: names of the parts of an integrated
     set. given: what the user says of images that the catalog does not know; empty for nothing. public: whether the
     data are those that the name means; of others with the name of a public set it only forbids, and grants nothing.
-    Raises UserError where it contradicts the catalog."""
-    known = [_of_catalog(part) for part in parts_of(dataset, integrate)]
+    begun: the data set of the images that the distillation began with, if it is another one. Raises UserError where
+    ``given`` contradicts the catalog, or does not allow to pass on what is made of the images."""
+    if re.search(r"\bnd\b|noderiv", given.lower()):
+        raise UserError(
+            f"--license={given} forbids to pass on what is made of the images, as this set is: ask their owner for"
+            " another licence"
+        )
+    parts = parts_of(dataset, integrate) + (parts_of(begun, "") if begun else [])
+    known = [_of_catalog(part) for part in parts]
     if not public:
         known = [name if name and "NC" in name else None for name in known]
     if None not in known:
@@ -68,7 +76,14 @@ def parts_of(dataset: str, integrate: str) -> list[str]:
     if dataset == "integrated":
         parts = [part.strip() for part in integrate.split(",") if part.strip()] or list(STUDY)
     stems = [PurePath(part).stem if part.endswith(".npz") else part for part in parts]
-    return [re.sub(r"^(tfds:)?med_mnist[-/]", "", stem) for stem in stems]
+    return [_spelling(re.sub(r"^(tfds:)?med_mnist[-/]", "", stem)) for stem in stems]
+
+
+def _spelling(name: str) -> str:
+    """A public set's name as the catalog has it ("DermaMNIST-64" is dermamnist_64); any other as it is."""
+    plain = re.sub(r":[0-9.*]+$", "", name)
+    known = plain.lower().replace("-", "_").removesuffix("_28")
+    return known if find(known) else plain
 
 
 def _of_catalog(name: str) -> str | None:

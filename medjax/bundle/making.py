@@ -2,6 +2,7 @@
 set."""
 
 import dataclasses
+import datetime
 import json
 import os
 import tempfile
@@ -56,6 +57,7 @@ class ShareConfig:
     source: str = option("", "who made the images: a line for the card, as some licences ask for")
     creator: str = option("", "who publishes the set: a name for the card and croissant.json")
     url: str = option("", "where the set will be found: a web address for croissant.json")
+    published: str = option("", "when it is published, as 2026-12-31, for croissant.json")
     class_names: str = option(
         "", "names for classes that have none, in the order of the labels, with commas"
     )
@@ -82,9 +84,9 @@ def make_bundle(
     if config.class_names:
         run = with_class_names(run, config.class_names)
     integrate = str(run.values.get("integrate", ""))
-    licence = licence_of(
-        run.public or run.result.dataset, integrate, config.license, bool(run.public)
-    )
+    named = run.public or run.result.dataset
+    licence = licence_of(named, integrate, config.license, bool(run.public), run.begun)
+    check_published(config, progress)
     images = images_of(run.shared)
     if not config.exact and run.shared.synthetic.soft is not None:
         raise UserError(
@@ -102,6 +104,20 @@ def make_bundle(
     if config.zip:
         write_zip(out)
     return out
+
+
+def check_published(config: ShareConfig, progress: Progress) -> None:
+    """A note where croissant.json will lack what catalogues ask for. Raises UserError for a day that is none."""
+    try:
+        datetime.date.fromisoformat(config.published or "2026-12-31")
+    except ValueError as error:
+        raise UserError(f"--published={config.published} is no day like 2026-12-31") from error
+    names = "creator", "url", "published"
+    if missing := [f"--{name}" for name in names if not getattr(config, name)]:
+        progress.say(
+            f"note: catalogues ask for the publisher, the address and the day in croissant.json: {', '.join(missing)}"
+            " not given"
+        )
 
 
 def untimed(result: Result) -> Result:
@@ -133,7 +149,7 @@ def contents(
     made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
     about = title_of(run), description_of(run, images), source_of(run, source), made
     words = " ".join(privacy_of(run, privacy, got.exact))
-    rest = limits_of(run), words, creator, one_line(config.url)
+    rest = limits_of(run), words, creator, one_line(config.url), config.published
     described = croissant(*about, licence, run.date, *rest, files)
     files["croissant.json"] = _json(described)
     page = card(run, images, got, licence, source, creator, privacy, name, files)
@@ -159,12 +175,18 @@ def _recipe(run: FinishedRun, images: Images, got: Received) -> dict[str, Any]:
         "classes": images.class_names,
         "networks": run.result.evaluation["networks"],
         **forms(run, got),
-        "result": run.result.to_json(),
+        "result": _public(run.result.to_json()),
         "result_as_received": got.result.to_json() if got.result else None,
         "values": run.recorded,
         "made_with": run.made_with,
         "date": run.date or None,
     }
+
+
+def _public(result: dict[str, Any]) -> dict[str, Any]:
+    """Without the name of a folder of the user: that of the run on all images."""
+    ranking = {k: v for k, v in (result.get("ranking") or {}).items() if k != "full"}
+    return result | ({"ranking": ranking} if ranking else {})
 
 
 def _json(value: Any) -> bytes:

@@ -33,6 +33,7 @@ def privacy_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
     if guarantee and guarantee.get("epsilon") is not None:
         return terms(guarantee)
     audited = found.get("card") if isinstance(found, dict) else None
+    audited = [audited] if isinstance(audited, str) else audited
     lines = [str(line) for line in audited] if audited else [NOT_AUDITED]
     lines += [start] if (start := start_of(run)) else []
     fitted = FITTED.get(run.shared.preprocessor.kind) if exact else None

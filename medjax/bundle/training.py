@@ -40,7 +40,9 @@ def forms(run: FinishedRun, got: Received) -> dict[str, dict[str, Any]]:
     if not got.exact:
         return {"exact": received, "received": received}
     if got.result is None:
-        received["why_not"] = "no step size was chosen, for the source was not at hand"
+        received["why_not"] = (
+            "no step size was chosen, for the source was not at hand: give --step_size"
+        )
     return {"exact": exact, "received": received}
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Score this distilled set as received on your own images, in PyTorch. Needs NumPy, PyTorch and the files beside it.
 
     python evaluate_torch.py yours.npz
@@ -144,11 +145,15 @@ def main():
     parser = argparse.ArgumentParser(description="Score the set on your own images.")
     parser.add_argument("npz", help="your images: test_images and test_labels")
     parser.add_argument("--networks", type=int, help="networks to train")
+    parser.add_argument("--step_size", type=float, help="of SGD, in place of the set's own")
     asked = parser.parse_args()
     if asked.networks is not None and asked.networks < 1:
         refuse(f"--networks={asked.networks}: give 1 or more")
+    if asked.step_size is not None and not 0 < asked.step_size < 1e3:
+        refuse(f"--step_size={asked.step_size}: give a number above 0")
     recipe = json.loads((HERE / "recipe.json").read_text("utf-8"))
     how = recipe["received"]
+    how["step_size"] = asked.step_size or how["step_size"]
     if how["step_size"] is None:
         refuse(f"this cannot be repeated here: {how['why_not']}")
     with np.load(HERE / "medmnist.npz") as z:

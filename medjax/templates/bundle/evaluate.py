@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Score this distilled set on your own images. Needs NumPy, JAX and the files beside it.
 
     python evaluate.py yours.npz             networks trained on the exact set (exact.npz)
@@ -265,11 +266,15 @@ def main():
     parser.add_argument("npz", help="your images: test_images and test_labels")
     parser.add_argument("--received", action="store_true", help="train on the 8-bit images")
     parser.add_argument("--networks", type=int, help="networks to train")
+    parser.add_argument("--step_size", type=float, help="of SGD, in place of the set's own")
     asked = parser.parse_args()
     if asked.networks is not None and asked.networks < 1:
         refuse(f"--networks={asked.networks}: give 1 or more")
+    if asked.step_size is not None and not 0 < asked.step_size < 1e3:
+        refuse(f"--step_size={asked.step_size}: give a number above 0")
     recipe = json.loads((HERE / "recipe.json").read_text("utf-8"))
     how = recipe["received" if asked.received else "exact"]
+    how["step_size"] = asked.step_size or how["step_size"]
     if how["network"] is None or how["step_size"] is None:
         refuse(f"this cannot be repeated here: {how['why_not']}")
     file, read = ("medmnist.npz", received_set) if asked.received else ("exact.npz", exact_set)
