@@ -72,6 +72,11 @@ def group_size() -> int:
     return jax.local_device_count() * (1 if devices.on_cpu() else 10)
 
 
+def side_by_side(config: ExpertsConfig) -> int:
+    """Experts that are trained at once. On a GPU that is always a whole group."""
+    return min(config.experts, group_size()) if devices.on_cpu() else group_size()
+
+
 @functools.cache  # one object for equal arguments, so that the jitted functions below compile once
 def trainer(config: ExpertsConfig, model: Model, classes: int) -> train.Trainer:
     """The experts' recipe."""
@@ -142,10 +147,10 @@ def full_batches(
 ) -> train.FitState:
     """Steps ``first`` .. ``last`` - 1 of an epoch, every expert of the group."""
 
-    def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
+    def one(data: Dataset, key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_steps(trainer, key, state, data, order, rate, first, last)
 
-    return devices.map_per_device(one)(keys, state, orders)
+    return devices.map_per_device(one, data)(keys, state, orders)
 
 
 @graphs.jit(static_argnums=0, donate_argnums=2)
@@ -159,10 +164,10 @@ def last_batch(
 ) -> train.FitState:
     """The partial batch that ends an epoch."""
 
-    def one(key: Array, state: train.FitState, order: Array) -> train.FitState:
+    def one(data: Dataset, key: Array, state: train.FitState, order: Array) -> train.FitState:
         return train.train_tail(trainer, key, state, data, order, rate)
 
-    return devices.map_per_device(one)(keys, state, orders)
+    return devices.map_per_device(one, data)(keys, state, orders)
 
 
 @jax.jit
@@ -200,9 +205,10 @@ def train_group(
         yield ExpertProgress(0, 0, steps, float("nan"), flatten(state))
     else:
         done, state = resume[0], continue_experts(trainer, jnp.asarray(resume[1]))
-    state = devices.gather(state)
+    state, labels = devices.gather(state), data.labels
+    data = devices.place(data, len(keys))
     for epoch in range(done, epochs):
-        orders, step_keys = begin_epoch(trainer, keys, jnp.int32(epoch), data.labels)
+        orders, step_keys = begin_epoch(trainer, keys, jnp.int32(epoch), labels)
         for first in range(0, full, per_call):
             bounds = jnp.int32(first), jnp.int32(min(first + per_call, full))
             state = full_batches(trainer, step_keys, state, data, orders, step_size, *bounds)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medjax.pipeline.health import guessing, health, no_gain, typical_way
+from medjax.pipeline.health import blind, guessing, health, no_gain, typical_way
 
 
 def course(ways, steps=(0.01, 0.01), skipped=()):
@@ -94,3 +94,10 @@ def test_networks_that_only_guess_are_said():
     lines = guessing(scores, 0.5, {name: name != "resnet18" for name in scores})
     assert ["instance" in line for line in lines] == [True, False]
     assert lines[0].startswith("resnet18") and lines[1].startswith("vit")
+
+
+def test_the_largest_class_alone_is_a_warning():
+    """As often right as one that always names it, or not at all: the number looks like a success on such a set."""
+    (line,) = blind(0.435, 0.435)
+    assert "43.5 % of the test images" in line and "look at the balanced accuracy" in line
+    assert not blind(0.436, 0.435) and not blind(None, 0.5)

@@ -233,6 +233,7 @@ def test_lowerings_agree():
     place = (f"--dataset={tiny('rgb')}", f"--out={launching.workplace() / 'one'}")
     ended = launching.SERVER.run("experiments.experts", *place, *launching.PAPER, "--conv=lax")
     assert ended.status == 0, ended.stderr
+    assert "% balanced accuracy on val" in ended.stdout
     (other,) = (f for f in one.folder.parent.glob("experts-*") if str(f) in ended.stdout)
     assert value(one, "conv") == "winograd" and other != one.experts()
     mine, theirs = (

@@ -59,6 +59,20 @@ def test_what_splits_share_and_lack_is_said(monkeypatch):
     assert [len(s.labels) for s in (raw.train, raw.val, raw.test)] == [30, 6, 8]
 
 
+def test_what_a_builder_needs_is_named(monkeypatch):
+    """Some builders of TFDS import TensorFlow when they prepare their set: what to do instead is said."""
+
+    def builder(*_, **__):
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    module = SimpleNamespace(builder=builder)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+    with pytest.raises(
+        UserError, match=r"with tensorflow, which is not installed.*experiments\.prepare"
+    ):
+        sources.load("tfds:made")
+
+
 def test_images_without_a_label_are_refused(monkeypatch):
     """Sets of competitions keep the labels of test: TFDS has -1 there."""
     with pytest.raises(UserError, match="made test: 8 of 8 images have no label"):

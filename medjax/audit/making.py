@@ -25,7 +25,7 @@ from medjax.eval_config import EvalConfig
 from medjax.guarantee import delta_of_replacement
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.forecast import at_best, estimate, in_words, interim_epochs
+from medjax.pipeline.forecast import at_best, estimate, in_words, interim_images, seen
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.session import Session, made_of
 from medjax.pipeline.settings import IpcConfig, Settings
@@ -183,9 +183,10 @@ def say_plan(
     whole = estimate(settings, setup, {}, costs, rate)
     # A shadow ends with its last interim evaluation, and its set is evaluated once.
     how, iterations = settings.config(EvalConfig), costs.iterations or 0
-    epochs = interim_epochs(settings, iterations) + how.networks * how.eval_epochs
-    images = setup.held * setup.ipc * setup.classes * epochs
-    scored = cost.GRADIENT * setup.model.flops * images / rate
+    images = setup.held * setup.ipc * setup.classes
+    each = how.networks * how.eval_epochs * seen(how.eval_steps, images, how.eval_batch)
+    trained = interim_images(settings, images, iterations) + each
+    scored = cost.GRADIENT * setup.model.flops * trained / rate
     one = whole.total - whole.seconds["evaluation"] + scored
     times = shadows * procedures
     paced = times * sum(run.result.seconds.values()) * one / whole.total

@@ -49,6 +49,11 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         builder.download_and_prepare()
     except UserError:
         raise  # from our own builder
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"tfds:{name} is made by TFDS with {error.name}, which is not installed: install it (pip install"
+            f" {error.name}), or unpack the images into a folder and run experiments.prepare --folder=FOLDER"
+        ) from error
     except Exception as error:  # TFDS has a type for each: an unknown name, no network, a checksum
         raise UserError(f"tfds:{name} cannot be prepared: {one_line(error)[:300]}") from error
     features = builder.info.features

@@ -21,6 +21,7 @@ from medjax.pipeline.progress import Update
 from medjax.pipeline.score import at_best, interim_scores, read_table
 from medjax.pipeline.session import Session
 from medjax.recipes import Costs, Recipe, Setup
+from medjax.score import percent
 from medjax.types import Synthetic
 
 #: The score that chooses an iteration on each split; the public codes take the best test accuracy.
@@ -119,7 +120,7 @@ def _advance(
                 _interim(r.session, done, r.session.stored(r.distiller.extract(r.state)))
                 for r in runs
             ]
-            accuracy = f"{split} accuracy {' '.join(f'{100 * a:.1f}' for a in found)} %"
+            accuracy = f"{split} {', '.join(found)}"
         text = f"loss {float(np.mean(own[0][1].loss)):.4f} "
         if "step_size" in infos._fields:
             text += f"step size {float(own[0][1].step_size[-1]):.2e} "
@@ -160,8 +161,8 @@ def _preparation(
     return prepare
 
 
-def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
-    """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns its accuracy."""
+def _interim(session: Session, iteration: int, synthetic: Synthetic) -> str:
+    """Evaluate the set as it is now, cheaply; keep it if it may be the one in the end. Returns its scores in words."""
     folder, config = session.folder, session.settings.config(SelectConfig)
     select = config.select
     synthetic = jax.tree.map(jnp.array, synthetic)  # the next chunk takes the state's buffers
@@ -187,7 +188,8 @@ def _interim(session: Session, iteration: int, synthetic: Synthetic) -> float:
     for old in (folder / "candidates").glob("*.npz"):
         if int(old.stem) not in (best, iteration):
             old.unlink()
-    return means["accuracy"]
+    plain, balanced = (percent(means[name]) for name in ("accuracy", "balanced_accuracy"))
+    return f"accuracy {plain} %, balanced {balanced} %"
 
 
 def _snapshot(session: Session, iteration: int, synthetic: Synthetic) -> None:

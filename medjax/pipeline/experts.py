@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medjax import devices, experts, provenance, store, train
+from medjax import devices, evaluate, experts, metrics, provenance, store, train
 from medjax.errors import UserError
 from medjax.models import MODELS
 from medjax.models.base import parameter_count
@@ -17,6 +17,7 @@ from medjax.pipeline.folders import changed, hold
 from medjax.pipeline.progress import Update
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
+from medjax.score import percent
 from medjax.types import Trajectories
 
 
@@ -65,7 +66,27 @@ def train_experts(session: Session, epochs: int) -> Trajectories:
                     members = missing  # there an expert's numbers do not depend on who is beside it
                 if missing:
                     _train_group(session, folder, group, members, missing, epochs, update)
-    return files.reader(folder, config.experts, epochs, parameters)
+    read = files.reader(folder, config.experts, epochs, parameters)
+    if done < total:
+        _say_scores(session, folder, read)
+    return read
+
+
+def _say_scores(session: Session, folder: Path, read: Trajectories) -> None:
+    """How well the experts do on val after their last epoch: a set is seldom better than they are."""
+    begin, trainer, val = time.monotonic(), _trainer(session), session.val
+    last = np.concatenate([read.read(i, np.array([read.epochs])) for i in range(read.experts)])
+    rest = experts.row_length(trainer) - last.shape[1]  # the momentum, which nobody needs here
+    state = experts.continue_experts(trainer, jnp.asarray(np.pad(last, ((0, 0), (0, rest)))))
+    odds, truth = evaluate.predict(trainer.model, state, val.images), np.asarray(val.labels)
+    found = np.array([metrics.scores(truth, one).balanced_accuracy for one in odds])
+    mean, least, most = map(percent, (found.mean(), found.min(), found.max()))
+    session.progress.say(
+        f"experts after epoch {read.epochs}: {mean} % balanced accuracy on val ({least} to {most})"
+    )
+    row = {"epoch": read.epochs, "balanced_accuracy": found.tolist()}
+    row |= {"seconds": time.monotonic() - begin}
+    store.append_log(folder / "log.jsonl", phase="experts on val", **row)
 
 
 def _train_group(

@@ -15,7 +15,7 @@ from medjax.experts import ExpertsConfig
 from medjax.form import form
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores, selected_step_size
-from medjax.pipeline.health import faint, health, no_gain, phase_seconds
+from medjax.pipeline.health import blind, faint, health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
@@ -93,7 +93,9 @@ def finish(
         found["eval_models"], warnings = table, warnings + guesses
     gained = (own[row]["balanced_accuracy"]["mean"] for row in ("test", "start"))
     begun = ("the images that it began with",) if release else ()
-    found["warnings"] = [*warnings, *no_gain(*gained, *begun)]
+    majority = float(np.bincount(raw.test.labels).max() / len(raw.test.labels))
+    plain = blind(own["test"]["accuracy"]["mean"], majority)
+    found["warnings"] = [*warnings, *no_gain(*gained, *begun), *plain]
     if release is not None:
         ratio = signal_to_noise(release)
         found["guarantee"] = release.guarantee | {"signal_to_noise": ratio}

@@ -108,7 +108,7 @@ def forecast(
     if found.memory > (room := device_memory()):
         raise UserError(
             f"this run needs some {found.memory / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower"
-            " --size, --width, the batches or --ipc"
+            f" --size, --width, the batches or --ipc{fewer_devices()}"
         )
     if found.total > LONG and devices.on_cpu():
         progress.say(f"hint: {HINTS.get(settings.run.preset, HINTS[''])}")
@@ -119,22 +119,39 @@ def evaluation_flops(
 ) -> float:
     """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
     three final evaluations (of five with ``ranking``); for each further network, three and two searches."""
-    final, search = settings.config(EvalConfig), search_epochs(settings.config(InterimConfig))
-    last = 3 * final.networks * final.eval_epochs
-    more = 2 * final.networks * final.eval_epochs * bool(settings.config(RankingConfig).ranking)
-    flops = setup.model.flops * (interim_epochs(settings, iterations) + search + last + more)
+    final, interim = settings.config(EvalConfig), settings.config(InterimConfig)
+    images = setup.held * setup.ipc * setup.classes
+    search = search_epochs(interim) * seen(interim.interim_steps, images, final.eval_batch)
+    whole = final.networks * final.eval_epochs * seen(final.eval_steps, images, final.eval_batch)
+    last, more = 3 * whole, 2 * whole * bool(settings.config(RankingConfig).ranking)
+    flops = setup.model.flops * (
+        interim_images(settings, images, iterations) + search + last + more
+    )
     for name, model in others.items():
         if name != settings.run.model:
             flops += model.flops * (2 * search + last)
-    return cost.GRADIENT * flops * setup.held * setup.ipc * setup.classes
+    return cost.GRADIENT * flops
 
 
-def interim_epochs(settings: Settings, iterations: int) -> int:
-    """Epochs of all networks that are trained while a set is distilled."""
+def seen(steps: int, images: int, batch: int) -> int:
+    """Images of an epoch: where steps are counted, those of its full batches."""
+    return images // batch * batch if steps and images > batch else images
+
+
+def interim_images(settings: Settings, images: int, iterations: int) -> int:
+    """Images that all networks see which are trained while a set of so many is distilled."""
     interim, choice = settings.config(InterimConfig), settings.config(SelectConfig)
     rounds = -(-iterations // choice.eval_every) if iterations else 0
     rounds += iterations > 0 and choice.select == "test"  # the start
-    return rounds * interim.interim_networks * interim.interim_epochs * len(choice.shares)
+    each = seen(interim.interim_steps, images, settings.config(EvalConfig).eval_batch)
+    epochs = rounds * interim.interim_networks * interim.interim_epochs * len(choice.shares)
+    return epochs * each
+
+
+def fewer_devices() -> str:
+    """What else takes less memory: each core that is a device has images of its own."""
+    many = devices.on_cpu() and devices.device_count() > 2
+    return ", or set JAX_NUM_CPU_DEVICES=2" if many else ""
 
 
 def at_best() -> str:

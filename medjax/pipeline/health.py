@@ -86,6 +86,17 @@ def no_gain(made: float | None, began: float | None, start: str = "random images
     ]
 
 
+def blind(accuracy: float | None, majority: float) -> list[str]:
+    """A warning where networks are right no more often than one that always names the largest class. Sets have as many
+    images of every class, and networks trained on them guess so."""
+    if accuracy is None or accuracy > majority:
+        return []
+    return [
+        f"networks are right on {100 * accuracy:.1f} % of the test images, and who always names the largest class is on"
+        f" {100 * majority:.1f} %: the set has as many images of every class; look at the balanced accuracy"
+    ]
+
+
 def faint(signal_to_noise: float) -> list[str]:
     """A warning where a noisy release says next to nothing of the classes."""
     if signal_to_noise >= FAINT:

@@ -151,7 +151,10 @@ def open_session(settings: Settings, raw: RawDataset, folder: Path, progress: Pr
     begin = time.monotonic()
     config, home = settings.config(PreprocessConfig), folder.parent
     check_memory(config.size, raw)
-    pre = fitted(config, raw, home / f"preprocess-{config.whiten}-{config.size}.npz")
+    path = home / f"preprocess-{config.whiten}-{config.size}.npz"
+    if config.whiten == "zca" and not path.exists():
+        progress.say(f"fitting ZCA to {len(raw.train.labels):,} images of {config.size} px")
+    pre = fitted(config, raw, path)
     train, val = preprocess.to_device(pre, raw.train), preprocess.to_device(pre, raw.val)
     pack, pixels = settings.config(PackConfig).pack, settings.config(ImagesConfig).pixels
     train = train._replace(packing=preprocess.packing_of(pre, pack, pixels))

@@ -15,7 +15,7 @@ from medjax.distill.mtt_config import MTTConfig, check
 from medjax.distill.segments import Segments
 from medjax.distill.soft import of_experts, shares
 from medjax.distill.step_size_search import search_step_size
-from medjax.experts import ExpertsConfig, epoch_images, group_size
+from medjax.experts import ExpertsConfig, epoch_images, side_by_side
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -51,7 +51,7 @@ def unchecked_costs(setup: Setup) -> Costs:
         config.iterations,
         mtt.iteration_flops(config, model, shape),
         made=mtt.batch_size(config, shape[0]) * config.meta_batch,
-        real=train.alive(model, experts.expert_batch, min(experts.experts, group_size())),
+        real=train.alive(model, experts.expert_batch, side_by_side(experts)),
         kept=mtt.kept_bytes(config, model, shape),
     )
 

@@ -8,7 +8,7 @@ from medjax.distill.images import ImagesConfig
 from medjax.distill.moments import Wanted
 from medjax.distill.tgdd import TGDDConfig
 from medjax.eval_config import SelectConfig
-from medjax.experts import ExpertsConfig, epoch_images, group_size
+from medjax.experts import ExpertsConfig, epoch_images, side_by_side
 from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -55,7 +55,7 @@ def costs(setup: Setup) -> Costs:
         config.iterations,
         iteration,
         real=max(
-            train.alive(model, experts.expert_batch, min(experts.experts, group_size())),
+            train.alive(model, experts.expert_batch, side_by_side(experts)),
             each * (min(classes, lanes) if devices.on_cpu() else classes),
             min(at_once, lanes) * size,
         ),
