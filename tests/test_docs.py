@@ -269,6 +269,15 @@ def test_a_set_is_used_with_numpy_alone(tmp_path, monkeypatch, whiten, pack):
         assert int(names["z"]["eval_epochs"]) == 1000
 
 
+def test_the_notebook_holds_its_output():
+    """The site shows what is stored: a picture of the images, a table of scores, and no error."""
+    cells = json.loads((DOCS / "quickstart.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    kinds = {kind for output in outputs for kind in output.get("data", ())}
+    assert {"image/png", "text/html"} <= kinds
+    assert "error" not in {output["output_type"] for output in outputs}
+
+
 @pytest.mark.slow
 def test_notebook(tmp_path, monkeypatch):
     """The notebook runs from top to bottom, and its set beats the images it began with."""
