@@ -106,8 +106,11 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
 
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
     """uint8 images of any size -> float32 model space."""
-    blocks = np.split(images, range(BLOCK, len(images), BLOCK))
-    return np.concatenate([forward(pre, resize(block, pre.size)) for block in blocks])
+    made = np.empty((len(images), pre.size, pre.size, images.shape[-1]), np.float32)
+    for first in range(0, len(images), BLOCK):  # in place: a list of blocks would take the memory twice
+        block = images[first : first + BLOCK]
+        made[first : first + BLOCK] = forward(pre, resize(block, pre.size))
+    return made
 
 
 def forward(pre: Preprocessor, x: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s c"]:
