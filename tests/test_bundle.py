@@ -288,6 +288,22 @@ def test_who_made_a_public_set_is_named(colour, dataset, integrate, makers):
     assert re.findall("Kermany|Acevedo", said) == makers and ("MedMNIST v2" in said) == bool(makers)
 
 
+def test_images_that_have_not_moved_are_real(tmp_path):
+    """A run whose images are those it began with, but for a rounding, gives real images away."""
+    folder = finished(tmp_path / "run", launching.tiny("grey"))
+    shared = share.load_set(folder / "synthetic.npz")
+    labels = np.asarray(shared.synthetic.labels)
+    first = shared.images_uint8[np.searchsorted(labels, np.arange(len(shared.class_names)))]
+    for shift, real in ((1, True), (9, False)):
+        moved = np.where(first < 128, first + shift, first - shift)
+        store.write_arrays(folder / "snapshots" / "00000000.npz", images=moved)
+        if real:
+            with pytest.raises(UserError, match="have hardly moved from the real ones"):
+                read_finished_run(str(folder))
+        else:
+            read_finished_run(str(folder))
+
+
 @pytest.mark.parametrize(
     ("dataset", "integrate"), [("dermamnist", ""), ("integrated", "dermamnist,mine.npz")]
 )

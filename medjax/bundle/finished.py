@@ -25,6 +25,11 @@ from medjax.table import one_line
 LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
 
 
+#: Levels of 255 by which images must differ on average from the real ones that they began as. (Those of the rows in
+#: docs/results.md differ by 16 and more.)
+MOVED = 2.0
+
+
 class FinishedRun(NamedTuple):
     """folder: the run's. result: result.json. shared: synthetic.npz. values: {option: value} of config.json. data: its
     facts of the data set. made_with: its versions, revision and device. date: the day that the run began. renamed: the
@@ -116,7 +121,25 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
         raise UserError(
             f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
         )
+    if values.get("init_images") == "real" and not values.get("init_set"):
+        check_moved(folder, shared)
     return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
+
+
+def check_moved(folder: Path, shared: SharedSet) -> None:
+    """UserError where the images are still the real ones that they began as. The run's folder keeps the first of each
+    class, as it began, in 8 bits."""
+    try:
+        begun = read_arrays(folder / "snapshots" / "00000000.npz")["images"]
+    except (UserError, KeyError):
+        return
+    labels = np.asarray(shared.synthetic.labels)
+    first = shared.images_uint8[np.searchsorted(labels, np.arange(len(shared.class_names)))]
+    if begun.shape == first.shape and np.abs(first.astype(int) - begun.astype(int)).mean() < MOVED:
+        raise UserError(
+            f"{folder}: the images have hardly moved from the real ones that they began as: distil longer, or with a"
+            " larger --lr_img"
+        )
 
 
 def with_class_names(run: FinishedRun, words: str) -> FinishedRun:

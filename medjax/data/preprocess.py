@@ -107,7 +107,9 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
     """uint8 images of any size -> float32 model space."""
     made = np.empty((len(images), pre.size, pre.size, images.shape[-1]), np.float32)
-    for first in range(0, len(images), BLOCK):  # in place: a list of blocks would take the memory twice
+    for first in range(
+        0, len(images), BLOCK
+    ):  # in place: a list of blocks would take the memory twice
         block = images[first : first + BLOCK]
         made[first : first + BLOCK] = forward(pre, resize(block, pre.size))
     return made
