@@ -576,7 +576,8 @@ def test_start_of_the_step_size(distil, tmp_path):
     assert prepare(given.setup(), nothing, jax.random.key(0), None) is None
     searched, paper = launching.other_grey(), launching.paper_rgb()
     (row,) = searched.rows("search")
-    assert row["step_size"] == pytest.approx(row["grid"][int(np.nanargmin(row["losses"]))])
+    near = np.flatnonzero(np.array(row["losses"], float) <= 1.15 * np.nanmin(row["losses"]))
+    assert row["step_size"] == pytest.approx(row["grid"][near[-1]])
     assert searched.rows("distill")[0]["step_size"] == row["step_size"]
     assert paper.rows("search") == []
     assert paper.rows("distill")[0]["step_size"] == pytest.approx(0.01)

@@ -167,7 +167,8 @@ def grown():
         ended = SERVER.run("experiments.experts", *place("grey", "grown"), *launching.GREY, *words)
         assert ended.status == 0, ended.stderr
         assert ended.stderr == ""
-        return ended.stdout, [(row["group"], row["epoch"]) for row in logs("grown")[0][before:]]
+        rows = [row for row in logs("grown")[0][before:] if row["phase"] == "experts"]
+        return ended.stdout, [(row["group"], row["epoch"]) for row in rows]
 
     return train
 

@@ -37,7 +37,7 @@ class Distilled(NamedTuple):
 
 
 def choose(session: Session, method: str) -> Distilled:
-    """Choose the iteration and write its set, without a look at the test split unless the settings ask for one."""
+    """Choose the iteration by its interim evaluation, and write its set."""
     config = session.settings.config(SelectConfig)
     iteration, stored = selected(session.folder, config.select)
     step_size = float(stored.step_size)
