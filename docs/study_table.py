@@ -7,13 +7,15 @@ from medjax.report.paper import STAND_INS, study_scores
 from medjax.result import Result
 
 RUNS = Path(__file__).parents[1] / "results"
+FOLDERS = "cpu", "rows"
 IPCS = 1, 10, 50
 COLUMNS = "random", "dc", "mtt"
 
 
 def ours() -> list[Result]:
     """The finished runs of seed 0 that distilled a set or chose real images, in the order of their folders."""
-    found = [Result.read(path) for path in sorted(RUNS.glob("*/*-seed0/result.json"))]
+    paths = [p for name in FOLDERS for p in sorted((RUNS / name).glob("*-seed0/result.json"))]
+    found = [Result.read(path) for path in paths]
     return [one for one in found if one.dataset in STAND_INS and one.ipc]
 
 

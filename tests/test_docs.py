@@ -171,7 +171,7 @@ def test_phantom_commands():
         assert run.result["dataset"] == "phantom"
 
 
-PLACES = [("cpu", "results"), ("rows", "results"), ("dp", "dp")]
+PLACES = [("cpu", "results"), ("rows", "results"), ("dp", "dp"), ("whiten", "sharing")]
 
 
 @pytest.mark.parametrize(("name", "page"), PLACES)
