@@ -9,7 +9,7 @@ WITHHELD = "withheld"
 #: What a unit leaves open.
 UNITS = {
     "patient": "The data say which images are of one patient; an image of which they do not counts as a patient.",
-    "image": "A patient with several images may give away more.",
+    "image": "A patient with m images has m times the epsilon, and a delta that grows faster than m.",
 }
 
 
@@ -29,6 +29,12 @@ def delta_of_replacement(guarantee: Mapping[str, Any]) -> float:
     if guarantee.get("epsilon") is None:
         return 0.0
     return guarantee["delta"] * (1 + math.exp(guarantee["epsilon"]))
+
+
+def contradicted(guarantee: Mapping[str, Any], shown: float) -> bool:
+    """Whether an audit's lower bound of epsilon breaks it. Twice epsilon, because in a shadow one canary takes the
+    place of another, and the guarantee is for one added or removed."""
+    return guarantee.get("epsilon") is not None and shown > 2 * guarantee["epsilon"]
 
 
 def terms(guarantee: Mapping[str, Any]) -> list[str]:

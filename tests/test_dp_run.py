@@ -1,5 +1,6 @@
 """Runs under differential privacy: what is released, once, and what is refused."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -11,7 +12,10 @@ from private import SIDE, cells, settings, sigma_of, split, without
 
 import medjax
 from medjax.audit.making import AuditConfig, audit_run
+from medjax.bundle import making
+from medjax.bundle.finished import read_finished_run
 from medjax.bundle.making import ShareConfig, make_bundle
+from medjax.bundle.privacy import privacy_of
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import fingerprint, raw_dataset
@@ -36,6 +40,12 @@ def files(folder, wanted):
     return [result | {"seconds": 0}] + [(folder / name).read_bytes() for name in wanted]
 
 
+def timeless(path):
+    """A result whose seconds are all the same."""
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"seconds": dict.fromkeys(result["seconds"], 1.0)}))
+
+
 def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, monkeypatch):
     """Two data sets that differ in one patient, and the same noisy table: set, result, config and bundle are the same,
     byte for byte. Nothing of the training images is in them: no fingerprint, no count."""
@@ -54,9 +64,16 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     wrong = ShareConfig(str(one.folder), str(tmp_path / "wrong"))
     with pytest.raises(medjax.UserError, match="holds other images than those of the run"):
         make_bundle(wrong, data=cells(count=44))
-    bundles = []
+    bundles, as_received = [], making.received
+
+    def untimed(*parts):
+        got = as_received(*parts)
+        return got._replace(result=dataclasses.replace(got.result, seconds={}))
+
+    monkeypatch.setattr(making, "received", untimed)
     for result, data in ((one, raw), (two, other)):
         (result.folder / "privacy.json").write_text('{"card": ["found"]}')
+        timeless(result.folder / "result.json")
         place = tmp_path / data.fingerprint / "bundle"
         make_bundle(ShareConfig(str(result.folder), str(place)), data=data)
         bundles.append({p.name: p.read_bytes() for p in place.rglob("*") if p.is_file()})
@@ -64,9 +81,7 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     assert "(4, 0.01)-differentially private for each patient" in card and "Not audited" not in card
     assert "an image of which they do not counts as a patient" in card
     assert "privacy.json" not in bundles[0]
-    changing = ("README.md", "SHA256SUMS", "recipe.json", "croissant.json")  # minutes and dates
-    same = [{k: v for k, v in b.items() if k not in changing} for b in bundles]
-    assert same[0] == same[1]
+    assert bundles[0] == bundles[1]
     for name in ("README.md", "recipe.json", "croissant.json"):
         text = bundles[0][name].decode()
         assert raw.fingerprint not in text and "40 training" not in text and "groups" not in text
@@ -75,6 +90,12 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     config = json.loads((one.folder / "config.json").read_text())
     assert set(config["data"]) == {"name", "fingerprint", "classes", "val", "test", "notes"}
     assert (one.fingerprint, config["data"]["notes"]) == ("withheld", [])
+    broken = {"membership": {"all": {"epsilon_at_least": 8.5}}}
+    (one.folder / "privacy.json").write_text(json.dumps(broken))
+    with pytest.raises(
+        medjax.UserError, match=r"at least 8\.50, and the run states 4: .* is broken"
+    ):
+        make_bundle(ShareConfig(str(one.folder), str(tmp_path / "broken")), data=raw)
     asked = evaluation_settings(one.folder / "synthetic.npz", networks=1, eval_epochs=1)
     scored = evaluate_saved(asked, tmp_path / "scored", data=raw)
     assert scored.test and scored.fingerprint == "withheld"
@@ -110,8 +131,10 @@ def test_a_release_is_made_once(tmp_path, accountant):
         sigma_of(4, 0.01)
     )
     said.clear()
-    medjax.run("dp", settings(seed=1), tmp_path, data=raw, progress=Told())
+    second = medjax.run("dp", settings(seed=1), tmp_path, data=raw, progress=Told())
     assert any("1 other releases" in line for line in said)
+    card = privacy_of(read_finished_run(str(second.folder)), None, exact=True)
+    assert any("1 other releases" in line for line in card)
     path.write_bytes(before[:100])
     shutil.rmtree(first.folder)
     with pytest.raises(medjax.UserError, match="second release"):

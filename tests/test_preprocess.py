@@ -36,6 +36,16 @@ def test_resize(shape):
     np.testing.assert_allclose(preprocess.resize(images, 32), expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 3), (33, 20, 1)])
+def test_an_image_is_resized_alone(shape):
+    """The bits of one depend on no other: without an image in the middle, all others are what they were."""
+    images = np.random.default_rng(0).integers(0, 256, (67, *shape), dtype=np.uint8)
+    kept = np.arange(67) != 30
+    np.testing.assert_array_equal(
+        preprocess.resize(images[kept], 32), preprocess.resize(images, 32)[kept]
+    )
+
+
 def test_resize_to_itself_is_exact():
     """Images of the wanted size are only divided by 255."""
     images = smooth(4)

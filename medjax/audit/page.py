@@ -10,6 +10,7 @@ from medjax.audit.attack import CONFIDENCE
 from medjax.audit.canaries import Canaries
 from medjax.audit.opening import Audited
 from medjax.audit.shadows import ShadowScores
+from medjax.guarantee import contradicted
 from medjax.result import Result
 from medjax.table import Table
 
@@ -136,10 +137,9 @@ def against(stated: dict[str, Any], shown: float) -> str:
     if stated["epsilon"] is None:
         return "The run was made without noise: it states no epsilon."
     words = "below it, as it must be"
-    if shown > 2 * stated["epsilon"]:
+    if contradicted(stated, shown):
         words = f"ABOVE TWICE IT: at {100 * CONFIDENCE:.0f} % confidence the guarantee is broken"
     elif shown > stated["epsilon"]:
-        # A shadow without one canary holds another in its place, and the guarantee is for one added or removed.
         words = (
             "above it and below twice it, which the replacement of one canary by another may show"
         )

@@ -30,6 +30,7 @@ from medjax.bundle.training import forms
 from medjax.bundle.writing import check_place, check_zip, write_folder, write_zip, zip_of
 from medjax.config import checked, option
 from medjax.errors import UserError
+from medjax.guarantee import contradicted
 from medjax.paths import user_path
 from medjax.pipeline.progress import Progress, Silent
 from medjax.report.gallery import contact_sheet
@@ -140,12 +141,8 @@ def contents(
     files = image_files(images) | {"exact.npz": exact}
     files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
     files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}
-    privacy, path = None, run.folder / "privacy.json"
-    # An audit reads the private images without noise: what it found of a set with a guarantee stays at home.
-    if path.is_file() and (run.result.guarantee or {}).get("epsilon") is None:
-        if (privacy := store.read_json(path)) is None:
-            raise UserError(f"{path} is damaged: audit the run again, or delete it")
-        files["privacy.json"] = path.read_bytes()
+    if (privacy := _audit_of(run)) is not None:
+        files["privacy.json"] = (run.folder / "privacy.json").read_bytes()
     made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
     about = title_of(run), description_of(run, images), source_of(run, source), made
     words = " ".join(privacy_of(run, privacy, got.exact))
@@ -154,6 +151,26 @@ def contents(
     files["croissant.json"] = _json(described)
     page = card(run, images, got, licence, source, creator, privacy, name, files)
     return files | {"README.md": page.encode()}
+
+
+def _audit_of(run: FinishedRun) -> dict[str, Any] | None:
+    """What an audit found that may leave with the set. Of a set with a guarantee nothing: an audit reads the private
+    images without noise. Raises UserError where it found the guarantee broken."""
+    path, guarantee = run.folder / "privacy.json", run.result.guarantee or {}
+    if not path.is_file():
+        return None
+    found = store.read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: audit the run again, or delete it")
+    if guarantee.get("epsilon") is None:
+        return found
+    shown = found.get("membership", {}).get("all", {}).get("epsilon_at_least", 0.0)
+    if contradicted(guarantee, shown):
+        raise UserError(
+            f"{path} shows an epsilon of at least {shown:.2f}, and the run states {guarantee['epsilon']:g}: the"
+            " guarantee is broken, and the set must not leave with it"
+        )
+    return None
 
 
 def _recipe(run: FinishedRun, images: Images, got: Received) -> dict[str, Any]:

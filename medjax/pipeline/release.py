@@ -126,6 +126,17 @@ def gaussian(
     return np.where(bits & np.uint64(1), 1, -1) * ndtri(half)
 
 
+def noisy(
+    sums: Float[np.ndarray, "..."], privacy: PrivacyConfig
+) -> tuple[Float[np.ndarray, "..."], float]:
+    """Sums of a mechanism of sensitivity `SENSITIVITY` with the noise that epsilon and delta ask for, and its standard
+    deviation, which is 0 where the noise is switched off."""
+    if not privacy.noise:
+        return sums, 0.0
+    sigma = SENSITIVITY * noise_multiplier(privacy)
+    return sums + sigma * gaussian(sums.shape), sigma
+
+
 def release_of(session: Session, recipe: Recipe) -> Release:
     """The release of this run's data and settings: read back, or made now. Raises UserError for a damaged one."""
     if not session.settings.config(PrivacyConfig).noise:
@@ -137,15 +148,19 @@ def release_of(session: Session, recipe: Recipe) -> Release:
             made = _made(session, recipe)._asdict()
             made |= {"guarantee": np.array(json.dumps(made["guarantee"])), "form": np.array(FORM)}
             store.write_arrays(path, **made)
-        home = session.home  # and those of the same data under other names
-        homes = home.parent.glob(f"*-{home.name.rpartition('-')[2]}/release-*/release.npz")
-        others = [other for other in homes if other != path]
-        if others:
+        if others := known_releases(session.home) - 1:
             session.note(
-                f"{len(others)} other releases of these data lie in {home.parent}: of sets that are published, the"
+                f"{others} other releases of these data lie in {session.home.parent}: of sets that are published, the"
                 " epsilons of their releases add up, and so do the deltas"
             )
         return _read(path)
+
+
+def known_releases(home: Path) -> int:
+    """How many releases of the data of this folder lie beside it: in it, and in those of the same data under other
+    names."""
+    homes = home.parent.glob(f"*-{home.name.rpartition('-')[2]}/release-*/release.npz")
+    return sum(1 for _ in homes)
 
 
 def _about(settings: Settings) -> dict[str, Any]:
@@ -163,11 +178,10 @@ def _made(session: Session, recipe: Recipe) -> Release:
     assert recipe.release is not None
     settings, raw, key = session.settings, session.raw, session.key("release")
     privacy, config = settings.config(PrivacyConfig), settings.config(StatisticsConfig)
-    sigma = SENSITIVITY * noise_multiplier(privacy) if privacy.noise else 0.0
     if raw.train.groups is None:
         session.note(
             "the data do not say which images are of one patient: the guarantee is for each image alone, and a patient"
-            " with m images has m times the epsilon"
+            " with m images has m times the epsilon and a delta that grows faster than m"
         )
     if not privacy.noise:
         session.note("the noise is switched off: these images have no guarantee")
@@ -182,8 +196,7 @@ def _made(session: Session, recipe: Recipe) -> Release:
         session.classes,
         lambda done: update(done, "networks"),
     )
-    if sigma:
-        sums = sums + sigma * gaussian(sums.shape)
+    sums, sigma = noisy(sums, privacy)
     guarantee = _guarantee(privacy, sigma, sums.size, raw.train.groups is not None)
     # float32 cuts off the low bits of the float64 sums, which the noise hides less well than it should.
     parts = sums.astype(np.float32), sigma, centres, np.asarray(jax.random.key_data(key))
@@ -220,6 +233,7 @@ def _guarantee(privacy: PrivacyConfig, sigma: float, values: int, patients: bool
         "sensitivity": SENSITIVITY,
         "values": values,
         "accountant": f"{ACCOUNTANT}: analytic Gaussian mechanism (Balle & Wang 2018)",
-        "covers": "the training images; scores on val and test are not part of it",
+        "covers": "the training images of the file as it was given, not how the file was made (who came into which"
+        " split, what was left out); scores on val and test are not part of it",
         "versions": {name: metadata.version(name) for name in (ACCOUNTANT, "numpy", "scipy")},
     }
