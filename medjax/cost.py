@@ -5,6 +5,7 @@ two runs of one command are cut alike and agree bit for bit.
 """
 
 import functools
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -170,6 +171,12 @@ def matrix_rate() -> float:
     return 2.0 * n**3 / best
 
 
-def divisor(total: int, wanted: float) -> int:
-    """The largest divisor of ``total`` that is at most ``wanted``, at least 1."""
-    return max(d for d in range(1, total + 1) if total % d == 0 and d <= max(1, wanted))
+def per_call(every: int, wanted: float) -> int:
+    """Iterations a device call, at most ``wanted``, so that calls end at every multiple of ``every``: a divisor of it
+    where one is near, so that all calls are one program; else pieces that are nearly equal, which are two."""
+    wanted = max(1.0, min(wanted, every))
+    fewest = math.ceil(every / wanted)
+    for pieces in range(fewest, 2 * fewest):
+        if every % pieces == 0:
+            return every // pieces
+    return math.ceil(every / fewest)

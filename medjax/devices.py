@@ -30,13 +30,10 @@ from medjax.types import PyTree
 
 #: The most devices that a CPU is split into.
 CORES = 8
-
 #: Name of the mesh axis of the devices.
 AXIS = "devices"
-
 #: Images of a batch that an accelerator must have for itself; fewer do not keep it busy, and would only wait for sums.
 SHARE = 32
-
 #: While a share is traced: entries side by side in it, and whether it is of several devices.
 _BESIDE: contextvars.ContextVar[int] = contextvars.ContextVar("beside", default=1)
 _DEALT: contextvars.ContextVar[bool] = contextvars.ContextVar("dealt", default=False)
@@ -192,15 +189,19 @@ def _share(function: Callable[..., Any], *args: Any) -> Any:
         _DEALT.reset(token)
 
 
+def group_size(count: int) -> int:
+    """Networks in each call of `map_in_groups` with ``count``."""
+    lanes = device_count()
+    return lanes if on_cpu() else count if count < lanes else -(-count // lanes) * lanes
+
+
 def map_in_groups(program: Callable[..., PyTree], *networks: PyTree) -> PyTree:
     """``program(at_work, *networks)`` over leading axes of any length: all at once on accelerators; on a CPU as many at
     a time as it has devices, so that one compiled program serves any number of networks. The last group is padded with
     copies; ``at_work`` (a bool for each entry) is False for them, and their results are dropped."""
-    count, lanes = jax.tree.leaves(networks)[0].shape[0], device_count()
-    size = lanes if on_cpu() else count if count < lanes else -(-count // lanes) * lanes
+    size, parts = group_size(count := jax.tree.leaves(networks)[0].shape[0]), []
     if size == count:
         return gather(program(np.ones(count, bool), *networks))
-    parts = []
     for first in range(0, count, size):
         places = np.arange(first, first + size)
         chosen = np.minimum(places, count - 1)

@@ -97,7 +97,12 @@ def advance(
     """Epochs ``first`` .. ``last`` - 1 (each network's own) of a population, in one program."""
 
     def one(
-        key: Array, rates: Array, rows: Array | None, state: train.FitState, last: Array
+        data: Dataset,
+        key: Array,
+        rates: Array,
+        rows: Array | None,
+        state: train.FitState,
+        last: Array,
     ) -> train.FitState:
         own = data if rows is None else jax.tree.map(lambda a: a[rows], data)
         run_key = jax.random.fold_in(key, 1)
@@ -105,10 +110,10 @@ def advance(
 
     networks = people.keys, people.rates, people.rows, state
     if devices.on_cpu():
-        return devices.map_per_device(one)(*networks, last)
+        return devices.map_per_device(one, data)(*networks, last)
     # Side by side all go equally far: with a bound of its own each would be selected from old and new in every epoch.
     furthest = functools.partial(one, last=last.max())
-    return devices.map_per_device(furthest)(*networks)
+    return devices.map_per_device(furthest, data)(*networks)
 
 
 def train_networks(
@@ -121,8 +126,9 @@ def train_networks(
 ) -> Iterator[tuple[int, train.FitState]]:
     """Train from epoch ``first`` to the end; yields (epochs done, state) after every device call. every_epoch: call the
     device for one epoch at a time, however short it is."""
-    data = devices.gather(data)  # a distillation leaves its set on several devices of a CPU
     count, epochs = people.rates.shape
+    # A distillation leaves its set on several devices of a CPU.
+    data = devices.place(devices.gather(data), devices.group_size(count))
     images = (data.labels if people.rows is None else people.rows[0]).shape[0]
     epoch_flops = cost.GRADIENT * trainer.model.flops * images * count
     per_call = 1 if every_epoch else max(1, int(cost.work_per_call() / epoch_flops))

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -24,17 +25,23 @@ def total() -> int:
 def group_limits(root: Path = Path("/")) -> list[int]:
     """The limits of the control groups that this process is in, and of those around them: each of them holds. root:
     where ``proc`` and ``sys`` are found."""
+    return [limit for limit, _ in _groups(root)]
+
+
+def _groups(root: Path) -> Iterator[tuple[int, int]]:
+    """(limit, bytes in use) of these groups that have a limit. What was read of files and can be dropped is not in
+    use."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
-        return []
-    limits = []
+        return
     for line in lines:
         number, controllers, place = line.split(":", 2)
         if number == "0":  # version 2
-            top, name = root / "sys/fs/cgroup", "memory.max"
+            top, limit, used = root / "sys/fs/cgroup", "memory.max", "memory.current"
         elif "memory" in controllers.split(","):  # version 1
-            top, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            top = root / "sys/fs/cgroup/memory"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
         else:
             continue
         # In a container the path may be that outside it: then its own group is the top.
@@ -43,17 +50,27 @@ def group_limits(root: Path = Path("/")) -> list[int]:
             with contextlib.suppress(
                 OSError, ValueError
             ):  # no such group here, or "max" (no limit)
-                limits.append(int((top / group / name).read_text()))
-    return limits
+                yield int((top / group / limit).read_text()), _used(top / group, used)
 
 
-def available() -> int:
-    """Bytes of main memory that are free now; `total` where the system does not say (it does on Linux)."""
+def _used(group: Path, name: str) -> int:
+    """Bytes in use by a group; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        used, stat = int((group / name).read_text()), (group / "memory.stat").read_text()
+        kept = dict(line.split() for line in stat.splitlines())
+        return used - int(kept.get("total_inactive_file", kept.get("inactive_file", 0)))
+    return 0
+
+
+def available(root: Path = Path("/")) -> int:
+    """Bytes of main memory that are free now, on the machine and within the limits of `group_limits`; `total` where the
+    system does not say (it does on Linux)."""
+    free = [total(), *(limit - used for limit, used in _groups(root))]
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = (root / "proc/meminfo").read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
-        return min(total(), int(line.split()[1]) * 1024)
-    return total()
+        free.append(int(line.split()[1]) * 1024)
+    return max(0, min(free))
 
 
 def give_back_after_compiling() -> None:

@@ -39,8 +39,13 @@ def log_odds(logits: Float[np.ndarray, "*e n k"]) -> Float[np.ndarray, "*e n k"]
     these round to 0 or 1 and would be ties."""
     z = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):  # a network may end in NaN or infinity
-        others = [np.logaddexp.reduce(np.delete(z, c, -1), axis=-1) for c in range(z.shape[-1])]
-        return z - np.stack(others, axis=-1)
+        none = np.full((*z.shape[:-1], 1), -np.inf)
+        before, after = (np.logaddexp.accumulate(x, -1)[..., :-1] for x in (z, z[..., ::-1]))
+        before = np.concatenate(
+            [none, before], -1
+        )  # of the classes before each, and of those after it
+        after = np.concatenate([none, after], -1)[..., ::-1]
+        return z - np.logaddexp(before, after)
 
 
 def scores(labels: Int[np.ndarray, " n"], confidence: Float[np.ndarray, "n k"]) -> Metrics:

@@ -13,7 +13,7 @@ PATTERN = "*?[\\"
 def user_path(text: str | os.PathLike) -> Path:
     """The path that a user gave; ``~`` is a home folder. Raises UserError where there is no such home folder, and for
     bytes that are not text: neither JSON nor checkpoints can hold such a name."""
-    name = os.fspath(text)
+    name = path_text(text)
     check_text(name)
     try:
         return Path(name).expanduser()
@@ -21,6 +21,14 @@ def user_path(text: str | os.PathLike) -> Path:
         raise UserError(
             f"{name}: there is no home folder for {name.split(os.sep)[0]}: give the whole path"
         ) from error
+
+
+def path_text(value: object) -> str:
+    """A path or name that a user gave in Python, as text. Raises UserError for anything else."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise UserError(f"{value!r} is neither a name nor a path: give text")
+    return text
 
 
 def check_text(name: str) -> None:

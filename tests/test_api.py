@@ -196,6 +196,7 @@ def test_fresh_begins_anew(launched, tmp_path, monkeypatch):
         ({"whiten": "blue"}, "--whiten=blue is not known"),
         ({"preset": "huge"}, "--preset=huge is not known"),
         ({"mlp_width": 3}, "--mlp_width is for --model=mlp"),
+        ({"eval_models": ("mlp",)}, "--eval_models=.*mlp.* is not a text"),
     ],
 )
 def test_mistakes_in_values_are_one_line(values, said):
@@ -203,6 +204,17 @@ def test_mistakes_in_values_are_one_line(values, said):
     with pytest.raises(medjax.UserError, match=said) as caught:
         settings(**values)
     assert "\n" not in str(caught.value)
+
+
+def test_types_are_looked_at_without_beartype():
+    """Which the tests have and users have not."""
+    code = "import medjax\nfor given in ({'ipc': '10'}, {'dataset': None}):\n"
+    code += " try: medjax.settings('mtt', 'cpu', **given)\n except medjax.UserError as e: print(e)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == [
+        "--ipc=10 is not a whole number",
+        "None is neither a name nor a path: give text",
+    ]
 
 
 def test_settings_of_another_method_are_refused(tmp_path):

@@ -294,6 +294,22 @@ def test_the_smallest_limit_of_nested_groups(tmp_path, name):
     assert min(memory.group_limits(tmp_path), default=None) == smallest
 
 
+def test_what_a_group_uses_is_not_free(tmp_path):
+    """Its limit without what its processes hold; files that were read can be dropped."""
+    group = tmp_path / "sys/fs/cgroup/job"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 4000000 kB\n")
+    (group / "memory.max").write_text("3000000")
+    assert memory.available(tmp_path) == 3_000_000
+    (group / "memory.current").write_text("2500000")
+    (group / "memory.stat").write_text("anon 2000000\ninactive_file 500000\n")
+    assert memory.available(tmp_path) == 1_000_000
+    (group / "memory.max").write_text("max")
+    assert memory.available(tmp_path) == 4_096_000_000
+
+
 def test_memory_is_the_smallest_limit(monkeypatch, tmp_path):
     """Of the groups, of `ulimit -v`, and of the machine."""
     assert memory.group_limits(tmp_path) == []  # not Linux

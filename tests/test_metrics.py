@@ -50,6 +50,15 @@ def test_a_network_that_is_too_sure_has_no_ties():
     assert metrics.scores(labels, metrics.log_odds(np.full((500, 2), np.nan)))[2] == 0.5
 
 
+def test_log_odds_by_definition():
+    """log p - log (1 - p), of few classes and of many."""
+    for classes in (2, 3, 50):
+        logits = np.random.default_rng(0).normal(size=(4, classes)).astype(np.float32)
+        p = np.exp(np.float64(logits))
+        p /= p.sum(1, keepdims=True)
+        np.testing.assert_allclose(metrics.log_odds(logits), np.log(p / (1 - p)), atol=1e-9)
+
+
 def test_absent_classes():
     """Classes without images take no part in the balanced accuracy and in the AUC."""
     labels = np.array([0, 0, 2, 2], np.int32)

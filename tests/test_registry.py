@@ -96,6 +96,8 @@ def test_recipes_say_how_they_look():
         '[public]\nlike = "paper"',
         '[a."*".some]\nlr = 1',
         "[a]\nlike = 3",
+        '[paper]\n[mine]\nlike = "paper"\niterations = 3',
+        '[paper]\n[mine]\nlike = "paper"\n[mine."*"]\niterations = 3',
     ],
 )
 def test_a_preset_file_that_is_none(tmp_path, text):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from medjax import cost
 from medjax.distill import base, mtt
 from medjax.distill.mtt_config import MTTConfig
 from medjax.types import Trajectories
@@ -62,6 +63,36 @@ def test_chunks(method, tiny):
         np.testing.assert_allclose(others.loss, infos.loss, rtol=1e-4)
     again, infos, _ = collected(method, tiny, start, chunk=3)
     assert_same((again, infos.loss), (states, others.loss))
+
+
+def test_calls_end_where_they_are_asked_to(method, tiny):
+    """At multiples of a number that the chunk does not divide, too, wherever the run is taken up."""
+
+    def ends(first, chunk):
+        calls = base.run(
+            method,
+            jax.random.key(3),
+            tiny,
+            method.init(jax.random.key(0), tiny),
+            first=first,
+            iterations=13,
+            chunk=chunk,
+            every=5,
+        )
+        return [part.done for part in calls]
+
+    assert ends(0, 3) == [3, 5, 8, 10, 13]
+    assert ends(4, 3) == [5, 8, 10, 13]
+    assert ends(0, 99) == [5, 10, 13]
+
+
+@pytest.mark.parametrize(
+    ("every", "wanted", "found"),
+    [(60, 7.5, 6), (100, 30, 25), (97, 60, 49), (1009, 60, 60), (5, 99, 5), (5, 0.1, 1)],
+)
+def test_iterations_of_a_call(every, wanted, found):
+    """A divisor where one is near; a prime number is not cut into single iterations."""
+    assert cost.per_call(every, wanted) == found
 
 
 def test_resume(method, tiny):

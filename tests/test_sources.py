@@ -515,6 +515,18 @@ def test_phantom_by_name():
     assert sources.load("phantom").name == "phantom"
 
 
+def test_integrated_by_name(monkeypatch):
+    made = sources.load("phantom")
+    monkeypatch.setattr(sources, "load_integrated", lambda data_dir, tell: made)
+    assert sources.load("integrated") is made
+
+
+def test_a_name_in_memory_may_have_dots():
+    images, labels = np.arange(128, dtype=np.uint8).reshape(8, 4, 4), np.arange(8) % 2
+    train, test = ({f"{s}_images": images, f"{s}_labels": labels} for s in ("train", "test"))
+    assert sources.from_arrays("chest-v1.2", **train, **test).name == "chest-v1.2"
+
+
 def test_a_multi_label_set_is_refused_before_any_download():
     refused("chestmnist", "14 labels", "one class per image")
 

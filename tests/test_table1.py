@@ -275,6 +275,33 @@ def test_forecast_of_every_method_grows_with_the_set(method):
     assert (small.total < large.total) == (method != "full")
 
 
+@pytest.mark.parametrize("preset", ["cpu", "best"])
+def test_forecast_counts_the_optimiser_steps(preset):
+    """Where a preset says how many there are, more images change nothing."""
+    size = 8, 3, 12000
+    found = [forecast_job(job("mtt", i)._replace(preset=preset), size, 1e11) for i in (50, 200)]
+    few, many = (one.seconds["evaluation"] for one in found)
+    assert many == pytest.approx(few, rel=0.05)
+
+
+def test_jobs_share_experts_that_are_the_same():
+    """Of methods with the same options of experts, and of seeds where the preset has one seed for them."""
+    names = {
+        preset: [
+            job(method, 10, seed)._replace(preset=preset).experts
+            for method, seed in (("mtt", 0), ("mtt" if preset == "best" else "tgdd", 0), ("mtt", 1))
+        ]
+        for preset in ("paper", "cpu", "best")
+    }
+    assert {preset: len(set(three)) for preset, three in names.items()} == {
+        "paper": 3,  # TGDD's experts have momentum
+        "cpu": 2,
+        "best": 1,
+    }
+    assert job("mtt", 1).experts != job("mtt", 1)._replace(dataset="a.npz").experts
+    assert job("dc", 1).experts == job("dc", 1).name
+
+
 @pytest.mark.parametrize(
     "words",
     [

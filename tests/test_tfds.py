@@ -20,8 +20,10 @@ def test_without_the_extra_it_is_named(monkeypatch):
 class Builder:
     """What medjax uses of a builder of TFDS."""
 
+    names = ("a", "b")
+
     def __init__(self, **splits):
-        names = SimpleNamespace(names=["a", "b"])
+        names = SimpleNamespace(names=self.names)
         features = {"image": SimpleNamespace(shape=(6, 6, 1)), "label": names}
         self.name, self.splits = "made", splits
         self.info = SimpleNamespace(features=features, splits=dict.fromkeys(splits))
@@ -57,6 +59,19 @@ def test_what_splits_share_and_lack_is_said(monkeypatch):
         "3 of the 8 test images are also in train: scores will be too high.",
     )
     assert [len(s.labels) for s in (raw.train, raw.val, raw.test)] == [30, 6, 8]
+
+
+def test_a_class_without_an_image_is_left_out(monkeypatch):
+    """Other sets have their labels renumbered too. A class that only another split has is refused."""
+    images, ones = split(9)[0], np.ones(9, int)
+    mixed = np.arange(9) % 2 * 2  # of classes a and c
+    parts = {"train": (images, mixed), "validation": (images, mixed), "test": (images, mixed)}
+    monkeypatch.setattr(Builder, "names", ["a", "b", "c"])
+    raw = load_made(monkeypatch, **parts)
+    assert raw.class_names == ("a", "c") and set(raw.test.labels) == {0, 1}
+    assert any("renumbered" in note for note in raw.notes)
+    with pytest.raises(UserError, match="test_labels holds class 1, not in train"):
+        load_made(monkeypatch, **parts | {"test": (images, ones)})
 
 
 def test_what_a_builder_needs_is_named(monkeypatch):

@@ -305,9 +305,41 @@ def test_moments_of_a_damaged_expert_go_with_it(tmp_path):
         store.write_arrays(tmp_path / "moments-means-0a" / name, means=np.ones(3), scale=1.0)
     (tmp_path / "expert-0001-e0001" / "sums.json").write_text('{"gone": "0"}')
     said = []
-    stored = [trajectory_files.epochs_stored(tmp_path, i, 5, said.append) for i in (0, 1)]
+    read = trajectory_files.cached(tmp_path, 1, 5)
+    stored = [trajectory_files.epochs_stored(tmp_path, i, read, said.append) for i in (0, 1)]
     assert stored == [1, 0] and len(said) == 1
     assert sorted(p.name for p in tmp_path.glob("moments-*/*")) == names[:2]
+
+
+def test_moments_of_an_expert_that_changed_go_with_it(tmp_path):
+    """Experts with momentum are trained anew to become longer. What was computed of one stays where its epochs are the
+    same bits."""
+    store_moments = ["expert-0000-e0000.npz", "expert-0001-e0000.npz"]
+    for index in (0, 1):
+        trajectory_files.save_expert(tmp_path, index, np.ones((2, 5), np.float32))
+        place = tmp_path / "moments-means-0a" / store_moments[index]
+        store.write_arrays(place, means=np.ones(3), scale=1.0)
+    longer = np.ones((3, 5), np.float32)
+    trajectory_files.save_expert(tmp_path, 0, longer)
+    longer[1, 2] = 1.5
+    trajectory_files.save_expert(tmp_path, 1, longer)
+    assert [p.name for p in tmp_path.glob("moments-*/*")] == store_moments[:1]
+    assert sorted(p.name for p in tmp_path.glob("expert-*")) == [
+        "expert-0000-e0002",
+        "expert-0001-e0002",
+    ]
+
+
+def test_an_expert_is_read_once(tmp_path, monkeypatch):
+    """By what counts its epochs and by what reads them."""
+    trajectory_files.save_expert(tmp_path, 0, np.arange(10, dtype=np.float32).reshape(2, 5))
+    loads, load = [], trajectory_files._read
+    monkeypatch.setattr(trajectory_files, "_read", lambda *a: loads.append(a) or load(*a))
+    read = trajectory_files.cached(tmp_path, 1, 5)
+    assert trajectory_files.epochs_stored(tmp_path, 0, read, print) == 1
+    rows = trajectory_files.reader(tmp_path, 1, 1, read).read(0, np.arange(2))
+    np.testing.assert_array_equal(rows, np.arange(10).reshape(2, 5))
+    assert len(loads) == 1
 
 
 # --- whole runs

@@ -33,6 +33,11 @@ def read_npz(path: Path) -> RawDataset:
     return from_arrays(path, arrays, unread)
 
 
+def name_of(path: Path) -> str:
+    """The name of a file's data set. Arrays in memory have one without an ending, which may have dots: chest-v1.2."""
+    return path.stem if path.suffix.lower() == ".npz" else path.name
+
+
 def from_arrays(
     path: Path, arrays: dict[str, np.ndarray], unread: Sequence[str] = ()
 ) -> RawDataset:
@@ -99,7 +104,7 @@ def _checked(
             "it has no val images, and the training images that become them are outside the guarantee: add val_images"
             " and val_labels"
         )
-    return raw_dataset(path.stem, names, splits, notes, unguarded)
+    return raw_dataset(name_of(path), names, splits, notes, unguarded)
 
 
 def _groups(path: Path, name: str, arrays: dict[str, np.ndarray], count: int) -> np.ndarray | None:
@@ -189,7 +194,7 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
                 f"{path}: class_names gives several classes the name {twice[0]!r}: rename them."
             )
         return names
-    named = catalog.find(path.stem)
+    named = catalog.find(name_of(path))
     if named and len(named[0].class_names) == most:
         return tuple(named[0].class_names[label] for label in present)
     return tuple(map(UNNAMED.format, present))

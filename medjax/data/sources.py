@@ -34,7 +34,8 @@ __all__ = ["check", "from_arrays", "from_medmnist", "load", "load_integrated"]
 def load(
     name_or_path: str | Path, data_dir: Path | str | None = None, tell: Tell | None = None
 ) -> RawDataset:
-    """A data set by name ("phantom", "bloodmnist", "bloodmnist_64", "tfds:cifar10") or by the path of an .npz file.
+    """A data set by name ("phantom", "bloodmnist", "bloodmnist_64", "tfds:cifar10"; "integrated": see
+    `load_integrated`) or by the path of an .npz file.
 
     data_dir: the folder to look in first, see `named.fetch`. tell: receives the progress of a download.
     Raises UserError, in one line, for an unknown name, a failed download and a file that cannot be used.
@@ -43,6 +44,8 @@ def load(
     check(name)
     if name == "phantom":
         return phantom()
+    if name == "integrated":
+        return load_integrated(data_dir=data_dir, tell=tell)
     if name.startswith("tfds:"):
         return read_tfds(name.removeprefix("tfds:"), data_dir)
     if named := find(name):
@@ -65,7 +68,7 @@ def from_arrays(name: str, **arrays: Any) -> RawDataset:
 
 def check(name: str) -> None:
     """Raises UserError for a name that `load` cannot use; reads and downloads nothing."""
-    if name == "phantom" or name.startswith("tfds:"):
+    if name in ("phantom", "integrated") or name.startswith("tfds:"):
         return
     if named := find(name):
         refuse_multi_label(named[0])

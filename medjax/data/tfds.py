@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medjax import memory
+from medjax.data.labels import renumbered
 from medjax.data.pixels import square
 from medjax.data.raw import SPLITS, pick, raw_dataset
 from medjax.data.splits import SHARES, split_groups, split_of
@@ -78,7 +79,11 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
         notes.append(f"no {' and no '.join(missing)} split: made from train, by class.")
     made = f"its {' and '.join(missing)} images are drawn from train, outside the guarantee: choose a set that has some"
     stem = name.replace("/", "-").replace(":", "-")
-    names = tuple(str(n) for n in features["label"].names)
+    # Some sets have classes without an image.
+    labels = {split: part.labels for split, part in read.items()}
+    labels, present = renumbered(Path(f"tfds:{name}"), labels, notes)
+    read = {split: part._replace(labels=labels[split]) for split, part in read.items()}
+    names = tuple(str(features["label"].names[i]) for i in present)
     return raw_dataset(stem, names, read, notes, [made] if missing else [])
 
 

@@ -79,8 +79,10 @@ def run(
     first: int,
     iterations: int,
     chunk: int,
+    every: int | None = None,
 ) -> Iterator[Chunk]:
-    """Iterations ``first`` .. ``iterations`` - 1, ``chunk`` of them a device call (the last call may be shorter).
+    """Iterations ``first`` .. ``iterations`` - 1, ``chunk`` of them a device call; shorter calls are the last one and
+    those that end at a multiple of ``every``.
 
     Yields after every call, so that the caller can log, draw and save; a caller that stops iterating stops the run. An
     accelerator is not kept waiting: the next call is handed to it before the results of the last one are. The next feed
@@ -93,7 +95,9 @@ def run(
     call = graphs.jit(iterated(distiller, several), donate_argnums=0)
 
     def read(begin: int) -> tuple[np.ndarray, PyTree]:
-        end = (begin // chunk + 1) * chunk  # the same ends wherever a run is taken up again
+        block, length = (begin // every * every, every) if every else (0, iterations)
+        # The same ends wherever a run is taken up again.
+        end = block + min(((begin - block) // chunk + 1) * chunk, length)
         numbers = np.arange(begin, min(end, iterations), dtype=np.int32)
         return numbers, distiller.feed(feed_key, numbers) if distiller.feed else None
 

@@ -48,7 +48,7 @@ def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: 
     assert costs.iterations is not None
     iterations, every = (
         costs.iterations,
-        sessions[0].settings.config(SelectConfig).eval_every,
+        min(sessions[0].settings.config(SelectConfig).eval_every, costs.iterations),
     )
     runs = [_begun(*pair, recipe, iterations) for pair in zip(sessions, setups, strict=True)]
     name = "distil" if len(runs) == 1 else f"distil {len(runs)} seeds"
@@ -59,7 +59,7 @@ def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: 
         # Fewer seeds than a CPU has cores keep them busier in turn, with the images of each dealt out.
         in_turn = devices.on_cpu() and len(behind) < devices.device_count()
         for group in [[i] for i in behind] if in_turn else [behind]:
-            chunk = cost.divisor(every, cost.work_per_call() / costs.iteration / len(group))
+            chunk = cost.per_call(every, cost.work_per_call() / costs.iteration / len(group))
             advanced = _advance([runs[i] for i in group], end, iterations, chunk, update)
             for i, one in zip(group, advanced, strict=True):
                 runs[i] = one
@@ -110,7 +110,8 @@ def _advance(
     config, accuracy = session.settings.config(SelectConfig), ""
     every, split = config.eval_every, "test" if config.select == "test" else "val"
     begin = time.monotonic()
-    calls = run(distiller, key, session.train, state, first=first, iterations=end, chunk=chunk)
+    cut = {"first": first, "iterations": end, "chunk": chunk, "every": every}
+    calls = run(distiller, key, session.train, state, **cut)
     for done, state, infos in calls:
         seconds = (time.monotonic() - begin) / (done - first)
         own = [nth((state, infos), i) if several else (state, infos) for i in range(len(runs))]

@@ -18,7 +18,7 @@ from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
 from medjax.guarantee import WITHHELD, same_data
 from medjax.models import MODELS
-from medjax.paths import results_path, user_path
+from medjax.paths import path_text, results_path, user_path
 from medjax.pipeline import folders, presets
 from medjax.pipeline.cross_architecture import score_networks, step_size_for
 from medjax.pipeline.finish import write_result
@@ -60,7 +60,7 @@ def evaluation_groups() -> tuple[type, ...]:
 def evaluation_settings(synthetic: str | os.PathLike, **values: Any) -> Settings:
     """The options of an evaluation from Python. synthetic: path of a synthetic.npz; values: any option by the name of
     its flag, e.g. ``dataset="bloodmnist"``."""
-    given = {"synthetic": os.fspath(synthetic)} | values
+    given = {"synthetic": path_text(synthetic)} | values
     return resolve(evaluation_groups(), presets.read_file("evaluate"), given)
 
 

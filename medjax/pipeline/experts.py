@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medjax import devices, evaluate, experts, metrics, provenance, store, train
+from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.models import MODELS
 from medjax.models.base import parameter_count
@@ -16,21 +17,27 @@ from medjax.pipeline import trajectory_files as files
 from medjax.pipeline.folders import changed, hold
 from medjax.pipeline.progress import Update
 from medjax.pipeline.session import Session
-from medjax.pipeline.settings import RunConfig
+from medjax.pipeline.settings import RunConfig, Settings
 from medjax.score import percent
 from medjax.types import Trajectories
 
 
 def experts_folder(session: Session) -> Path:
     """The folder of these experts; experts that differ in anything but their number and length have another."""
-    run, named = session.settings.run, ("experts", "expert_epochs", "expert_seed")
-    values = changed(session.settings.config(experts.ExpertsConfig))
+    return session.home / experts_name(session.settings)
+
+
+def experts_name(settings: Settings) -> str:
+    """The name of their folder: their network and seed, and a hash of everything else that they depend on beside the
+    data."""
+    run, named = settings.run, ("experts", "expert_epochs", "expert_seed")
+    values = changed(settings.config(experts.ExpertsConfig))
     values = {k: v for k, v in values.items() if k not in named}
-    values |= changed(session.settings.config(MODELS[run.model].config))
-    values |= {"preprocess": session.pre.kind, "size": session.pre.size}
+    values |= changed(settings.config(MODELS[run.model].config))
+    pre = settings.config(PreprocessConfig)
+    values |= {"preprocess": pre.whiten, "size": pre.size}
     values |= {"precision": run.precision} if run.precision != RunConfig.precision else {}
-    seed = session.settings.expert_seed
-    return session.home / f"experts-{run.model}-seed{seed}-{store.config_hash(values)}"
+    return f"experts-{run.model}-seed{settings.expert_seed}-{store.config_hash(values)}"
 
 
 def experts_seconds(session: Session) -> float:
@@ -49,9 +56,9 @@ def train_experts(session: Session, epochs: int) -> Trajectories:
         _check_preprocessing(folder, preprocessing)
         about = {"values": session.settings.values(), "preprocess": preprocessing}
         store.write_json(folder / "config.json", about | provenance.environment())
+        read = files.cached(folder, epochs, parameters)
         kept = {
-            i: files.epochs_stored(folder, i, parameters, session.note)
-            for i in range(config.experts)
+            i: files.epochs_stored(folder, i, read, session.note) for i in range(config.experts)
         }
         size = experts.group_size()
         steps = train.steps_per_epoch(_trainer(session), len(session.train.labels))
@@ -66,10 +73,10 @@ def train_experts(session: Session, epochs: int) -> Trajectories:
                     members = missing  # there an expert's numbers do not depend on who is beside it
                 if missing:
                     _train_group(session, folder, group, members, missing, epochs, update)
-    read = files.reader(folder, config.experts, epochs, parameters)
+    trajectories = files.reader(folder, config.experts, epochs, read)
     if done < total:
-        _say_scores(session, folder, read)
-    return read
+        _say_scores(session, folder, trajectories)
+    return trajectories
 
 
 def _say_scores(session: Session, folder: Path, read: Trajectories) -> None:

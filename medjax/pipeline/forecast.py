@@ -3,8 +3,6 @@
 import math
 from typing import NamedTuple
 
-import jax
-
 from medjax import cost, devices, memory, train
 from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
@@ -161,10 +159,10 @@ def at_best() -> str:
 
 
 def device_memory() -> float:
-    """Bytes of memory that the device has; infinite where it does not tell."""
+    """Bytes of memory that the device has."""
     if devices.on_cpu():
         return memory.total()
-    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", float("inf"))
+    return devices.accelerator_bytes()
 
 
 def in_words(seconds: float) -> str:

@@ -78,8 +78,8 @@ def _merged(path: Path, preset: str, found: dict[str, Any]) -> dict[str, Any]:
     if other not in list(found)[: list(found).index(preset)]:
         raise UserError(f"{path}: {preset!r} is like {other!r}, which is no preset above it")
     merged = {of: dict(sizes) for of, sizes in found[other].items()}
-    for of, sizes in own.items():
-        for size, table in sizes.items() if isinstance(sizes, dict) else ():
+    for of, sizes in zip(own, _tables(path, preset, own), strict=True):
+        for size, table in zip(sizes, _tables(path, preset, sizes), strict=True):
             merged.setdefault(of, {})
             merged[of][size] = merged[of].get(size, {}) | table
     return merged

@@ -122,6 +122,10 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     asked, pack = settings.config(IpcConfig), settings.config(PackConfig).pack
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
     needed = settings.decoded
+    if needed and not counts.min():
+        raise UserError(
+            f"{raw.name} has no training image of class {raw.class_names[counts.argmin()]!r}: leave that class out"
+        )
     if needed > counts.min() and not asked.allow_repeat:
         name, more = raw.class_names[counts.argmin()], int((counts < needed).sum()) - 1
         others = f" (and too many for {more} more)" if more else ""

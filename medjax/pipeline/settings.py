@@ -18,7 +18,7 @@ from medjax.eval_config import EvalConfig, InterimConfig, SelectConfig, epochs_o
 from medjax.experts import ExpertsConfig
 from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
-from medjax.paths import user_path
+from medjax.paths import path_text, user_path
 from medjax.pipeline import presets
 from medjax.pipeline.together import check_together
 from medjax.ranking import RankingConfig
@@ -200,7 +200,7 @@ def settings(
     """
     recipe = recipes.find(method)
     groups = groups_of(recipe)
-    given = {"preset": preset, "dataset": os.fspath(dataset)} | values
+    given = {"preset": preset, "dataset": path_text(dataset)} | values
     given |= {"ipc": ipc} if IpcConfig in groups else {}
     return resolve(groups, presets.read(recipe), given)
 
@@ -214,7 +214,7 @@ def resolve(
         raise UserError(f"{unknown[0]!r} is no option here: see the command reference")
     named = [field.name for field in fields(RunConfig)]
     run = from_values(RunConfig, {k: v for k, v in given.items() if k in named})
-    ipc = given.get("ipc", IpcConfig.ipc)
+    ipc = from_values(IpcConfig, {k: v for k, v in given.items() if k == "ipc"}).ipc
     preset = presets.chosen(tables, run.preset, Path(run.dataset).stem, ipc)
     _check_networks(groups, given, run)
     built, origin = {}, {}
@@ -234,7 +234,8 @@ def resolve(
 
 def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
     """UserError for an option of a network that is not asked for: it would change nothing."""
-    others = EvalModelsConfig(given.get("eval_models") or "").names
+    asked = {k: v for k, v in given.items() if k == "eval_models"}
+    others = from_values(EvalModelsConfig, asked).names
     for name, network in MODELS.items():
         unused = sorted(f.name for f in fields(network.config) if f.name in given)
         if unused and network.config in groups and name not in (run.model, *others):

@@ -6,7 +6,7 @@ run goes on from there.
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +17,29 @@ from medjax.types import Trajectories
 Note = Callable[[str], None]
 
 
-def reader(folder: Path, count: int, epochs: int, parameters: int) -> Trajectories:
-    """Trajectories from a folder; whole experts are cached in at most half of the memory."""
-    paths = folder.glob("expert-*-e" + "[0-9]" * 4)
-    longest = max((_length(path) for path in paths), default=epochs + 1)
-    room = max(1, int(memory.total() / 2 / (longest * parameters * 4)))
+#: Reads a trajectory [t, p] from its path.
+Read = Callable[[Path], np.ndarray]
 
-    @functools.lru_cache(maxsize=room)
-    def expert(index: int) -> np.ndarray:
+
+def cached(folder: Path, epochs: int, parameters: int) -> Read:
+    """Reads trajectories of a folder, each once: they stay in at most half of the memory."""
+    paths = folder.glob("expert-*-e" + "[0-9]" * 4)
+    longest = max([epochs + 1, *(_length(path) for path in paths)])
+    room = max(1, int(memory.total() / 2 / (longest * parameters * 4)))
+    return functools.lru_cache(maxsize=room)(lambda path: _read(path, parameters))
+
+
+def reader(folder: Path, count: int, epochs: int, read: Read) -> Trajectories:
+    """Trajectories from a folder."""
+
+    @functools.cache
+    def path_of(index: int) -> Path:
         path = newest(folder, index)
         if path is None:
             raise store.Damaged(f"expert {index} is missing from {folder}")
-        return _read(path, parameters)
+        return path
 
-    return Trajectories(lambda index, rows: expert(index)[rows], count, epochs)
+    return Trajectories(lambda index, rows: read(path_of(index))[rows], count, epochs)
 
 
 def newest(folder: Path, index: int) -> Path | None:
@@ -38,18 +47,17 @@ def newest(folder: Path, index: int) -> Path | None:
     return max(folder.glob(f"expert-{index:04d}-e" + "[0-9]" * 4), default=None)
 
 
-def epochs_stored(folder: Path, index: int, parameters: int, note: Note) -> int:
+def epochs_stored(folder: Path, index: int, read: Read, note: Note) -> int:
     """The last epoch of an expert on disk, 0 if there is none. A damaged one is said, deleted and trained again, and so
     is what was computed of it (`medjax.pipeline.moments`): another machine may train it to other numbers."""
     path = newest(folder, index)
     if path is None:
         return 0
     try:
-        return len(_read(path, parameters)) - 1
+        return len(read(path)) - 1
     except store.Damaged as error:
         note(f"{error}; this expert is trained again")
-        for computed in folder.glob(f"moments-*/expert-{index:04d}-e*.npz"):
-            computed.unlink()
+        _forget(folder, index)
         shutil.rmtree(path)
         return 0
 
@@ -61,12 +69,27 @@ def save_epoch(folder: Path, members: list[int], epoch: int, snapshot: np.ndarra
 
 
 def save_expert(folder: Path, index: int, snapshots: np.ndarray) -> None:
-    """Keep a trajectory [t, p] in place of a shorter one."""
+    """Keep a trajectory [t, p] in place of a shorter one. Where it is not that one's continuation, bit for bit (with
+    momentum all is trained again, perhaps on another machine), what was computed of that one is deleted."""
     old = newest(folder, index)
+    if old is not None and any(_computed(folder, index)):
+        before = _read(old, snapshots.shape[1])
+        if not np.array_equal(before, snapshots[: len(before)]):
+            _forget(folder, index)
     path = folder / f"expert-{index:04d}-e{len(snapshots) - 1:04d}"
     store.save_tree(path, snapshots)
     if old is not None and old != path:
         shutil.rmtree(old)
+
+
+def _computed(folder: Path, index: int) -> Iterator[Path]:
+    """The files of what was computed of an expert."""
+    return folder.glob(f"moments-*/expert-{index:04d}-e*.npz")
+
+
+def _forget(folder: Path, index: int) -> None:
+    for path in _computed(folder, index):
+        path.unlink()
 
 
 def remove_epochs(folder: Path, members: list[int]) -> None:

@@ -45,8 +45,8 @@ def costs(setup: Setup) -> Costs:
     lanes = devices.device_count()
     each = setup.held * setup.ipc
     iteration = tgdd.iteration_flops(config, model, classes * each)
-    every = setup.config(SelectConfig).eval_every
-    fed = cost.divisor(every, cost.work_per_call() / iteration) * 2 * 4 * parameter_count(model)
+    every = min(setup.config(SelectConfig).eval_every, config.iterations)
+    fed = cost.per_call(every, cost.work_per_call() / iteration) * 2 * 4 * parameter_count(model)
     return Costs(
         {
             "experts": cost.GRADIENT * model.flops * trained,

@@ -68,6 +68,7 @@ def forecast_job(job: Job, size: tuple[int, int, int], rate: float) -> Forecast:
     recipe = recipes.find(job.method)
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})
     made = settings(job.method, job.preset, job.dataset, job.ipc or 1, **more)
+    made = made.counted(made.decoded * classes)
     side = made.config(PreprocessConfig).size
     model, others = build_models(made, classes, channels)
     setup = made.setup(model, classes, (count, side, side, channels))

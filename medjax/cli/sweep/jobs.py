@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medjax import recipes, store
+from medjax.pipeline.experts import experts_name
+from medjax.pipeline.settings import settings
 from medjax.recipes.mtt import RECIPE
 
 
@@ -40,7 +42,12 @@ class Job(NamedTuple):
         """The name of the experts that it shares with other jobs; its own name where it needs none."""
         if recipes.find(self.method).expert_epochs is None:
             return self.name
-        return self._replace(method="experts", ipc=None, other="").name
+        given = {"model": self.model, "seed": self.seed}
+        named = experts_name(
+            settings(self.method, self.preset, self.dataset, self.ipc or 1, **given)
+        )
+        # Seeds may share experts, and methods need not.
+        return self._replace(method="experts", ipc=None, seed=0, preset=named, other="").name
 
     def command(self, out: Path) -> list[str]:
         """The command line that runs it."""
