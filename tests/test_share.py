@@ -161,6 +161,19 @@ def complaint(path):
     return line
 
 
+def test_a_set_is_read_once(saved):
+    """A run that starts from it asks several times, and the inverse of ZCA takes seconds. A changed file is read again,
+    and nobody can change what others get."""
+    path = saved[0]
+    first = share.load_set(path)
+    assert share.load_set(path) is first
+    with pytest.raises(ValueError, match="read-only"):
+        first.preprocessor.mean[0] = 1
+    path.write_bytes(b"PK")
+    with pytest.raises(UserError, match="not a whole distilled set"):
+        share.load_set(path)
+
+
 def test_missing_file(tmp_path):
     """Said as such."""
     assert "does not exist" in complaint(tmp_path / "none.npz")
