@@ -132,7 +132,7 @@ def test_features_of_all_images(count):
         jnp.asarray(RNG.normal(size=(count, 8, 8, 1))),
     )
     images = images.astype(jnp.float32)
-    found = kmeans.embed(model, params, images)
+    found = kmeans.embed(model, params, {}, images)
     at_once = jax.jit(model.features)(params, {}, images)
     np.testing.assert_allclose(found, at_once, rtol=1e-5, atol=1e-5)
 
@@ -159,7 +159,7 @@ def test_features_are_those_of_the_last_epoch_asked_for(linear):
     data = Dataset(images, jnp.arange(30, dtype=jnp.int32) % 3)
     select, key = recipes.find("kmeans").select(made, data), jax.random.key(0)
     assert asked == [(0, [5])]
-    features = kmeans.embed(model, flattening(model)(jnp.asarray(rows[5])), images)
+    features = kmeans.embed(model, flattening(model)(jnp.asarray(rows[5])), {}, images)
     for one, other in zip(
         select(key, data, 2, 3), kmeans.kmeans_images(features, key, data, 2, 3), strict=True
     ):

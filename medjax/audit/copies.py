@@ -4,7 +4,6 @@ Distances never say that an image is no copy: they see pixels, or features of on
 image that is closer to training than chance allows.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,14 +15,13 @@ from medjax import share
 from medjax.audit.attack import clopper_pearson
 from medjax.data import preprocess
 from medjax.data.raw import pick
+from medjax.distill.kmeans import embed
 from medjax.distill.random import random_images
 from medjax.models import Model
 from medjax.pipeline.session import Session
 from medjax.share import SharedSet
 from medjax.types import Dataset, RawSplit
 
-#: Images whose features are computed at once.
-BLOCK = 256
 #: Images whose distances are computed at once.
 WAITING = 4096
 
@@ -62,11 +60,7 @@ def as_pixels(images: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n d"]:
 def as_features(model: Model, key: Array, images: Float[np.ndarray, "n s s c"]) -> Any:
     """The features of an untrained network. It has seen no image, where an expert has seen those of training, which
     alone could bring them closer."""
-    compute = model.features
-    assert compute is not None
-    features = jax.jit(functools.partial(compute, *model.init(key)))
-    blocks = [images[i : i + BLOCK] for i in range(0, len(images), BLOCK)]
-    return np.concatenate([np.asarray(features(b)) for b in blocks])
+    return embed(model, *model.init(key), jnp.asarray(images))
 
 
 def closer(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:

@@ -19,17 +19,17 @@ MOST = 300
 
 
 def embed(
-    model: Model, params: PyTree, images: Float[Array, "n h w c"]
+    model: Model, params: PyTree, state: PyTree, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "n f"]:
-    """The features of all images, on the host, `cost.chunk_size` images at a time. The network has features and no
-    batch statistics."""
+    """The features of all images, on the host, `cost.chunk_size` images at a time. The network has features; state: its
+    batch statistics ({}: none)."""
     assert model.features
     features, count = jax.jit(model.features), images.shape[0]
     chunk, parts = cost.chunk_size(model, images.shape[1:], 1), []
     for first in range(0, count, chunk):
         # The last chunk is padded, so that all are one program.
         chosen = np.minimum(np.arange(first, first + chunk), count - 1)
-        parts.append(np.asarray(features(params, {}, images[chosen])))
+        parts.append(np.asarray(features(params, state, images[chosen])))
     return np.concatenate(parts)[:count]
 
 
