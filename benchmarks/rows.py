@@ -141,7 +141,7 @@ def main() -> None:
         parser.error(f"{asked.plan} is no file: give one of benchmarks/plans/")
     plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
     wanted, failed = list(rows(plan, asked.data)), 0
-    words = asked.only.split(";")
+    words = [word for word in asked.only.split(";") if word] or [""]
     missing = [
         row
         for row in wanted
@@ -165,6 +165,7 @@ def main() -> None:
             failed += 1
     there = [r.name for r in wanted if (kept / r.name / "course.json").exists()]
     table = Table(HEAD, [line(name, kept / name) for name in there], words=2)
+    kept.mkdir(parents=True, exist_ok=True)
     (kept / "rows.md").write_text(table.markdown(), encoding="utf-8")
     print(table.markdown())
     sys.exit(1 if failed else 0)

@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from medjax.errors import UserError
 
@@ -52,17 +55,27 @@ def from_values(kind: type, values: Mapping[str, Any]) -> Any:
     where a field is missing. Raises UserError for an unknown name, a value of another type, and where `validate`
     does."""
     fields: dict[str, Any] = {field.name: field for field in dataclasses.fields(kind)}
+    given = {}
     for name, value in values.items():
         if name not in fields:
             raise UserError(f"{name!r} is not an option: choose among {', '.join(fields)}")
-        wanted: Any = fields[name].type
+        wanted, value = fields[name].type, _plain(value)
         if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise UserError(f"--{name}={value} is not {KINDS[wanted]}")
+            shown = repr(value) if isinstance(value, str) else value
+            raise UserError(f"--{name}={shown} is not {KINDS[wanted]}")
         if type(value) is int and abs(value) >= 2**32:  # before it becomes a float
             raise UserError(f"--{name}={value} is too large: the largest value is {2**32 - 1}")
-    config = kind(**{n: fields[n].type(v) for n, v in values.items()})
+        given[name] = wanted(value)
+    config = kind(**given)
     validate(config)
     return config
+
+
+def _plain(value: Any) -> Any:
+    """A value from Python as one of a file: numbers of NumPy as Python's, paths as text."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def checked(config: Any) -> Any:

@@ -190,7 +190,7 @@ def test_fresh_begins_anew(launched, tmp_path, monkeypatch):
     [
         ({"nonsense": 1}, "'nonsense' is no option here"),
         ({"experts": 1}, "'experts' is no option here"),
-        ({"iterations": "20"}, "--iterations=20 is not a whole number"),
+        ({"iterations": "20"}, "--iterations='20' is not a whole number"),
         ({"iterations": 2.5}, "--iterations=2.5 is not a whole number"),
         ({"iterations": 0}, "--iterations=0 is too small"),
         ({"whiten": "blue"}, "--whiten=blue is not known"),
@@ -212,9 +212,18 @@ def test_types_are_looked_at_without_beartype():
     code += " try: medjax.settings('mtt', 'cpu', **given)\n except medjax.UserError as e: print(e)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines() == [
-        "--ipc=10 is not a whole number",
+        "--ipc='10' is not a whole number",
         "None is neither a name nor a path: give text",
     ]
+
+
+def test_numbers_of_numpy_and_paths_are_values(tmp_path):
+    found = settings(iterations=np.int64(7), lr_img=np.float64(2.5), init_set=tmp_path / "a.npz")
+    values = found.values()
+    assert (values["iterations"], values["lr_img"]) == (7, 2.5) and type(
+        values["iterations"]
+    ) is int
+    assert values["init_set"] == str(tmp_path / "a.npz")
 
 
 def test_settings_of_another_method_are_refused(tmp_path):

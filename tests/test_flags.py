@@ -440,6 +440,7 @@ def test_steps_of_an_experts_epoch(tmp_path):
     moved, work = {}, {}
     for steps in (0, 3, 7):
         words = ("--experts=1", "--expert_epochs=2", "--expert_batch=16", "--expert_lr=0.001")
+        words += ("--expert_augment=none",)
         session = make_session(tmp_path, *words, f"--expert_epoch_steps={steps}")
         assert train.steps_per_epoch(experts._trainer(session), 60) == (steps or 4)
         rows = experts.train_experts(session, 2).read(0, np.arange(3))
@@ -778,6 +779,7 @@ def test_the_step_size_that_val_chooses(tmp_path):
     values = {"size": 8, "width": 4, "depth": 1, "augment": "none", "batch_real": 4, "ipc": 1}
     values |= {"networks": 1, "eval_epochs": 30, "interim_networks": 2, "interim_epochs": 30}
     values |= {"iterations": 2, "eval_every": 1, "eval_step_size": "searched"}
+    values |= {"eval_augment": False}
     found = medjax.settings("dm", "quick", dataset=str(launching.tiny("rgb")), **values)
     result = pipeline.run("dm", found, tmp_path)
     scored = {}

@@ -90,7 +90,7 @@ def test_configuration_from_plain_values():
     ("values", "words"),
     [
         ({"width": 8}, "'width' is not an option: choose among vit_width"),
-        ({"vit_width": "8"}, "--vit_width=8 is not a whole number"),
+        ({"vit_width": "8"}, "--vit_width='8' is not a whole number"),
         ({"vit_width": True}, "--vit_width=True is not a whole number"),
         ({"vit_width": 8.0}, "--vit_width=8.0 is not a whole number"),
         ({"vit_width": 0}, "--vit_width=0 is too small"),

@@ -1,5 +1,6 @@
 """The report's page: everything in it, nothing from elsewhere, broken files named, names that are no markup."""
 
+import dataclasses
 import json
 import re
 import time
@@ -175,6 +176,14 @@ def test_cells_join_seeds_alone(tmp_path):
     assert real.mean == 0.2 and which == "runs of random", "of the same network"
     alone, which = baseline(mtt, [mtt])
     assert alone.mean == pytest.approx(0.35) and "start" in which
+    table = cells_table(grouped).markdown()
+    assert "(start)" not in table
+    assert re.search(r"35\.0 ± [0-9.]+ \(start\)", cells_table([mtt]).markdown())
+    results = [dataclasses.replace(run.result, guarantee={"epsilon": 4.0}) for run in mtt.runs]
+    pairs = zip(mtt.runs, results, strict=True)
+    private = mtt._replace(runs=tuple(run._replace(result=result) for run, result in pairs))
+    assert baseline(private, [private])[0] is None, "noise is no random image"
+    assert "(start)" not in cells_table([private]).markdown()
     made.write(tmp_path, made.result("kmeans", "a", 1, 0.4))
     others = [c for c in cells(collect(tmp_path)[0]) if c.method in ("kmeans", "mtt")]
     assert len(others) > 1 and "start" in baseline(mtt, others)[1], "k-means are no random images"

@@ -200,7 +200,7 @@ def test_what_is_no_upper_bound(home, tmp_path):
         ),
         (changed("network", model="resnet18"), "its network is resnet18, here it is convnet"),
         (changed("wide", {"width": 9}), r"another convnet \(--width=9 there, 4 here\)"),
-        (changed("odd", {"width": "w"}), "--width=w is not a whole number"),
+        (changed("odd", {"width": "w"}), "--width='w' is not a whole number"),
         (changed("diverged", test=nothing), "did not end in numbers"),
         (changed("half", test={}), "not a whole result"),
     ):

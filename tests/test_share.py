@@ -154,6 +154,15 @@ def refusal(path):
     return str(caught.value)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _frozen():
+    """What was made before is no litter: each of many collections would walk all of JAX."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def complaint(path):
     """The same, and no file is left open: it warns now, in the test that opened it."""
     line = refusal(path)

@@ -527,6 +527,17 @@ def test_a_name_in_memory_may_have_dots():
     assert sources.from_arrays("chest-v1.2", **train, **test).name == "chest-v1.2"
 
 
+def test_arrays_in_memory_of_other_libraries():
+    """Names that a table holds as objects; None for what there is not. What is no array is named."""
+    images, labels = np.arange(128, dtype=np.uint8).reshape(8, 4, 4), [0, 1] * 4
+    splits = {"train_images": images, "train_labels": labels, "test_images": images}
+    splits |= {"test_labels": labels, "val_images": None, "val_labels": None}
+    names = np.array(["a", "b"], object)
+    assert sources.from_arrays("mine", class_names=names, **splits).class_names == ("a", "b")
+    with pytest.raises(UserError, match="train_images is no array: "):
+        sources.from_arrays("mine", **splits | {"train_images": [images[0], images[0, :2]]})
+
+
 def test_a_multi_label_set_is_refused_before_any_download():
     refused("chestmnist", "14 labels", "one class per image")
 

@@ -181,6 +181,8 @@ def _class_names(path: Path, given: np.ndarray | None, present: np.ndarray) -> t
     if given is not None:
         if given.dtype.kind == "S":
             given = np.char.decode(given, "utf-8", "replace")
+        if given.dtype.kind == "O" and all(isinstance(name, str) for name in given.flat):
+            given = given.astype(str)  # of a table, in memory: no file holds objects
         if given.dtype.kind != "U" or given.shape not in ((k,), (most,)):
             raise UserError(
                 f"{path}: class_names is {given.dtype} {given.shape}, expected {k} strings, one"

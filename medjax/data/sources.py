@@ -24,8 +24,8 @@ from medjax.data.phantom import phantom
 from medjax.data.preprocess import resize
 from medjax.data.raw import SPLITS, fingerprint, pick, raw_dataset
 from medjax.data.tfds import read_tfds
-from medjax.errors import UserError
-from medjax.paths import user_path
+from medjax.errors import UserError, one_line
+from medjax.paths import path_text, user_path
 from medjax.types import RawDataset, RawSplit
 
 __all__ = ["check", "from_arrays", "from_medmnist", "load", "load_integrated"]
@@ -63,7 +63,13 @@ def from_arrays(name: str, **arrays: Any) -> RawDataset:
     class), class_names [k], and train_groups, val_groups, test_groups [n], the patients. Raises UserError, in one line,
     for arrays that cannot be used.
     """
-    return arrays_of_file(Path(name), {key: np.asarray(value) for key, value in arrays.items()})
+    made = {}
+    for key, value in arrays.items():
+        try:
+            made |= {} if value is None else {key: np.asarray(value)}
+        except Exception as error:  # each library of arrays has its own
+            raise UserError(f"{key} is no array: {one_line(error)[:200]}") from error
+    return arrays_of_file(Path(path_text(name)), made)
 
 
 def check(name: str) -> None:

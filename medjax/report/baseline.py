@@ -7,13 +7,15 @@ from medjax.eval_config import RECIPES
 from medjax.report.runs import Cell
 from medjax.score import Score
 
+START, OTHERWISE = "the start of each distillation", "none: it did not begin with them"
+
 
 def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
     """The accuracy of random images to compare a distilled cell with, and where it comes from.
 
     Runs of `random` on the same set, IPC, packing and network whose networks were trained alike come first; of several,
-    those of the cell's preset. Else it is the cell's own start, one subset for each seed. network: under which both are
-    scored, by default the cell's own.
+    those of the cell's preset. Else it is the cell's own start, one subset for each seed, where it began with random
+    images. network: under which both are scored, by default the cell's own.
     """
     mine = cell.runs[0].result
     wanted = "random", cell.fingerprint, cell.ipc, mine.pack, network or cell.model
@@ -25,7 +27,9 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
             fitting.append(other)
     if fitting:
         return min(fitting, key=lambda other: other.preset != cell.preset).score(), "runs of random"
-    return cell.score("accuracy", "start", network), "the start of each distillation"
+    if not all(run.from_random for run in cell.runs):
+        return None, OTHERWISE
+    return cell.score("accuracy", "start", network), START
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from medjax.report.baseline import baseline
+from medjax.report.baseline import START, baseline
 from medjax.report.runs import Cell
 from medjax.result import Result
 from medjax.score import Scores, gain, percent, shown
@@ -62,10 +62,11 @@ def cells_table(cells: list[Cell]) -> Table:
 
 def _cell_row(cell: Cell, network: str, cells: list[Cell]) -> list[str]:
     accuracy = cell.score(network=network)
-    random = baseline(cell, cells, network)[0] if cell.distilled else None
+    random, where = baseline(cell, cells, network) if cell.distilled else (None, "")
+    marked = " (start)" if random and where == START else ""
     return [
         *(cell.dataset, cell.title, network, cell.how, cell.runs[0].result.size),
-        *(shown(accuracy), shown(random), gain(accuracy, random)),
+        *(shown(accuracy), shown(random) + marked, gain(accuracy, random)),
         *(shown(cell.score(metric, network=network)) for metric in ("balanced_accuracy", "auc")),
         shown(cell.score("accuracy", "test_uint8", network)),
         percent(cell.runs[0].result.majority_share),

@@ -48,6 +48,12 @@ class Run(NamedTuple):
         return {k: v.get("value") for k, v in self.fact("values").items() if isinstance(v, dict)}
 
     @property
+    def from_random(self) -> bool:
+        """Whether its images began as random real ones. A method with a guarantee never reads one."""
+        other = self.values.get("init_set") or self.values.get("init_images", "real") != "real"
+        return not self.result.guarantee and not other
+
+    @property
     def changed(self) -> str:
         """Flags that were given beside those that name the run, "lr_img=50 width=32", or nothing."""
         origins = self.fact("values")
