@@ -111,13 +111,13 @@ def load_set(path: str | os.PathLike) -> SharedSet:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {what}: give the path of a synthetic.npz")
     about = path.stat()
-    return _loaded(path, about.st_mtime_ns, about.st_size)
+    return _loaded(path, about.st_mtime_ns, about.st_size, tuple(models.MODELS))
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(path: Path, changed: int, size: int) -> SharedSet:
-    """The set of a file as it is now: a run that starts from one asks several times, and the inverse of ZCA takes
-    seconds."""
+def _loaded(path: Path, changed: int, size: int, networks: tuple[str, ...]) -> SharedSet:
+    """The set of a file as it is now, with the networks that are known now: a run that starts from one asks several
+    times, and the inverse of ZCA takes seconds."""
     try:
         z: dict[str, Any] = read_arrays(path)
         stored = len(z["images"]) > 0

@@ -218,12 +218,12 @@ def test_types_are_looked_at_without_beartype():
 
 
 def test_numbers_of_numpy_and_paths_are_values(tmp_path):
-    found = settings(iterations=np.int64(7), lr_img=np.float64(2.5), init_set=tmp_path / "a.npz")
+    found = settings(iterations=np.int64(7), lr_img=np.float64(2.5), ranking=tmp_path)
     values = found.values()
     assert (values["iterations"], values["lr_img"]) == (7, 2.5) and type(
         values["iterations"]
     ) is int
-    assert values["init_set"] == str(tmp_path / "a.npz")
+    assert values["ranking"] == str(tmp_path)
 
 
 def test_settings_of_another_method_are_refused(tmp_path):

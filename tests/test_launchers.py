@@ -243,7 +243,9 @@ def test_lowerings_agree():
     )
     assert len(mine) >= 4
     np.testing.assert_allclose(mine, theirs, rtol=1e-3)
-    assert mine != theirs, "equal to the last bit: is --conv read at all?"
+    # A loss may round to the same number; parameters do not.
+    sums = [(f / "expert-0000-e0004" / "sums.json").read_text() for f in (one.experts(), other)]
+    assert sums[0] != sums[1], "equal to the last bit: is --conv read at all?"
 
 
 def test_missing_val_split_is_said(tmp_path):
