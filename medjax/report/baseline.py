@@ -7,6 +7,7 @@ from medjax.eval_config import RECIPES
 from medjax.report.runs import Cell
 from medjax.score import Score
 
+#: Where the score comes from, if not from runs of `random`.
 START, OTHERWISE = "the start of each distillation", "none: it did not begin with them"
 
 
