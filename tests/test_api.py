@@ -208,12 +208,24 @@ def test_mistakes_in_values_are_one_line(values, said):
 
 def test_types_are_looked_at_without_beartype():
     """Which the tests have and users have not."""
-    code = "import medjax\nfor given in ({'ipc': '10'}, {'dataset': None}):\n"
-    code += " try: medjax.settings('mtt', 'cpu', **given)\n except medjax.UserError as e: print(e)"
+    code = """
+import medjax
+settings = medjax.settings("dm", "cpu")
+for call in (
+    lambda: medjax.settings("mtt", "cpu", ipc="10"),
+    lambda: medjax.settings("mtt", "cpu", dataset=None),
+    lambda: medjax.run("dm", {"ipc": 1}, "runs"),
+    lambda: medjax.run("dm", settings, "runs", data="blood.npz"),
+):
+    try: call()
+    except medjax.UserError as error: print(error)
+"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines() == [
         "--ipc='10' is not a whole number",
         "None is neither a name nor a path: give text",
+        "these are not settings of dm: make them with medjax.settings('dm', ...)",
+        "data is a str: give what medjax.load or medjax.from_arrays returns",
     ]
 
 

@@ -52,6 +52,10 @@ def raw_dataset(
 def check_in_memory(raw: RawDataset) -> None:
     """UserError for a data set of the user's making that is not as `RawDataset` says: nobody has checked its arrays,
     and folders are named by its fingerprint."""
+    if not isinstance(raw, RawDataset):
+        raise UserError(
+            f"data is a {type(raw).__name__}: give what medjax.load or medjax.from_arrays returns"
+        )
     k, shape = len(raw.class_names), np.shape(raw.train.images)
     for name in SPLITS:
         images, labels = (np.asarray(array) for array in getattr(raw, name)[:2])

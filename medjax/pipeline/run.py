@@ -74,7 +74,7 @@ def run_seeds(
     """`run` for ``seeds`` seeds from the settings' on: as many ordinary runs, each with its folder and its result. They
     are distilled side by side, in one program. A seed's numbers are those of its own run, to rounding."""
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
-    if set(settings.groups) != set(groups_of(recipe)):
+    if not isinstance(settings, Settings) or set(settings.groups) != set(groups_of(recipe)):
         raise UserError(
             f"these are not settings of {recipe.name}: make them with medjax.settings({recipe.name!r}, ...)"
         )
