@@ -1,6 +1,9 @@
 """A score: mean ± standard deviation over networks, and the one way to write it."""
 
+import math
 from typing import Annotated, NamedTuple
+
+import numpy as np
 
 from medjax.result_file import Fraction, Positive, known
 from medjax.table import DASH
@@ -48,3 +51,14 @@ class Scores(NamedTuple):
     accuracy: _Known
     balanced_accuracy: _Known
     auc: _Known
+
+
+def pool(scores: list[Score]) -> Score | None:
+    """Mean and (population) standard deviation over all networks of several runs, from each run's own."""
+    known = [(s.n, s.mean, s.std or 0.0) for s in scores if s.mean is not None]
+    if not known:
+        return None
+    counts, means, stds = np.array(known).T
+    mean = np.average(means, weights=counts)
+    variance = np.average(stds**2 + means**2, weights=counts) - mean**2
+    return Score(float(mean), math.sqrt(max(variance, 0.0)), int(counts.sum()))

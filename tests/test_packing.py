@@ -320,7 +320,7 @@ def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
     assert baseline(packed, others)[1] == "the start of each distillation"
     text = cells_table(grouped).markdown()
     assert text.count("1 stored, 4 decoded") == 3  # MTT under two networks, random
-    assert "mtt, packed 2 x 2" in runs_table([run.result for run in collected]).markdown()
+    assert "mtt, packed 2 x 2" in runs_table(collected).markdown()
     page = table1.files(grouped, [], [1])["md"]
     head = next(line for line in page.splitlines() if line.startswith("| data set"))
     assert "MTT, packed 2 x 2" in head and "random, packed 2 x 2" in head

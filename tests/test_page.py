@@ -20,9 +20,9 @@ from medjax.report.overview import write_report
 from medjax.report.pages import slug
 from medjax.report.paper import study_name, study_scores
 from medjax.report.run_tables import cells_table, runs_table
-from medjax.report.runs import cells, collect, pool
+from medjax.report.runs import cells, collect
 from medjax.report.scatter import line
-from medjax.score import Score
+from medjax.score import Score, pool
 
 HOSTILE = "<script>alert('x')</script> $x_1$ & \ud800\n" + "long" * 30
 
@@ -212,7 +212,7 @@ def test_cutmix_is_never_mixed_with_others(tmp_path):
     assert "start" in baseline(by_title["MTT, CutMix"], alone)[1]
     assert re.findall(r"\*\*(\d\S+)", cells_table(grouped).markdown()) == ["85.0"]
     assert set(re.findall(r"\*\*(\d\S+)", table1.write(tmp_path, grouped, [], [1]))) == {"85.0"}
-    assert "mtt, CutMix" in runs_table([cell.runs[0].result for cell in grouped]).markdown()
+    assert "mtt, CutMix" in runs_table([cell.runs[0] for cell in grouped]).markdown()
 
 
 def test_random_images_count_where_networks_were_trained_alike(tmp_path):

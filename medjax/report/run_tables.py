@@ -4,13 +4,14 @@ from rich.console import Console
 from rich.text import Text
 
 from medjax.report.baseline import START, baseline
-from medjax.report.runs import Cell
+from medjax.report.runs import Cell, Run
 from medjax.result import Result
 from medjax.score import Scores, gain, percent, shown
 from medjax.table import DASH, Table
 
-RUNS_HEAD = ("data set", "method", "ipc", "preset", "seed", "start: acc", "bal. acc", "test: acc")
-RUNS_HEAD += ("bal. acc", "AUC", "as uint8: acc", "bal. acc", "largest class", "minutes")
+RUNS_HEAD = ("data set", "method", "ipc", "preset, flags", "seed", "start: acc", "bal. acc")
+RUNS_HEAD += ("test: acc", "bal. acc", "AUC", "as uint8: acc", "bal. acc", "largest class")
+RUNS_HEAD += ("minutes",)
 CELLS_HEAD = ("data set", "method", "network", "preset, flags", "images per class")
 CELLS_HEAD += ("accuracy (%)", "random (%)", "gain (points)", "balanced accuracy (%)", "AUC (%)")
 CELLS_HEAD += ("as 8-bit images (%)", "largest class (%)", "seeds x networks", "minutes a run")
@@ -29,14 +30,21 @@ def print_result(result: Result, paths: dict[str, str], console: Console) -> Non
         console.print(Text(f"{name:<{width}}  {path}"), soft_wrap=True)
 
 
-def runs_table(results: list[Result]) -> Table:
-    """A row for each run, sorted by data set, method, ipc and seed; scores in percent, mean ± std over networks.
+def runs_table(runs: list[Run]) -> Table:
+    """A row for each run, sorted by data set, method, ipc, preset with flags, and seed; scores in percent, mean ± std
+    over networks.
 
     What a run has not (a start, 8-bit images, ipc) is a dash.
     """
+
+    def order(run: Run) -> tuple:
+        r = run.result
+        return (r.dataset, r.kind, r.ipc or 0, run.how, r.seed)
+
     rows = []
-    for r in sorted(results, key=lambda r: (r.dataset, r.kind, r.ipc or 0, r.preset, r.seed)):
-        about = [r.dataset, r.kind, DASH if r.ipc is None else r.size, r.preset, str(r.seed)]
+    for run in sorted(runs, key=order):
+        r = run.result
+        about = [r.dataset, r.kind, DASH if r.ipc is None else r.size, run.how, str(r.seed)]
         scores = [*_texts(r.start)[:2], *_texts(r.test), *_texts(r.test_uint8)[:2]]
         minutes = f"{sum(r.seconds.values()) / 60:.1f}"
         rows.append([*about, *scores, percent(r.majority_share), minutes])

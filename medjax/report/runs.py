@@ -7,19 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from medjax.data.labels import UNNAMED
 from medjax.errors import UserError
 from medjax.eval_config import CUTMIX
 from medjax.recipes import describe, real
 from medjax.result import Result
 from medjax.result_file import read_json
-from medjax.score import Score
+from medjax.score import Score, pool
 
 #: Flags that say which run it was, not how it was done. (`method` is one of runs made before `dsa` was a recipe.)
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
-NAMES |= {"eval_models", "data_dir", "fresh", "pack", "labels", "ranking"}
+NAMES |= {"eval_models", "data_dir", "fresh", "pack", "labels", "ranking", "integrate"}
 
 #: In a run's folder, where the shadows of its audit are made (`medjax.audit`).
 SHADOWS = "audit"
@@ -56,9 +54,18 @@ class Run(NamedTuple):
     @property
     def changed(self) -> str:
         """Flags that were given beside those that name the run, "lr_img=50 width=32", or nothing."""
+        return self._given(NAMES)
+
+    def _given(self, hidden: set[str]) -> str:
         origins = self.fact("values")
         given = {k: v for k, v in self.values.items() if origins[k].get("origin") == "flag"}
-        return " ".join(f"{k}={v}" for k, v in sorted(given.items()) if k not in NAMES)
+        return " ".join(f"{k}={v}" for k, v in sorted(given.items()) if k not in hidden)
+
+    @property
+    def how(self) -> str:
+        """Preset, flags, the network among them, and whether the test split chose the iteration: "cpu lr_img=50",
+        "paper select=test model=resnet18"."""
+        return _how(self.result.preset, self.result.select, self._given(NAMES - {"model"}))
 
     @property
     def minutes(self) -> float:
@@ -117,6 +124,10 @@ class Run(NamedTuple):
         return (r.preset, r.select or "", trained, self.changed)
 
 
+def _how(preset: str, select: str | None, flags: str) -> str:
+    return " ".join(filter(None, (preset, "select=test" * (select == "test"), flags)))
+
+
 class Cell(NamedTuple):
     """Runs of one method on one data set that differ in their seed alone; at least one. ipc: None for all images.
     method: a `Result.kind`, so that packed images are a method of their own."""
@@ -140,9 +151,9 @@ class Cell(NamedTuple):
 
     @property
     def how(self) -> str:
-        """Preset and flags, and whether the test split chose the iteration: "cpu lr_img=50", "paper select=test"."""
+        """As `Run.how`, without the network: a cell names it."""
         preset, select, _, changed = self.settings
-        return " ".join(filter(None, (preset, "select=test" * (select == "test"), changed)))
+        return _how(preset, select, changed)
 
     @property
     def title(self) -> str:
@@ -218,17 +229,6 @@ def collect(root: Path) -> tuple[list[Run], list[str]]:
         except UserError as error:
             complaints.append(str(error))
     return runs, complaints
-
-
-def pool(scores: list[Score]) -> Score | None:
-    """Mean and (population) standard deviation over all networks of several runs, from each run's own."""
-    known = [(s.n, s.mean, s.std or 0.0) for s in scores if s.mean is not None]
-    if not known:
-        return None
-    counts, means, stds = np.array(known).T
-    mean = np.average(means, weights=counts)
-    variance = np.average(stds**2 + means**2, weights=counts) - mean**2
-    return Score(float(mean), math.sqrt(max(variance, 0.0)), int(counts.sum()))
 
 
 def cells(runs: Iterable[Run]) -> list[Cell]:

@@ -1,0 +1,51 @@
+"""Writes the tables of README.md and of the pages anew, from the result files: python docs/tables.py
+
+A table of runs follows, on its page, the command that prints it; the others begin with their first line.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import readme_table
+import study_table
+
+from medjax.report.run_tables import runs_table
+from medjax.report.runs import read_run
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+COMMAND = re.compile(r"python -m experiments\.tabulate results/(\w+)/\*/result\.json")
+#: Page -> the script that has the lines of its table.
+SCRIPTS = {ROOT / "README.md": readme_table, DOCS / "study.md": study_table}
+#: Pages whose tables of runs are whole (docs/methods.md names the command, and shows a part).
+PAGES = [DOCS / f"{name}.md" for name in ("results", "dp", "sharing")]
+
+
+def tables() -> Iterator[tuple[Path, str, list[str]]]:
+    """(page, text after which the table is the next one, lines of the table)."""
+    for page in PAGES:
+        for found in COMMAND.finditer(page.read_text(encoding="utf-8")):
+            paths = sorted((ROOT / "results" / found[1]).glob("*/result.json"))
+            yield page, found[0], runs_table([read_run(p) for p in paths]).markdown().splitlines()
+    for page, script in SCRIPTS.items():
+        lines = script.lines()
+        yield page, lines[0], lines
+
+
+def replaced(text: str, after: str, lines: list[str]) -> str:
+    """The page with these lines as its first table that begins at or after a text."""
+    old = text.splitlines()
+    begin = next(i for i, line in enumerate(old) if after in line)
+    while not old[begin].startswith("|"):
+        begin += 1
+    end = begin
+    while end < len(old) and old[end].startswith("|"):
+        end += 1
+    return "\n".join([*old[:begin], *lines, *old[end:]]) + "\n"
+
+
+if __name__ == "__main__":
+    for page, after, lines in list(tables()):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(replaced(text, after, lines), encoding="utf-8")
