@@ -55,7 +55,8 @@ class Result:
     method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
     expert_seed: of the experts, where it was given.
     pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
-        they are stored (ipc of each class) and as networks see them. soft_labels: whether they have soft labels.
+        they are stored (ipc of each class) and as networks see them. soft_labels, chosen_images: whether they have soft
+        labels, and whether they are real images that a method chose.
     majority_share: test accuracy of always predicting the largest class. chance: balanced accuracy of guessing.
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
@@ -83,6 +84,7 @@ class Result:
     stored: Count | None = None
     decoded: Count | None = None
     soft_labels: bool | None = None
+    chosen_images: bool | None = None
     majority_share: Fraction
     chance: Fraction
     evaluation: result_file.Evaluation
@@ -171,7 +173,9 @@ class Result:
     def labels(self) -> dict[str, str]:
         """What a table calls each row of scores that a result of this kind can have."""
         if self.test_uint8 or self.start:
-            return DISTILLED | ({"start": "start"} if self.guarantee else {})
+            word = "chosen" if self.chosen_images else "distilled"
+            named = {row: label.replace("distilled", word) for row, label in DISTILLED.items()}
+            return named | ({"start": "start"} if self.guarantee else {})
         if self.ipc is None:
             return {"test": "all images"}
         each, one = "one subset per network", "the same subset for all networks"
@@ -195,17 +199,14 @@ class Result:
         """What was made, how it was measured, what to compare it with, and how long it took; one line each."""
         images = f"{self.size} image{'s' * (self.size != '1')} per class"
         size = "All images" if self.ipc is None else images
-        networks, epochs = (self.evaluation[k] for k in ("networks", "epochs"))
-        trained = f"{networks} networks x {epochs} epochs (mean ± std)"
+        trained = "{networks} networks x {epochs} epochs (mean ± std)".format_map(self.evaluation)
         if self.selected_iteration is not None:
             how = {"val": "chosen on val", "last": "the last one", "test": "chosen on test"}
             chosen = how.get(self.select or "", "chosen")
             trained += f"; iteration {self.selected_iteration}, {chosen}"
         notes = [f"{size}, {self.model}, preset {self.preset}, seed {self.seed}", trained]
         if self.selected_iteration is not None and self.select == "test":
-            notes.append(
-                "select=test: the iteration was chosen on the test split, which is optimistic"
-            )
+            notes.append("select=test: the test split chose the iteration, which is optimistic")
         if self.ipc is None and self.select == "val":
             notes.append("The epoch of each network was chosen on val (AUC)")
         if self.step_size is not None:
@@ -255,6 +256,5 @@ def _plain(value: Any) -> Any:
 def _step_size(scored: Result | NetworkScores) -> str:
     """'step size 0.03 (chosen on val)'."""
     words = {"val": " (chosen on val)", "test": " (chosen on test)", "flag": " (given)"}
-    where = words.get(scored.step_size_from or "", "")
-    size = scored.step_size
+    where, size = words.get(scored.step_size_from or "", ""), scored.step_size
     return f"step size {'not known' if size is None else format(size, '.4g')}{where}"

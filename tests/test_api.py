@@ -243,7 +243,8 @@ def test_settings_of_another_method_are_refused(tmp_path):
     with pytest.raises(medjax.UserError, match="not settings of mtt"):
         medjax.run("mtt", settings(), tmp_path)
     with pytest.raises(
-        medjax.UserError, match="choose one of random, kmeans, dc, dsa, dm, tgdd, dp, mtt, full"
+        medjax.UserError,
+        match="choose one of random, kmeans, margin, dc, dsa, dm, tgdd, dp, mtt, full",
     ):
         medjax.run("mmt", settings(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -298,7 +298,7 @@ def test_images_that_have_not_moved_are_real(tmp_path):
         moved = np.where(first < 128, first + shift, first - shift)
         store.write_arrays(folder / "snapshots" / "00000000.npz", images=moved)
         if real:
-            with pytest.raises(UserError, match="have hardly moved from the real ones"):
+            with pytest.raises(UserError, match="have hardly moved from those"):
                 read_finished_run(str(folder))
         else:
             read_finished_run(str(folder))
@@ -317,6 +317,8 @@ def test_a_licence_cannot_be_widened(dataset, integrate):
     ("changed", "words"),
     [
         ({"method": "random", "select": "last"}, "its images are real"),
+        ({"method": "margin, packed 2 x 2"}, "its images are real"),
+        ({"method": "outside", "chosen_images": True}, "its images are real"),
         ({"selected_iteration": 0}, "its images are real"),
         ({"fingerprint": "0" * 16}, "of other data than result.json"),
     ],

@@ -88,7 +88,7 @@ def test_an_unknown_command_is_one_line():
     ended = shell("-m", "medjax", "mmt", "--help")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(
-        "error: 'mmt' is no command of medjax: choose one of random, kmeans, dc"
+        "error: 'mmt' is no command of medjax: choose one of random, kmeans, margin, dc"
     )
     assert ended.stderr.count("\n") == 1
 

@@ -342,6 +342,7 @@ METHODS = {
         "--noise=false",
         "--pack=1",
     ),
+    "margin": (*SCORING, "--ipc=2", "--experts=1", "--expert_augment=none", "--judge_steps=2"),
     "random": (*SCORING, "--ipc=2"),
     "kmeans": (*SCORING, "--ipc=2"),
     "full": ("--full_epochs=2", "--full_networks=2"),

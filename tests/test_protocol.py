@@ -15,11 +15,12 @@ import pytest
 
 from medjax import graphs
 from medjax.data import preprocess
-from medjax.distill import Distiller, dc, dm, dp, mtt, run, tgdd
+from medjax.distill import Distiller, dc, dm, dp, margin, mtt, run, tgdd
 from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.dc import DCConfig
 from medjax.distill.dm import DMConfig
 from medjax.distill.dp import DPConfig
+from medjax.distill.margin import MarginConfig
 from medjax.distill.moments import Moments, Snapshot
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.release import Release
@@ -35,10 +36,11 @@ CONFIGS = {
     "dm": {"config": DMConfig(batch_real=5)},
     "tgdd": {"config": TGDDConfig(max_start_epoch=3, ahead=1, draws=2)},
     "dp": {"config": DPConfig()},
+    "margin": {"config": MarginConfig(judges=2, judge_steps=3, judge_batch=2)},
     "mtt": {"config": MTTConfig(inner_steps=2, max_start_epoch=3, expert_span=1)},
 }
 FACTORIES = {"dc": dc.dc, "dsa": dc.dc, "dm": dm.dm, "tgdd": tgdd.tgdd, "mtt": mtt.mtt}
-FACTORIES |= {"dp": dp.dp}
+FACTORIES |= {"dp": dp.dp, "margin": margin.margin}
 #: channels, classes, images per class: both ends of each; and images that hold four each.
 CASES = {"grey": (1, 2, 3), "rgb": (3, 11, 1), "packed": (1, 2, 3)}
 
@@ -62,7 +64,7 @@ def make(linear, jitter):
         features = SIDE * SIDE * channels
         parts = {"model": linear(features, classes), "augment": jitter} | CONFIGS[name]
         parts |= {"augment": None} if name == "dc" else {}
-        if name in ("tgdd", "mtt"):
+        if name in ("tgdd", "margin", "mtt"):
             rows = np.random.default_rng(0).normal(size=(4, (features + 1) * classes))
             rows = np.cumsum(0.1 * rows, axis=0).astype(np.float32)
             parts["trajectories"] = Trajectories(lambda expert, epochs: rows[epochs], 2, 3)

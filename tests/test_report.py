@@ -197,7 +197,7 @@ def test_table_says_what_is_out_of_the_ordinary():
     result = copy.deepcopy(RESULT) | {"select": "test", "test_chosen_step": scores(0.8, 0.7, 0.9)}
     result["test"]["accuracy"]["n"] = 1
     text = printed(result)
-    assert "select=test: the iteration was chosen on the test split" in text
+    assert "select=test: the test split chose the iteration" in text
     assert row_of(text, "distilled, step size chosen on val").startswith("80.0 ± 1.3")
     assert row_of(text, "distilled (float)").startswith("75.1 73.9"), "one network: no deviation"
 

@@ -243,7 +243,7 @@ def test_jobs_of_the_words():
     made_jobs = make_jobs(config)
     count = {m: sum(j.method == m for j in made_jobs) for m in RECIPES}
     assert count == {"random": 8, "kmeans": 4, "full": 2, "dp": 0} | dict.fromkeys(
-        ("dc", "dsa", "dm", "tgdd", "mtt"), 4
+        ("margin", "dc", "dsa", "dm", "tgdd", "mtt"), 4
     )
     assert len({j.name for j in made_jobs}) == len(made_jobs)
     words = job("dc", 10, 3).command(launching.workplace())

@@ -97,7 +97,7 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
             f"{folder} {what}: give the folder of a run that distilled a set, and finish that run first"
         )
     result = Result.read(folder)
-    if real(result.kind):
+    if real(result.kind) or result.chosen_images:
         raise UserError(
             f"{folder} is a run of {result.method}: its images are real ones; give a run that distilled a set"
         )
@@ -121,14 +121,14 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
         raise UserError(
             f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
         )
-    if values.get("init_images") == "real" and not values.get("init_set"):
+    if values.get("init_images") == "real" and not result.guarantee:
         check_moved(folder, shared)
     return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
 
 
 def check_moved(folder: Path, shared: SharedSet) -> None:
-    """UserError where the images are still the real ones that they began as. The run's folder keeps the first of each
-    class, as it began, in 8 bits."""
+    """UserError where the images are still those that they began as: real ones, or those of ``init_set``, which can be
+    real. The run's folder keeps the first of each class, as it began, in 8 bits."""
     try:
         begun = read_arrays(folder / "snapshots" / "00000000.npz")["images"]
     except (UserError, KeyError):
@@ -137,7 +137,7 @@ def check_moved(folder: Path, shared: SharedSet) -> None:
     first = shared.images_uint8[np.searchsorted(labels, np.arange(len(shared.class_names)))]
     if begun.shape == first.shape and np.abs(first.astype(int) - begun.astype(int)).mean() < MOVED:
         raise UserError(
-            f"{folder}: the images have hardly moved from the real ones that they began as: distil longer, or with a"
+            f"{folder}: the images have hardly moved from those that they began as: distil longer, or with a"
             " larger --lr_img"
         )
 

@@ -19,6 +19,7 @@ from medjax.pipeline.health import blind, faint, health, no_gain, phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
+from medjax.recipes import Recipe
 from medjax.report.curves import curves
 from medjax.report.gallery import MOST, contact_sheet, gallery, strip
 from medjax.result import Result
@@ -51,7 +52,7 @@ def choose(session: Session, method: str) -> Distilled:
 
 def finish(
     session: Session,
-    method: str,
+    recipe: Recipe,
     start: Synthetic,
     spent: dict[str, float],
     release: Release | None = None,
@@ -61,7 +62,7 @@ def finish(
     start: the images the distillation began with, decoded. spent: {phase: seconds} of what came before it. release:
     what the set was made of, under differential privacy.
     """
-    folder, raw = session.folder, session.raw
+    folder, raw, method = session.folder, session.raw, recipe.name
     config = session.settings.config(SelectConfig)
     select = config.select
     iteration, stored, written, warnings, collapsed = choose(session, method)
@@ -78,6 +79,7 @@ def finish(
     for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
         own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)
     found = own | {"select": select, "selected_iteration": iteration}
+    found |= {"chosen_images": True} if recipe.chooses else {}
     if select == "test":
         found["test_selected"] = selected_scores(folder, iteration, select)
     if chosen_rate is not None:

@@ -134,7 +134,7 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
             for session, own, seconds in zip(sessions, setups, spent, strict=True)
         ]
     return [
-        finish(session, recipe.name, start_of(session, recipe, own), seconds, own.release)
+        finish(session, recipe, start_of(session, recipe, own), seconds, own.release)
         for session, own, seconds in zip(
             distilled(sessions, recipe, setups), setups, spent, strict=True
         )

@@ -193,10 +193,10 @@ def settings(
 ) -> Settings:
     """The options of a run from Python.
 
-    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "dp", "random", "kmeans", "full"). preset: a table of
-    its TOML file. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by "full").
-    values: any other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown names and
-    values that are not allowed.
+    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "dp", "random", "kmeans", "margin", "full"). preset: a
+    table of its TOML file. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by
+    "full"). values: any other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown
+    names and values that are not allowed.
     """
     recipe = recipes.find(method)
     groups = groups_of(recipe)

@@ -7,7 +7,7 @@ lines (experiments/NAME.py) and tests. Code outside medjax adds one with `regist
 from typing import NamedTuple
 
 from medjax.errors import UserError
-from medjax.recipes import dc, dm, dp, full, kmeans, mtt, random, tgdd
+from medjax.recipes import dc, dm, dp, full, kmeans, margin, mtt, random, tgdd
 from medjax.recipes.base import Costs, Recipe, Setup
 
 #: name -> recipe, in the order of tables.
@@ -52,8 +52,8 @@ def describe(kind: str) -> Look:
 
 def real(kind: str) -> bool:
     """Whether a method, or a form of it, trains on real images and distils nothing."""
-    name, _ = _parts(kind)
-    return name in RECIPES and RECIPES[name].build is None
+    recipe = RECIPES.get(_parts(kind)[0])
+    return recipe is not None and (recipe.build is None or recipe.chooses)
 
 
 def _parts(kind: str) -> tuple[str, str]:
@@ -62,7 +62,7 @@ def _parts(kind: str) -> tuple[str, str]:
     return name, comma + form
 
 
-register(random.RECIPE, kmeans.RECIPE, dc.DC, dc.DSA, dm.RECIPE)
+register(random.RECIPE, kmeans.RECIPE, margin.RECIPE, dc.DC, dc.DSA, dm.RECIPE)
 register(tgdd.RECIPE, dp.RECIPE, mtt.RECIPE, full.RECIPE)
 
 __all__ = ["RECIPES", "Costs", "Look", "Recipe", "Setup", "describe", "find", "real", "register"]

@@ -96,6 +96,7 @@ class Recipe(NamedTuple):
     release: for a method under differential privacy: sums of sensitivity 1 over the training images, as
         `medjax.distill.release.joint_sums`. They get noise (`medjax.pipeline.release`), ``build`` gets a `Release`, and
         the training images are out of reach from then on.
+    chooses: whether ``build`` makes a `Distiller` whose images are real ones that it chose.
     shown: names of its own flags that ``--help`` shows.
     presets: path of its TOML file, where that is not configs/NAME.toml.
     """
@@ -114,6 +115,7 @@ class Recipe(NamedTuple):
     prepare: Callable[[Setup, Distiller, Array, Any], tuple[Any, dict] | None] | None = None
     select: Callable[[Setup, Dataset], Select] | None = None
     release: Callable[..., tuple[Any, Any]] | None = None
+    chooses: bool = False
     shown: tuple[str, ...] = ()
     presets: str = ""
 

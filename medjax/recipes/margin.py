@@ -1,0 +1,69 @@
+"""Margin selection: real images that networks get wrong."""
+
+from medjax import cost, train
+from medjax.augment import AugmentConfig, strategy
+from medjax.distill import margin
+from medjax.distill.base import Distiller
+from medjax.distill.margin import MarginConfig
+from medjax.errors import UserError
+from medjax.experts import ExpertsConfig, epoch_images, side_by_side
+from medjax.packing import PackConfig
+from medjax.recipes.base import Costs, Recipe, Setup
+
+
+def expert_epochs(setup: Setup) -> int:
+    """How long the networks train that say which images can be learned."""
+    return setup.config(ExpertsConfig).expert_epochs
+
+
+def costs(setup: Setup) -> Costs:
+    """The experts and the rounds. Raises UserError for values with which margin selection cannot work."""
+    config, experts, model = setup.config(MarginConfig), setup.config(ExpertsConfig), setup.model
+    if not model.separable:
+        raise UserError(
+            "margin needs a network without batch statistics, for its experts; choose --model=convnet"
+        )
+    if experts.expert_epochs < 1:
+        raise UserError(
+            "--expert_epochs=0 leaves the networks untrained that say which images can be learned: give 1 or more"
+        )
+    trained = experts.experts * experts.expert_epochs * epoch_images(experts, setup.shape[0])
+    return Costs(
+        {"experts": cost.GRADIENT * model.flops * trained},
+        config.iterations,
+        margin.iteration_flops(config, model, setup.shape[0], experts.experts),
+        real=max(
+            train.alive(model, config.judge_batch, config.judges),
+            train.alive(model, experts.expert_batch, side_by_side(experts)),
+        ),
+        forward=cost.chunk_size(model, setup.shape[1:], 1) * config.judges,
+    )
+
+
+def build(setup: Setup) -> Distiller:
+    """The rounds, with the augmentation of evaluated networks."""
+    assert setup.trajectories is not None, "the pipeline trains experts before"
+    return margin.margin(
+        setup.config(MarginConfig),
+        model=setup.model,
+        augment=strategy(setup.config(AugmentConfig).augment, "augment"),
+        trajectories=setup.trajectories,
+        ipc=setup.ipc,
+        classes=setup.classes,
+    )
+
+
+RECIPE = Recipe(
+    name="margin",
+    title="margin",
+    summary="Margin selection: networks trained on real images that networks get wrong.",
+    place=7,
+    colour="#b15928",
+    marker="H",
+    configs=(MarginConfig, ExpertsConfig, AugmentConfig, PackConfig),
+    costs=costs,
+    build=build,
+    expert_epochs=expert_epochs,
+    chooses=True,
+    shown=("iterations", "replaced", "judges"),
+)

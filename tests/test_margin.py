@@ -1,0 +1,122 @@
+"""Margin selection: which images come into the set, held against a derivation image by image; wrong labels stay out."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import medjax
+from medjax import recipes
+from medjax.distill import margin
+from medjax.distill.margin import MarginConfig
+from medjax.experts import ExpertsConfig
+from medjax.types import Dataset, Trajectories
+
+RNG = np.random.default_rng(0)
+
+
+def test_margins():
+    """The probability of the own class less the largest of another."""
+    found = jnp.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.2, 0.2, 0.6]])
+    margins, own = margin.margins_of(found, jnp.array([0, 2, 1]))
+    np.testing.assert_allclose(margins, [0.5, -0.1, -0.4], atol=1e-6)
+    np.testing.assert_allclose(own, [0.7, 0.4, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 1), (0.2, 2), (0.26, 3), (1.0, 10), (9.0, 10)])
+def test_counts(share, count):
+    assert MarginConfig(replaced=share).count(10) == count
+
+
+def replaced(margins, learnable, labels, chosen, share, seed=0):
+    """`margin.replace` on lists."""
+    arrays = (jnp.asarray(a) for a in (chosen, np.float32(margins), learnable, labels))
+    chosen, margins, learnable, labels = arrays
+    config = MarginConfig(replaced=share)
+    after = margin.replace(jax.random.key(seed), config, chosen, margins, learnable, labels)
+    return np.asarray(after)
+
+
+def test_wrong_images_replace_the_oldest():
+    """Against a derivation class by class: learnable wrong images, then learnable others by their margin, then wrong
+    ones that cannot be learned; none that is in the set."""
+    labels = RNG.permutation(np.repeat([0, 1, 2], [20, 9, 6]))
+    margins = RNG.uniform(-1, 1, 35)
+    margins[labels == 1] = np.abs(margins[labels == 1])
+    learnable = RNG.uniform(size=35) < 0.7
+    chosen = np.stack([np.flatnonzero(labels == c)[:5] for c in range(3)])
+    after = replaced(margins, learnable, labels, chosen, 0.6)
+    for c in range(3):
+        free = np.setdiff1d(np.flatnonzero(labels == c), chosen[c])
+        kept, new = after[c, :2], after[c, 2:]
+        if c == 2:  # one image is free: the two oldest of the others stay
+            assert np.isin(free, new).all() and np.isin(chosen[c][1:3], new).all()
+            continue
+        assert kept.tolist() == chosen[c, 3:].tolist()
+        assert np.isin(new, free).all() and len(set(new)) == 3
+        wrong = free[(margins[free] < 0) & learnable[free]]
+        right = free[(margins[free] >= 0) & learnable[free]]
+        wanted = 3 - min(3, len(wrong))
+        assert np.isin(new, wrong).sum() == 3 - wanted
+        smallest = right[np.argsort(margins[right])][:wanted]
+        assert np.isin(smallest, new).all()
+
+
+def test_wrong_images_are_drawn_at_random():
+    """Not the most wrong ones: over many keys each of 18 comes about equally often."""
+    labels, margins = np.zeros(20, int), np.linspace(-1, -0.05, 20)
+    seen = np.zeros(20)
+    for seed in range(120):
+        after = replaced(margins, np.ones(20, bool), labels, np.array([[0, 1]]), 0.5, seed)
+        seen[after[0, 1]] += 1
+    assert seen[:2].tolist() == [0, 0]
+    assert seen[2:].min() >= 1 and seen.max() < 20
+
+
+def test_a_class_that_is_all_in_the_set_stays():
+    labels = np.array([0, 0, 1, 1, 1])
+    after = replaced([-0.5] * 5, np.ones(5, bool), labels, np.array([[0, 1, 0], [2, 3, 4]]), 1.0)
+    assert after.tolist() == [[0, 1, 0], [2, 3, 4]]
+
+
+def test_wrong_labels_stay_out(linear, jitter):
+    """Two classes by one pixel, and some labels exchanged. An expert that knows the rule keeps the exchanged ones out;
+    one that believes their labels lets them in."""
+    n, side = 80, 4
+    images = RNG.normal(size=(n, side, side, 1)).astype(np.float32)
+    truth = (images[:, 0, 0, 0] > 0).astype(np.int32)
+    labels, exchanged = truth.copy(), np.arange(0, n, 5)
+    labels[exchanged] = 1 - labels[exchanged]
+    data = Dataset(jnp.asarray(images), jnp.asarray(labels))
+    model = linear(side * side, 2)
+    rule = np.zeros((2, (side * side + 1) * 2), np.float32)
+    rule[1, 2:4] = -9, 9  # bias first, then the weights of the pixel
+    share = {}
+    for sign in (1, -1):
+        known = Trajectories(lambda expert, epochs, sign=sign: sign * rule[epochs], 3, 1)
+        config = MarginConfig(iterations=2, replaced=1.0, judges=2, judge_steps=30, judge_batch=8)
+        parts = {"model": model, "augment": None, "trajectories": known, "ipc": 6, "classes": 2}
+        method = margin.margin(config, **parts)
+        key = jax.random.key(0)
+        (item,) = method.feed(key, np.array([0]))
+        state, info = jax.jit(method.step)(key, method.init(key, data), data, item)
+        assert 0 < info.wrong < 1 and info.loss > 0
+        assert (labels[state.chosen] == [[0] * 6, [1] * 6]).all()
+        np.testing.assert_array_equal(state.images, images[state.chosen.reshape(-1)])
+        share[sign] = np.isin(state.chosen, exchanged).mean()
+    assert share[1] == 0 and share[-1] > 0.5
+
+
+def test_presets_share_the_experts_of_mtt():
+    for preset in ("paper", "public", "cpu", "quick"):
+        mtt, mine = (medjax.settings(m, preset).values() for m in ("mtt", "margin"))
+        own = {"experts", "expert_epochs"}
+        names = {f.name for f in dataclasses.fields(ExpertsConfig)} - own
+        assert {n: mtt[n] for n in names} == {n: mine[n] for n in names}
+
+
+def test_its_images_count_as_real():
+    assert recipes.real("margin") and recipes.real("margin, packed 2 x 2")
+    assert not recipes.real("mtt") and not recipes.real("unknown")
