@@ -20,8 +20,10 @@ def test_every_size_has_a_method_with_the_preset(dataset, ipc):
     assert "preset best" in settings.origin.values()
 
 
-def test_the_command_is_the_methods(monkeypatch, capsys):
-    """It says the method, and hands over what was asked for; options of its own methods are not its flags."""
+@pytest.mark.parametrize("ipc", [10, 50])
+def test_the_command_is_the_methods(monkeypatch, capsys, ipc):
+    """It says the method, and where the images are real ones, and hands over what was asked for; options of its own
+    methods are not its flags."""
     seen = []
 
     def run_seeds(recipe, settings, out, seeds, **how):
@@ -31,14 +33,16 @@ def test_the_command_is_the_methods(monkeypatch, capsys):
     monkeypatch.setattr(best, "run_seeds", run_seeds)
     with launching.own_flags():
         launching.parse(
-            best.GROUPS, "--dataset=phantom", "--ipc=10", "--seed=3", "--out=here", "--fresh"
+            best.GROUPS, "--dataset=phantom", f"--ipc={ipc}", "--seed=3", "--out=here", "--fresh"
         )
         best.main([])
     name, values, *place = seen[0]
-    expected = launching.settings(name, "--preset=best", "--ipc=10", "--seed=3").values()
+    expected = launching.settings(name, "--preset=best", f"--ipc={ipc}", "--seed=3").values()
     expected = {name: value for name, value in expected.items() if name in values}
     assert (values, place) == (expected, ["here", 1, True])
-    assert f"`python -m experiments.{name} --preset=best`" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"`python -m experiments.{name} --preset=best`" in said
+    assert ("its images are real ones" in said) == (ipc == 50)
 
 
 def test_other_presets_are_refused():

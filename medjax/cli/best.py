@@ -48,6 +48,11 @@ def main(words: list[str]) -> None:
             f"best at {ipc} image{'s' * (ipc > 1)} per class: {recipe.title}, as"
             f" `python -m experiments.{recipe.name} --preset=best` does it"
         )
+        if recipe.chooses:
+            console.say(
+                "note: its images are real ones, which no other method is known to beat here; to distil such a set,"
+                f" use `python -m experiments.mtt --preset=best --ipc={ipc}`"
+            )
         how = {"progress": console, "fresh": place.get("fresh", False)}
         out, seeds = place.get("out", OutConfig.out), place.get("seeds", SeedsConfig.seeds)
         for result in run_seeds(recipe, chosen, out, seeds, **how):
