@@ -338,7 +338,7 @@ def test_dry_run_lists_jobs_and_runs_nothing(tmp_path):
     ended = launching.SERVER.run("experiments.table1", *words)
     assert ended.status == 0, ended.stderr
     lines = ended.stdout.splitlines()
-    assert len(lines) == 2 + 1 + 5 + 2 + 1 and all("GB" in line for line in lines)
+    assert len(lines) == 2 + 1 + 1 + 5 + 2 + 1 and all("GB" in line for line in lines)
     assert not list(tmp_path.iterdir())
 
 
