@@ -109,6 +109,20 @@ def test_wrong_labels_stay_out(linear, jitter):
     assert share[1] == 0 and share[-1] > 0.5
 
 
+def test_networks_that_went_astray_replace_nothing(linear):
+    """Their probabilities are not finite: the set stays, and the round counts as skipped."""
+    model = linear(4, 2)
+    bad = model._replace(apply=lambda p, s, x, train: (jnp.full((len(x), 2), jnp.nan), s))
+    data = Dataset(jnp.asarray(RNG.normal(size=(8, 2, 2, 1)), jnp.float32), jnp.arange(8) % 2)
+    known = Trajectories(lambda expert, epochs: np.zeros((1, 10), np.float32), 1, 1)
+    config = MarginConfig(judges=1, judge_steps=1, judge_batch=4)
+    parts = {"model": bad, "augment": None, "trajectories": known, "ipc": 2, "classes": 2}
+    method, key = margin.margin(config, **parts), jax.random.key(0)
+    begun = method.init(key, data)
+    state, info = method.step(key, begun, data, jnp.zeros((1, 10)))
+    assert info.skipped and (state.chosen == begun.chosen).all()
+
+
 def test_presets_share_the_experts_of_mtt():
     for preset in ("paper", "public", "cpu", "quick"):
         mtt, mine = (medjax.settings(m, preset).values() for m in ("mtt", "margin"))

@@ -16,6 +16,7 @@ All images of the set are real. It is a baseline of methods that distil, and a s
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -61,7 +62,8 @@ class MarginState(NamedTuple):
 
 class MarginInfo(NamedTuple):
     """One round, for the log: over the training split the cross-entropy of the networks' mean probability, the share of
-    images that are wrong, and the share of those that the experts get right."""
+    images that are wrong, and the share of those that the experts get right; whether nothing was replaced, for the
+    networks had no finite probabilities."""
 
     loss: Array
     wrong: Array
@@ -107,11 +109,12 @@ def margin(
         margins, own = margins_of(judged(jnp.stack(keys)).mean(0), data.labels)
         asked = devices.map_sharded(functools.partial(ask, model), real)
         learnable = margins_of(asked(item).mean(0), data.labels)[0] > 0
-        chosen = replace(draw_key, config, state.chosen, margins, learnable, data.labels)
-        wrong = margins < 0
+        replaced = replace(draw_key, config, state.chosen, margins, learnable, data.labels)
+        finite, wrong = jnp.isfinite(margins).all(), margins < 0
         share = (wrong & learnable).sum() / jnp.maximum(wrong.sum(), 1)
         loss = -jnp.log(own + 1e-12).mean()
-        return kept(data, chosen), MarginInfo(loss, wrong.mean(), share, jnp.bool_(False))
+        chosen = jnp.where(finite, replaced, state.chosen)
+        return kept(data, chosen), MarginInfo(loss, wrong.mean(), share, ~finite)
 
     def extract(state: MarginState) -> Synthetic:
         return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
@@ -119,7 +122,9 @@ def margin(
     return Distiller(init, feed, step, extract)
 
 
-def judge(config: MarginConfig, model: Model, augment: Augmentation | None, classes: int):
+def judge(
+    config: MarginConfig, model: Model, augment: Augmentation | None, classes: int
+) -> Callable[[Dataset, Dataset, Array], Float[Array, "n k"]]:
     """(set, training split, key) -> the probabilities [n, k] that a network of the key has for the training split after
     it was trained on the set."""
     recipe = EvalConfig(eval_batch=config.judge_batch)
