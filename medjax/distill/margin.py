@@ -190,7 +190,7 @@ def replace(
     ranks = jnp.tile(jnp.arange(count), (classes, 1))
     sizes, first = sizes.reshape(-1, 1), first.reshape(-1, 1)
     found = jnp.lexsort((order, labels))[first + jnp.minimum(ranks, sizes - 1)].astype(jnp.int32)
-    free = jnp.isfinite(order[found]) & (ranks < sizes)
+    free = jnp.isfinite(order[found])
     return jnp.concatenate([chosen[:, count:], jnp.where(free, found, chosen[:, :count])], axis=1)
 
 
