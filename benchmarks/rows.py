@@ -5,10 +5,10 @@
 A plan is a TOML file: ``common``, options of all runs; ``cells``, each with a ``name``, a ``method``, ``datasets``
 (files of DATA_FOLDER without .npz, or names that medjax knows), ``seeds`` and options of its own. A run leaves
 results/NAME/DATASET-CELL-seedN/ with its config.json, result.json, course.json (the interim evaluations) and, for seed
-0, gallery.png. With ``scored = false`` the runs end with their last interim evaluation, and there is no result.json.
-Seeds of one cell are run together, as by ``--seeds``. Stopped and started again it goes on; a row that is kept is not
-run again, also where its run's folder is gone. ``{data}`` in an option stands for DATA_FOLDER. --only: runs whose names
-hold one of these words, for several processes on one plan.
+0, gallery.png, unless its images are real. With ``scored = false`` the runs end with their last interim evaluation, and
+there is no result.json. Seeds of one cell are run together, as by ``--seeds``. Stopped and started again it goes on; a
+row that is kept is not run again, also where its run's folder is gone. ``{data}`` in an option stands for DATA_FOLDER.
+--only: runs whose names hold one of these words, for several processes on one plan.
 
 Prints a table of all kept rows, and writes it to results/NAME/rows.md.
 """
@@ -102,8 +102,10 @@ def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:
     """Copy what a run left that is small and says what it was. places: names for folders of this machine."""
     kept.mkdir(parents=True, exist_ok=True)
     interim = [r for r in store.read_log(folder / "log.jsonl") if r["phase"] == "interim"]
+    real = Result.read(folder).chosen_images if (folder / "result.json").exists() else False
     for name in ("gallery.png", "result.json"):
-        if (folder / name).exists() and (name != "gallery.png" or kept.name.endswith("seed0")):
+        shown = kept.name.endswith("seed0") and not real
+        if (folder / name).exists() and (name != "gallery.png" or shown):
             shutil.copy(folder / name, kept)
     config = (folder / "config.json").read_text(encoding="utf-8")
     for name, path in places.items():
@@ -111,6 +113,17 @@ def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:
     store.write_bytes(kept / "config.json", config.encode())
     # Last: it says that the row is whole.
     store.write_json(kept / "course.json", [{n: r[n] for n in POINT} for r in interim])
+
+
+def changed(row: Row, kept: Path) -> list[str]:
+    """Options of a kept row that the plan has otherwise now: "lr_img=0.01 (kept with 0.003)"."""
+    values = json.loads((kept / "config.json").read_text(encoding="utf-8"))["values"]
+    # Paths are stored by other names.
+    return [
+        f"{name}={asked} (kept with {values[name]['value']})"
+        for name, asked in row.values.items()
+        if name in values and not isinstance(asked, str | list) and values[name]["value"] != asked
+    ]
 
 
 def line(name: str, folder: Path) -> list[str]:
@@ -163,6 +176,9 @@ def main() -> None:
             said = str(error) if known else "".join(traceback.format_exception(error))
             print(f"{', '.join(names)}: {said}", file=sys.stderr, flush=True)
             failed += 1
+    for row in wanted:
+        if (kept / row.name / "course.json").exists() and (new := changed(row, kept / row.name)):
+            print(f"{row.name}: {', '.join(new)}: delete it to run it again", file=sys.stderr)
     there = [r.name for r in wanted if (kept / r.name / "course.json").exists()]
     table = Table(HEAD, [line(name, kept / name) for name in there], words=2)
     kept.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,15 @@ def test_a_plan(place, tmp_path, monkeypatch, capsys):
     shown = f"2: {100 * course[0]['accuracy']:.1f}, 4: {100 * course[1]['accuracy']:.1f}"
     assert table.count("tiny") == 2 and shown in table
     monkeypatch.setattr(rows, "scored", lambda *_: pytest.fail("a kept row is run again"))
+    capsys.readouterr()
     assert place(PLAN.format(scored="true", more="")) == 0
+    assert capsys.readouterr().err == ""
+    assert (
+        place(PLAN.format(scored="true", more="").replace("batch_real = 4", "batch_real = 5")) == 0
+    )
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == ("tiny-dm-ipc1-seed0: batch_real=5 (kept with 4): delete it to run it again")
+    assert len(said) == 2
 
 
 def test_what_cannot_run_is_a_line(place, tmp_path, capsys):
