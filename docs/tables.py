@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and of the pages anew, from the result files: python docs/tables.py
+"""Writes the tables of runs in README.md and in the pages anew, from the result files: python docs/tables.py
 
 A table of runs follows, on its page, the command that prints it; the others begin with their first line.
 """

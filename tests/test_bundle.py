@@ -288,9 +288,14 @@ def test_who_made_a_public_set_is_named(colour, dataset, integrate, makers):
     assert re.findall("Kermany|Acevedo", said) == makers and ("MedMNIST v2" in said) == bool(makers)
 
 
-def test_images_that_have_not_moved_are_real(tmp_path):
-    """A run whose images are those it began with, but for a rounding, gives real images away."""
+@pytest.mark.parametrize("start", [{}, {"init_images": "noise", "init_set": "margin.npz"}])
+def test_images_that_have_not_moved_are_real(tmp_path, start):
+    """A run whose images are those it began with, but for a rounding, gives real images away: also those of another
+    set, which can be real."""
     folder = finished(tmp_path / "run", launching.tiny("grey"))
+    config = json.loads((folder / "config.json").read_text())
+    config["values"] |= {name: {"value": value, "origin": "flag"} for name, value in start.items()}
+    (folder / "config.json").write_text(json.dumps(config))
     shared = share.load_set(folder / "synthetic.npz")
     labels = np.asarray(shared.synthetic.labels)
     first = shared.images_uint8[np.searchsorted(labels, np.arange(len(shared.class_names)))]

@@ -27,6 +27,7 @@ def test_every_result_of_the_repository_is_read_and_written_back(tmp_path):
         assert json.loads((tmp_path / "result.json").read_text()) == json.loads(file.read_text())
         assert Result.read(tmp_path) == found == written
         assert (found.folder, written.folder) == (file.parent, tmp_path)
+    assert read_run(FILES[-1].parent).config == read_run(FILES[-1]).config != {}
     lines = runs_table([read_run(file) for file in FILES]).markdown().splitlines()
     assert len(lines) == 2 + len(FILES) and not any("None" in line for line in lines)
 

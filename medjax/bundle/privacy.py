@@ -21,7 +21,7 @@ FITTED = {
 def start_of(run: FinishedRun) -> str:
     """What the images began as, and whether they may still show it; empty where they began as noise."""
     if run.values.get("init_set"):
-        return "The images began as those of another set and may still show them."
+        return "The images began as those of another set, which can be real ones, and may still show them."
     if run.values.get("init_images") == "real":
         return "Each image began as real training images and may still show them: often it can be recognised which."
     return ""

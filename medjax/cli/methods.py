@@ -27,7 +27,7 @@ class SeedsConfig:
 FILES = {
     "run": "",
     "result": "result.json",
-    "distilled set": "synthetic.npz",
+    "set": "synthetic.npz",
     "pictures": "gallery.png",
     "over training": "strip.png",
     "curves": "curves.png",

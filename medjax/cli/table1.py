@@ -114,7 +114,8 @@ def make_jobs(config: Table1Config) -> list[Job]:
     for dataset in STUDY if datasets == ["study"] else datasets:
         parts = config.integrate if dataset == "integrated" else ""
         for method in methods:
-            recipe, alone = recipes.find(method), recipes.real(method)
+            recipe = recipes.find(method)
+            alone = recipe.build is None
             sized = recipe.sized
             # Experts, and what is made with them, are of the first network.
             several = alone and recipe.expert_epochs is None

@@ -1,8 +1,9 @@
 """Margin selection: real images that networks get wrong (margin sampling, Scheffer et al. 2001, where labels are known;
 selection by a proxy, Coleman et al. 2020).
 
-The set begins with random real images. In a round, fresh networks train on it as networks are evaluated. By their mean
-probability p of each class, a training image x of class c has the margin
+The set begins with random real images. In a round, fresh networks train on it, by the recipe of evaluated networks for
+`MarginConfig.judge_steps` steps. By their mean probability p of each class, a training image x of class c has the
+margin
 
     p_c(x) - max over other classes of p(x)
 
@@ -41,7 +42,9 @@ class MarginConfig:
     """Selection of images that networks get wrong."""
 
     iterations: int = option(3, "rounds of training networks and replacing images", low=1)
-    replaced: float = option(0.2, "share of each class that a round replaces", low=0)
+    replaced: float = option(
+        0.2, "share of each class that a round replaces, one image at least", low=0
+    )
     judges: int = option(2, "networks that a round trains", low=1)
     judge_steps: int = option(500, "optimiser steps of each", low=1)
     judge_batch: int = option(64, "images of each step", low=1)
@@ -132,8 +135,8 @@ def judge(
 
     def probabilities(made: Dataset, data: Dataset, key: Array) -> Float[Array, "n k"]:
         epochs = epochs_of(config.judge_steps, len(made.labels), config.judge_batch)
-        people = evaluate.population(recipe, key, 1, epochs, jnp.array([STEP_SIZE]))
-        begin_key, run_key = jax.random.split(key)
+        rate_key, begin_key, run_key = jax.random.split(key, 3)
+        people = evaluate.population(recipe, rate_key, 1, epochs, jnp.array([STEP_SIZE]))
         begun = train.start(trainer, begin_key)
         state = train.fit(trainer, run_key, begun, made, people.rates[0], people.forget, 0, epochs)
         return predicted(model, state.params, state.model_state, data)

@@ -108,7 +108,7 @@ def finish(
     training = {"recipe": session.settings.config(EvalConfig).eval_recipe}
     kind = method + form(*made, training, found.get("guarantee"))
     about = f"{kind}, {raw.name}, ipc {session.settings.ipc}"
-    draw(session, written, rows, about)
+    draw(session, written, rows, about, "chosen images" if recipe.chooses else "synthetic images")
     return write_result(session, method, found)
 
 
@@ -183,15 +183,17 @@ def write_result(
     return Result.from_json(store.strict(about | found)).write(session.folder / "result.json")
 
 
-def draw(session: Session, made: share.SharedSet, rows: list[dict], title: str) -> None:
-    """gallery.png, strip.png and curves.png."""
+def draw(
+    session: Session, made: share.SharedSet, rows: list[dict], title: str, heading: str
+) -> None:
+    """gallery.png, strip.png and curves.png. heading: what the images of the set are called."""
     raw, k, folder = session.raw, session.classes, session.folder
     shown = min(5, *(int((raw.train.labels == c).sum()) for c in range(k)))
     real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
     labels = np.asarray(made.synthetic.labels)
     mine = np.stack([made.images_uint8[labels == c] for c in range(k)])
     if shown:
-        gallery(folder / "gallery.png", real, mine, raw.class_names, title)
+        gallery(folder / "gallery.png", real, mine, raw.class_names, title, heading)
     else:
         contact_sheet(folder / "gallery.png", list(mine[:, :MOST]), raw.class_names, title)
     snapshots = []

@@ -44,7 +44,8 @@ class RunConfig:
     integrate_share: float = option(0.1, "integrated: share of each set, 0 to 1", low=0)
     integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
     preset: str = option(
-        "paper", "table of values in configs/: paper, public, cpu, quick; of mtt also best"
+        "paper",
+        "table of values in configs/: paper, public, cpu, quick; of mtt and margin also best",
     )
     model: str = option("convnet", f"network: {', '.join(MODELS)}")
     seed: int = option(0, "seed of every random number", low=0)
@@ -174,8 +175,9 @@ def groups_of(recipe: Recipe) -> tuple[type, ...]:
     before = (RunConfig, IpcConfig) if recipe.sized else (RunConfig,)
     before = (*before, PreprocessConfig, *networks(), *recipe.configs)
     if recipe.build:
-        after = (AverageConfig, EvalConfig, InterimConfig, SelectConfig)
-        return (*before, *after, EvalModelsConfig, RankingConfig)
+        average = () if recipe.chooses else (AverageConfig,)  # of real images there is none
+        after = (InterimConfig, SelectConfig, EvalModelsConfig, RankingConfig)
+        return (*before, *average, EvalConfig, *after)
     return (*before, EvalConfig, InterimConfig) if recipe.select else before
 
 
@@ -193,13 +195,11 @@ def settings(
 ) -> Settings:
     """The options of a run from Python.
 
-    method: name of a recipe ("mtt", "dc", "dsa", "dm", "tgdd", "dp", "random", "kmeans", "margin", "full"). preset: a
-    table of its TOML file. dataset: a name or a path, as `medjax.load` takes it. ipc: images per class (not used by
-    "full"). values: any other option by the name of its flag, e.g. ``iterations=20``. Raises UserError for unknown
-    names and values that are not allowed.
+    method: name of a recipe, like "mtt" (`medjax.recipes.RECIPES`). preset: a table of its TOML file. dataset: a name
+    or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any other option by its
+    flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are not allowed.
     """
-    recipe = recipes.find(method)
-    groups = groups_of(recipe)
+    groups = groups_of(recipe := recipes.find(method))
     given = {"preset": preset, "dataset": path_text(dataset)} | values
     given |= {"ipc": ipc} if IpcConfig in groups else {}
     return resolve(groups, presets.read(recipe), given)
@@ -249,12 +249,12 @@ def fit_networks(settings: Settings) -> Settings:
     groups, origin = dict(settings.groups), dict(settings.origin)
     if PreprocessConfig not in groups:
         return settings
-    size = groups[PreprocessConfig].size
     for name, network in MODELS.items():
         if network.config in groups:
             old, options = groups[network.config], [f.name for f in fields(network.config)]
             given = {option for option in options if origin[option] != "default"}
-            new = groups[network.config] = fit_config(name, old, size, given)
-            changed = [o for o in options if getattr(old, o) != getattr(new, o)]
-            origin |= dict.fromkeys(changed, "size")
+            new = groups[network.config] = fit_config(
+                name, old, groups[PreprocessConfig].size, given
+            )
+            origin |= {o: "size" for o in options if getattr(old, o) != getattr(new, o)}
     return Settings(groups, origin)

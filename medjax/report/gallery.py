@@ -33,8 +33,9 @@ def gallery(
     synthetic: UInt8[np.ndarray, "k s h2 w2 c"],
     class_names: Sequence[str],
     title: str,
+    made: str = "synthetic images",
 ) -> Figure:
-    """Write a PNG: one row for each class, its name, some real images and its synthetic images.
+    """Write a PNG: one row for each class, its name, some real images and its synthetic images; made: their heading.
 
     path: None writes nothing; a notebook shows the figure that is returned.
     real, synthetic: uint8, c = 1 (grey) or 3 (RGB); their sizes and numbers may differ. Of more than ten images of a
@@ -42,7 +43,7 @@ def gallery(
     class_names: k names.
     """
     blocks = []
-    for heading, images in (("real images", real), ("synthetic images", synthetic)):
+    for heading, images in (("real images", real), (made, synthetic)):
         count = images.shape[1]
         more = f" ({MOST} of {count} per class)" if count > MOST else ""
         blocks.append(Block(heading + more, list(images[:, :MOST])))

@@ -16,7 +16,7 @@ from medjax.table import templates
 #: Pictures that a run leaves in its folder.
 PICTURES = {
     "gallery.png": "real images (as confidential as the data) beside the synthetic ones",
-    "strip.png": "the first synthetic image of each class over training",
+    "strip.png": "the first image of each class over training",
     "curves.png": "loss, step size and interim scores",
     "roc.png": "what a membership attack finds",
     "closest.png": "synthetic images beside the nearest real ones (as confidential as the data)",
@@ -68,7 +68,9 @@ def pictures(figures: Path, run: Run) -> list[CopiedPicture]:
                 continue
             name = f"{slug(source.stem, run.folder)}.png"
             shutil.copyfile(source, figures / name)
-            drawn.append(CopiedPicture(name, words, width))
+            real = run.result.chosen_images and file == "strip.png"
+            said = words + " (real ones, as confidential as the data)" * bool(real)
+            drawn.append(CopiedPicture(name, said, width))
     return drawn
 
 

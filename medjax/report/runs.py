@@ -162,7 +162,7 @@ class Cell(NamedTuple):
     @property
     def distilled(self) -> bool:
         """Whether its method distils anything."""
-        return not real(self.method)
+        return not (real(self.method) or self.runs[0].result.chosen_images)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -206,6 +206,7 @@ class Cell(NamedTuple):
 def read_run(path: Path) -> Run:
     """One result file with the config.json beside it. Raises UserError, one line that names the file, where it is not
     a whole result."""
+    path = path / "result.json" if path.is_dir() else path
     result, config = Result.read(path), None
     if path.name == "result.json":
         # A result is worth showing without it.
