@@ -110,7 +110,7 @@ def margin(
         real = Dataset(data.images, data.labels)
         judged = devices.map_sharded(judge(config, model, augment, classes), made, real)
         margins, own = margins_of(judged(jnp.stack(keys)).mean(0), data.labels)
-        asked = devices.map_sharded(functools.partial(ask, model), real)
+        asked = devices.map_sharded(functools.partial(ask, model, len(item)), real)
         learnable = margins_of(asked(item).mean(0), data.labels)[0] > 0
         replaced = replace(draw_key, config, state.chosen, margins, learnable, data.labels)
         finite, wrong = jnp.isfinite(margins).all(), margins < 0
@@ -139,22 +139,23 @@ def judge(
         people = evaluate.population(recipe, rate_key, 1, epochs, jnp.array([STEP_SIZE]))
         begun = train.start(trainer, begin_key)
         state = train.fit(trainer, run_key, begun, made, people.rates[0], people.forget, 0, epochs)
-        return predicted(model, state.params, state.model_state, data)
+        return predicted(model, config.judges, state.params, state.model_state, data)
 
     return probabilities
 
 
-def ask(model: Model, data: Dataset, row: Float[Array, " p"]) -> Float[Array, "n k"]:
-    """The probabilities that an expert with these parameters has for the training split."""
-    return predicted(model, flattening(model)(row), {}, data)
+def ask(model: Model, experts: int, data: Dataset, row: Float[Array, " p"]) -> Float[Array, "n k"]:
+    """The probabilities that one of so many experts, with these parameters, has for the training split."""
+    return predicted(model, experts, flattening(model)(row), {}, data)
 
 
 def predicted(
-    model: Model, params: PyTree, model_state: PyTree, data: Dataset
+    model: Model, networks: int, params: PyTree, model_state: PyTree, data: Dataset
 ) -> Float[Array, "n k"]:
-    """A network's probabilities, `cost.chunk_size` images at a time; the last chunk is padded."""
+    """The probabilities of one of so many networks side by side, `cost.chunk_size` images at a time; the last chunk is
+    padded."""
     n = len(data.labels)
-    size = min(n, cost.chunk_size(model, data.images.shape[1:], 1))
+    size = min(n, cost.chunk_size(model, data.images.shape[1:], networks))
     table = jnp.minimum(jnp.arange(-(-n // size) * size), n - 1).reshape(-1, size)
 
     def logits(rows: Array) -> Array:

@@ -27,6 +27,7 @@ def costs(setup: Setup) -> Costs:
         raise UserError(
             "--expert_epochs=0 leaves the networks untrained that say which images can be learned: give 1 or more"
         )
+    asked = max(config.judges, experts.experts)
     trained = experts.experts * experts.expert_epochs * epoch_images(experts, setup.shape[0])
     return Costs(
         {"experts": cost.GRADIENT * model.flops * trained},
@@ -36,7 +37,7 @@ def costs(setup: Setup) -> Costs:
             train.alive(model, config.judge_batch, config.judges),
             train.alive(model, experts.expert_batch, side_by_side(experts)),
         ),
-        forward=cost.chunk_size(model, setup.shape[1:], 1) * config.judges,
+        forward=cost.chunk_size(model, setup.shape[1:], asked) * asked,
     )
 
 
