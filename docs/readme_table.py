@@ -7,7 +7,7 @@ from medjax.result import Result
 
 RUNS = Path(__file__).parents[1] / "results"
 FOLDERS = (
-    *(f"cpu/pbc_blood8-{cell}-seed0" for cell in ("random-ipc1", "dc-ipc1", "dm-ipc1", "mtt-ipc1")),
+    *(f"cpu/pbc_blood8-{cell}-seed0" for cell in ("random-ipc1", "dc-ipc1", "mtt-ipc1")),
     "rows/pbc_blood8-ipc1-best-seed0",
     "rows/pbc_blood8-ipc10-best-seed0",
     "rows/pbc_blood8-ipc50-margin-seed0",
