@@ -50,7 +50,7 @@ def main(words: list[str]) -> None:
         )
         if recipe.chooses:
             console.say(
-                "note: its images are real ones, which no other method is known to beat here; to distil such a set,"
+                "note: its images are real ones, not to be shared; to distil a set of this size,"
                 f" use `python -m experiments.mtt --preset=best --ipc={ipc}`"
             )
         how = {"progress": console, "fresh": place.get("fresh", False)}
