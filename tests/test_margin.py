@@ -25,9 +25,44 @@ def test_margins():
     np.testing.assert_allclose(own, [0.7, 0.4, 0.2], atol=1e-6)
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.0, 1), (0.2, 2), (0.26, 3), (1.0, 10), (9.0, 10)])
+@pytest.mark.parametrize(("share", "count"), [(0.0, 1), (0.2, 2), (0.21, 3), (0.6, 6), (1.0, 10)])
 def test_counts(share, count):
+    """Rounded up, but not where binary fractions alone are in the way."""
     assert MarginConfig(replaced=share).count(10) == count
+    assert MarginConfig(begin=share).distinct(10) == count
+
+
+@pytest.mark.parametrize("images", range(1, 60))
+def test_rounds_of_the_defaults_fill_any_set(images):
+    assert MarginConfig().grown(images) == images
+
+
+@pytest.mark.parametrize(("pack", "words"), [(1, "8 of 10 images"), (2, "32 of 40 images")])
+def test_rounds_that_leave_repetitions_are_refused(linear, pack, words):
+    """2 + 3 x 2 of 10; packed, 8 + 3 x 8 of 40."""
+    values = {"begin": 0.2, "replaced": 0.2, "iterations": 3, "ipc": 10, "pack": pack}
+    setup = medjax.settings("margin", **values).setup(linear(64, 3), 3, (60, 8, 8, 1))
+    with pytest.raises(medjax.UserError, match=words):
+        recipes.find("margin").costs(setup)
+
+
+def test_the_set_grows_from_a_few_images(linear):
+    """At first 2 of 5 images of each class, which repeat; each round brings others in place of repetitions; after two
+    rounds of 2 all differ."""
+    labels = jnp.repeat(jnp.arange(2), 9)
+    data = Dataset(jnp.asarray(RNG.normal(size=(18, 2, 2, 1)), jnp.float32), labels)
+    model = linear(4, 2)
+    known = Trajectories(lambda expert, epochs: np.zeros((1, 10), np.float32), 1, 1)
+    config = MarginConfig(begin=0.4, replaced=0.4, judges=1, judge_steps=1, judge_batch=4)
+    parts = {"model": model, "augment": None, "trajectories": known, "ipc": 5, "classes": 2}
+    method, key = margin.margin(config, **parts), jax.random.key(0)
+    state = method.init(key, data)
+    for distinct in (2, 4, 5):
+        assert [len(set(row)) for row in state.chosen.tolist()] == [distinct] * 2
+        assert (np.asarray(labels)[state.chosen] == [[0] * 5, [1] * 5]).all()
+        np.testing.assert_array_equal(state.images, data.images[state.chosen.reshape(-1)])
+        state, _ = method.step(key, state, data, jnp.zeros((1, 10)))
+        key = jax.random.fold_in(key, distinct)
 
 
 def replaced(margins, learnable, labels, chosen, share, seed=0):

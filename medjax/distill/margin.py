@@ -1,22 +1,24 @@
 """Margin selection: real images that networks get wrong (margin sampling, Scheffer et al. 2001, where labels are known;
 selection by a proxy, Coleman et al. 2020).
 
-The set begins with random real images. In a round, fresh networks train on it, by the recipe of evaluated networks for
-`MarginConfig.judge_steps` steps. By their mean probability p of each class, a training image x of class c has the
-margin
+The set begins with a few random real images of each class, which repeat until it is full. In a round, fresh networks
+train on it, by the recipe of evaluated networks for `MarginConfig.judge_steps` steps. By their mean probability p of
+each class, a training image x of class c has the margin
 
     p_c(x) - max over other classes of p(x)
 
 and is wrong where that is negative. Each class then gets a number of its wrong images, drawn at random, in place of
-those that have been in the set longest. A class with too few of them gets, beside them, its images of the smallest
-margin. Experts, which were trained on all images, say which images can be learned: one that they get wrong by their
-mean probability, as a wrong label is, comes last (the idea of the reducible loss, Mindermann et al. 2022).
+those that have been in the set longest. These are repetitions at first: the set grows. A class with too few wrong
+images gets, beside them, its images of the smallest margin. Experts, which were trained on all images, say which images
+can be learned: one that they get wrong by their mean probability, as a wrong label is, comes last (the idea of the
+reducible loss, Mindermann et al. 2022).
 
 All images of the set are real. It is a baseline of methods that distil, and a start for them.
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,16 +44,30 @@ class MarginConfig:
     """Selection of images that networks get wrong."""
 
     iterations: int = option(3, "rounds of training networks and replacing images", low=1)
-    replaced: float = option(
-        0.2, "share of each class that a round replaces, one image at least", low=0
+    begin: float = option(
+        0.4, "share of each class that is there at first, and repeats", low=0, high=1
     )
+    replaced: float = option(0.2, "share of each class that a round replaces", low=0, high=1)
     judges: int = option(2, "networks that a round trains", low=1)
     judge_steps: int = option(500, "optimiser steps of each", low=1)
     judge_batch: int = option(64, "images of each step", low=1)
 
     def count(self, images: int) -> int:
         """Images that a round replaces of a class that has so many in the set."""
-        return min(images, max(1, round(self.replaced * images)))
+        return parts(self.replaced, images)
+
+    def distinct(self, images: int) -> int:
+        """Images, of so many of a class, that the set has at first."""
+        return parts(self.begin, images)
+
+    def grown(self, images: int) -> int:
+        """Images, of so many of a class, that are no repetition after the last round."""
+        return min(images, self.distinct(images) + self.iterations * self.count(images))
+
+
+def parts(share: float, images: int) -> int:
+    """A share of so many images, rounded up; one at least."""
+    return max(1, math.ceil(share * images - 1e-9))
 
 
 class MarginState(NamedTuple):
@@ -95,7 +111,8 @@ def margin(
 
     def init(key: Array, data: Dataset) -> MarginState:
         count = data.packing.held * ipc
-        return kept(data, random_rows(key, data.labels, count, classes).reshape(classes, count))
+        rows = random_rows(key, data.labels, count, classes).reshape(classes, count)
+        return kept(data, rows[:, np.arange(count) % config.distinct(count)])
 
     def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Float[np.ndarray, "K e p"]:
         last = np.array([trajectories.epochs])

@@ -27,6 +27,12 @@ def costs(setup: Setup) -> Costs:
         raise UserError(
             "--expert_epochs=0 leaves the networks untrained that say which images can be learned: give 1 or more"
         )
+    images = setup.ipc * setup.held
+    if (grown := config.grown(images)) < images:
+        raise UserError(
+            f"{config.iterations} rounds of --replaced={config.replaced:g} from --begin={config.begin:g} on bring"
+            f" {grown} of {images} images, and the others would be there twice: raise one, or --iterations"
+        )
     asked = max(config.judges, experts.experts)
     trained = experts.experts * experts.expert_epochs * epoch_images(experts, setup.shape[0])
     return Costs(
@@ -66,5 +72,5 @@ RECIPE = Recipe(
     build=build,
     expert_epochs=expert_epochs,
     chooses=True,
-    shown=("iterations", "replaced", "judges"),
+    shown=("iterations", "begin", "replaced", "judges"),
 )
