@@ -27,8 +27,15 @@ class PackConfig:
     """Smaller images in each stored one."""
 
     pack: int = option(
-        1, "f: each stored image holds f x f smaller ones; 1: it is one image", low=1
+        1,
+        "f: each stored image holds f x f smaller ones; 1: it is one; 0: val chooses 1 or 2",
+        low=0,
     )
+
+    @property
+    def held(self) -> int:
+        """Images that a stored one holds; one as long as nothing is chosen."""
+        return max(1, self.pack) ** 2
 
 
 @jax.tree_util.register_dataclass
@@ -150,8 +157,8 @@ def fits(factor: int, size: int) -> bool:
 
 
 def check(factor: int, size: int) -> None:
-    """UserError for tiles that lie outside the image."""
-    if not fits(factor, size):
+    """UserError for tiles that lie outside the image. A factor of 0 is not chosen yet."""
+    if factor and not fits(factor, size):
         largest = max(f for f in range(1, min(factor, size + 1)) if fits(f, size))
         raise UserError(
             f"--pack={factor} leaves tiles of a {size} px image without a pixel: give --pack={largest}, or a"

@@ -17,6 +17,7 @@ from medjax.pipeline.experts import experts_seconds, train_experts
 from medjax.pipeline.finish import finish
 from medjax.pipeline.forecast import forecast
 from medjax.pipeline.moments import compute_moments, moments_seconds
+from medjax.pipeline.packs import settled
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
@@ -84,6 +85,7 @@ def run_seeds(
     if data is not None:
         check_in_memory(data)
     raw = load_data(settings, progress) if data is None else data
+    settings, spent = settled(settings, raw, out, progress)
     asked = settings.run if data is None else dataclasses.replace(settings.run, dataset=IN_MEMORY)
     origin = settings.origin | ({} if data is None else {"dataset": "data"})
     seen = settings.decoded * len(raw.class_names)
@@ -112,6 +114,7 @@ def run_seeds(
         for i in open_ones:
             held.enter_context(folders.hold(places[i], progress))
         opened = open_session(each[open_ones[0]], raw, places[open_ones[0]], progress)
+        opened = opened._replace(seconds=opened.seconds + spent)
         sessions = {i: opened._replace(settings=each[i], folder=places[i]) for i in open_ones}
         if missing := [i for i in open_ones if i not in results]:
             for i in missing:
@@ -150,9 +153,11 @@ def only_distilled(
 ) -> list[Session]:
     """Runs that end with their last interim evaluation: no final networks are trained, and there is no result. each:
     settings that differ in their seeds alone. raw: images that have been checked."""
-    said, seen = withheld(raw) if recipe.release else raw, each[0].decoded * len(raw.class_names)
+    said, out = withheld(raw) if recipe.release else raw, results_path(folder)
+    each = [settled(own, raw, out, progress)[0] for own in each]
+    seen = each[0].decoded * len(raw.class_names)
     each = [own.counted(seen) for own in each]
-    places = [folders.run_folder(results_path(folder), raw, recipe.name, own) for own in each]
+    places = [folders.run_folder(out, raw, recipe.name, own) for own in each]
     with contextlib.ExitStack() as held:
         for place in places:
             held.enter_context(folders.hold(place, progress))

@@ -122,7 +122,7 @@ class Settings(NamedTuple):
     @property
     def decoded(self) -> int:
         """Images per class that networks see of them."""
-        return self.ipc * self.config(PackConfig).pack ** 2
+        return self.ipc * self.config(PackConfig).held
 
     def values(self) -> dict[str, Any]:
         """All values, by option."""

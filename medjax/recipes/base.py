@@ -52,7 +52,7 @@ class Setup(NamedTuple):
     @property
     def held(self) -> int:
         """Images that networks see of each that is stored."""
-        return self.configs.get(PackConfig, PackConfig()).pack ** 2
+        return self.configs.get(PackConfig, PackConfig()).held
 
 
 class Costs(NamedTuple):
