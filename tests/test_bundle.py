@@ -213,9 +213,12 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
     assert "- exact.npz holds the mean" in (out / "README.md").read_text()
     assert (out / "README.md").read_text().count("began as real training images") == 2
     assert (out / "privacy.json").read_bytes() == (run / "privacy.json").read_bytes()
-    (run / "privacy.json").write_text("{")
-    with pytest.raises(UserError, match=r"privacy\.json is damaged"):
-        bundle(run, tmp_path / "bundle")
+    odd = ("{", "[]", '{"card": 3}', '{"membership": []}', '{"membership": {"all": 1}}')
+    odd += ('{"membership": {"all": {"epsilon_at_least": "much"}}}',)
+    for text in odd:
+        (run / "privacy.json").write_text(text)
+        with pytest.raises(UserError, match=r"privacy\.json is damaged"):
+            bundle(run, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,18 @@ def test_saved_set_evaluated_alone_scores_as_in_its_run(tmp_path):
     assert again["test"] == result["test"]
 
 
+def test_real_images_are_not_called_distilled(tmp_path):
+    """A set of margin selection: the result says that its images were chosen."""
+    whole = share.load_set(other_grey().folder / "synthetic.npz")
+    parts = (whole.synthetic, whole.preprocessor, whole.class_names)
+    about = whole.origin | {"method": "margin", "eval_epochs": "2"}
+    share.save_set(tmp_path / "real.npz", *parts, network=whole.network, **about)
+    words = (f"--synthetic={tmp_path / 'real.npz'}", f"--dataset={tiny('grey')}", "--networks=1")
+    ended = evaluate(*words, "--eval_augment=false", f"--out={tmp_path}")
+    assert ended.status == 0 and "chosen (float)" in ended.stdout
+    assert "distilled" not in ended.stdout.replace("distilled from", "")
+
+
 def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
     """A set whose run says so is scored at a step size chosen on val, with a warning; a flag wins."""
     whole = share.load_set(other_grey().folder / "synthetic.npz")

@@ -71,6 +71,14 @@ def test_when_all_were_skipped():
     assert typical_way([]) == float("inf")
 
 
+def test_rounds_of_margin_that_were_skipped():
+    """They have no images to move: no word of a step size."""
+    about = {"phase": "distill", "seconds": 1.0, "loss": 1.0, "wrong": 0.5, "learnable": 0.5}
+    (line,), collapsed = health([about | {"iteration": 1, "skipped": 1}], 1, 0.01)
+    assert "1 of 1 iterations were skipped (networks went astray)" in line and not collapsed
+    assert "--lr" not in line
+
+
 def test_iterations_after_the_chosen_one_do_not_count():
     rows = course([0.5] * 10 + [0.0] * 200)
     assert health(rows, 10, 0.01) == ([], False)

@@ -160,11 +160,15 @@ def _audit_of(run: FinishedRun) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     found = store.read_json(path)
-    if not isinstance(found, dict):
+    try:
+        sound = isinstance(found.get("card", []), str | list)
+        shown = float(found.get("membership", {}).get("all", {}).get("epsilon_at_least", 0.0))
+    except (AttributeError, TypeError, ValueError):
+        sound = False
+    if not sound:
         raise UserError(f"{path} is damaged: audit the run again, or delete it")
     if guarantee.get("epsilon") is None:
         return found
-    shown = found.get("membership", {}).get("all", {}).get("epsilon_at_least", 0.0)
     if contradicted(guarantee, shown):
         raise UserError(
             f"{path} shows an epsilon of at least {shown:.2f}, and the run states {guarantee['epsilon']:g}: the"

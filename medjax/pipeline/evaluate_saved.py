@@ -35,6 +35,7 @@ from medjax.pipeline.settings import (
     networks,
     resolve,
 )
+from medjax.recipes import real
 from medjax.result import Result
 from medjax.share import SharedSet
 from medjax.types import Dataset, RawDataset
@@ -205,4 +206,5 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
         found["preset"] = "of the set"
     seconds = {"evaluate": phase_seconds(store.read_log(session.log), "evaluate")}
     method = shared.origin.get("method", "unknown")
+    found |= {"chosen_images": True} if real(method) else {}
     return write_result(session, method, found | {"warnings": warnings, "seconds": seconds}, shared)

@@ -30,12 +30,15 @@ def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str
         return ["log.jsonl was lost: whether the distillation was sound is not known"], False
     learned = "displacement" in steps[min(steps)]  # by matching students with experts
     warnings, collapsed = matching_health(steps, step_size) if learned else ([], False)
-    skipped = steps[max(steps)].get("skipped") or 0
+    skipped, judged = steps[max(steps)].get("skipped") or 0, "wrong" in steps[min(steps)]
     if skipped > len(steps) / 10:
-        warnings.append(
-            f"{skipped} of {len(steps)} iterations were skipped (not finite, or a loss far above the median): "
-            "try a smaller --lr_img or --lr_lr"
+        why, what = (
+            "not finite, or a loss far above the median",
+            "try a smaller --lr_img or --lr_lr",
         )
+        if judged:  # margin selection, which moves no images
+            why, what = "networks went astray", "in these nothing was replaced"
+        warnings.append(f"{skipped} of {len(steps)} iterations were skipped ({why}): {what}")
     return warnings, collapsed
 
 
