@@ -189,6 +189,25 @@ def test_cells_join_seeds_alone(tmp_path):
     assert len(others) > 1 and "start" in baseline(mtt, others)[1], "k-means are no random images"
 
 
+@pytest.mark.parametrize(("option", "other"), [("size", 64), ("whiten", "normalise")])
+def test_random_images_of_another_model_space_are_no_baseline(tmp_path, option, other):
+    """A size or a whitening that differs; where a configuration does not say it, it is taken as the same."""
+    for method, mean in (("mtt", 0.8), ("random", 0.6)):
+        made.write(tmp_path, made.result(method, "a", 1, mean))
+    found = {cell.method: cell for cell in cells(collect(tmp_path)[0])}
+
+    def given(cell, **values):
+        config = {"values": {n: {"value": v, "origin": "flag"} for n, v in values.items()}}
+        return cell._replace(runs=tuple(run._replace(config=config) for run in cell.runs))
+
+    spaces = {"size": 32, "whiten": "zca"}
+    mtt, usual = given(found["mtt"], **spaces), given(found["random"], **spaces)
+    unlike = given(found["random"], **spaces | {option: other})
+    assert baseline(mtt, [mtt, unlike])[1] == "the start of each distillation"
+    for random in (usual, found["random"]):
+        assert baseline(mtt, [mtt, random])[1] == "runs of random"
+
+
 def test_cutmix_is_never_mixed_with_others(tmp_path):
     """Its rows have a name of their own, random images with CutMix beside them, and no part in the best score."""
     cutmix = {"evaluation": {"networks": 5, "epochs": 1000, "recipe": "cutmix"}}

@@ -14,7 +14,8 @@ START, OTHERWISE = "the start of each distillation", "none: it did not begin wit
 def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
     """The accuracy of random images to compare a distilled cell with, and where it comes from.
 
-    Runs of `random` on the same set, IPC, packing and network whose networks were trained alike come first; of several,
+    Runs of `random` on the same set, IPC, packing and network whose networks were trained alike, on images of the same
+    size and whitening, come first; of several,
     those of the cell's preset. Else it is the cell's own start, one subset for each seed, where it began with random
     images. network: under which both are scored, by default the cell's own.
     """
@@ -24,13 +25,19 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
     for other in among:
         one = other.runs[0].result
         found = one.method, other.fingerprint, other.ipc, one.pack, other.model
-        if found == wanted and _alike(one.evaluation, mine.evaluation):
+        alike = _alike(one.evaluation, mine.evaluation)
+        if found == wanted and alike and _one_space(other.runs[0].values, cell.runs[0].values):
             fitting.append(other)
     if fitting:
         return min(fitting, key=lambda other: other.preset != cell.preset).score(), "runs of random"
     if not all(run.from_random for run in cell.runs):
         return None, OTHERWISE
     return cell.score("accuracy", "start", network), START
+
+
+def _one_space(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs saw images of one size and whitening, as far as their configurations say."""
+    return all(one.get(n, other.get(n)) == other.get(n, one.get(n)) for n in ("size", "whiten"))
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
