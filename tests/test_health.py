@@ -73,10 +73,14 @@ def test_when_all_were_skipped():
 
 def test_rounds_of_margin_that_were_skipped():
     """They have no images to move: no word of a step size."""
-    about = {"phase": "distill", "seconds": 1.0, "loss": 1.0, "wrong": 0.5, "learnable": 0.5}
+    about = {"phase": "distill", "seconds": 1.0, "loss": 1.0, "wrong": 0.5, "distinct": 1.0}
     (line,), collapsed = health([about | {"iteration": 1, "skipped": 1}], 1, 0.01)
     assert "1 of 1 iterations were skipped (networks went astray)" in line and not collapsed
     assert "--lr" not in line
+    rows = [about | {"iteration": i, "skipped": 0, "distinct": 0.4 + 0.2 * i} for i in (1, 2, 3)]
+    (line,), _ = health(rows, 1, 0.01)
+    assert "only 60 % of the images are there once" in line
+    assert not health(rows, 3, 0.01)[0]
 
 
 def test_iterations_after_the_chosen_one_do_not_count():

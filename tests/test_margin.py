@@ -33,8 +33,10 @@ def test_counts(share, count):
 
 
 @pytest.mark.parametrize("images", range(1, 60))
-def test_rounds_of_the_defaults_fill_any_set(images):
-    assert MarginConfig().grown(images) == images
+def test_rounds_of_the_presets_fill_any_set(images):
+    for preset in ("paper", "public", "cpu", "best", "quick"):
+        config = medjax.settings("margin", preset, ipc=images).config(MarginConfig)
+        assert config.begin < 1 and config.grown(images) == images
 
 
 @pytest.mark.parametrize(("pack", "words"), [(1, "8 of 10 images"), (2, "32 of 40 images")])
@@ -44,6 +46,16 @@ def test_rounds_that_leave_repetitions_are_refused(linear, pack, words):
     setup = medjax.settings("margin", **values).setup(linear(64, 3), 3, (60, 8, 8, 1))
     with pytest.raises(medjax.UserError, match=words):
         recipes.find("margin").costs(setup)
+
+
+@pytest.mark.parametrize(
+    ("rows", "share"),
+    [([[0, 1, 2], [4, 5, 4]], 1), ([[0, 1, 0], [4, 5, 4]], 0.8), ([[0] * 3, [4] * 3], 0.4)],
+)
+def test_repetitions_are_counted(rows, share):
+    """Of a class with two images, which is used completely, one is no fault."""
+    labels = jnp.array([0, 0, 0, 0, 1, 1])
+    assert margin.distinct(jnp.array(rows), labels) == pytest.approx(share)
 
 
 def test_the_set_grows_from_a_few_images(linear):
@@ -57,11 +69,13 @@ def test_the_set_grows_from_a_few_images(linear):
     parts = {"model": model, "augment": None, "trajectories": known, "ipc": 5, "classes": 2}
     method, key = margin.margin(config, **parts), jax.random.key(0)
     state = method.init(key, data)
-    for distinct in (2, 4, 5):
+    for number, distinct in enumerate((2, 4, 5)):
+        if number:
+            assert info.distinct == pytest.approx(distinct / 5)
         assert [len(set(row)) for row in state.chosen.tolist()] == [distinct] * 2
         assert (np.asarray(labels)[state.chosen] == [[0] * 5, [1] * 5]).all()
         np.testing.assert_array_equal(state.images, data.images[state.chosen.reshape(-1)])
-        state, _ = method.step(key, state, data, jnp.zeros((1, 10)))
+        state, info = method.step(key, state, data, jnp.zeros((1, 10)))
         key = jax.random.fold_in(key, distinct)
 
 

@@ -370,7 +370,7 @@ def test_bad_input():
     with pytest.raises(UserError, match=r"--pack=3 leaves .* 4 px .* give --pack=2, or"):
         medjax.settings("random", size=4, pack=3)
     assert medjax.settings("dm", size=4, pack=4).groups[packing.PackConfig].pack == 4
-    with pytest.raises(UserError, match="--pack=0 is too small"):
-        medjax.settings("dc", pack=0)
+    with pytest.raises(UserError, match="--pack=-1 is too small"):
+        medjax.settings("dc", pack=-1)
     with pytest.raises(UserError, match="'pack' is no option here"):
         medjax.settings("full", pack=2)

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 import medjax
+from medjax import recipes
 from medjax.data import sources
 from medjax.metrics import Metrics
 from medjax.pipeline import packs
 from medjax.pipeline.progress import Silent
+from medjax.pipeline.run import only_distilled
 
+RANDOM = recipes.find("random")
 SMALL = {"preset": "quick", "size": 4, "whiten": "normalise", "width": 4, "depth": 1}
 SHORT = {"networks": 1, "eval_epochs": 2, "interim_networks": 1, "interim_epochs": 2}
 
@@ -38,13 +41,13 @@ def scored(monkeypatch):
     return seen, values
 
 
-@pytest.mark.parametrize(("packed", "best"), [(0.5, 2), (0.3, 1), (0.4, 1), (np.nan, 1)])
+@pytest.mark.parametrize(("packed", "best"), [(0.5, 2), (0.3, 1), (0.4, 1)])
 def test_the_better_one_is_taken(scored, tmp_path, packed, best):
-    """The first of equals wins, and networks that went astray lose; what is scored is random images of each."""
+    """The first of equals wins; what is scored is random images of each."""
     seen, values = scored
     values["pack-2"] = packed
     raw = sources.load(str(launching.tiny("rgb")))
-    chosen, _ = packs.settled(asked(seed=3), raw, tmp_path, Silent())
+    chosen, _ = packs.settled(RANDOM, asked(seed=3), raw, tmp_path, Silent())
     assert chosen.values()["pack"] == best and chosen.origin["pack"] == "val"
     assert chosen.run.seed == 3
     (one, few, _, _, scored_on), (two, many, labels, own, _) = seen
@@ -56,56 +59,100 @@ def test_the_better_one_is_taken(scored, tmp_path, packed, best):
 
 def test_a_factor_that_is_given_is_kept(scored, tmp_path):
     given, raw = asked(pack=2), sources.load(str(launching.tiny("rgb")))
-    assert packs.settled(given, raw, tmp_path, Silent()) == (given, 0.0) and not scored[0]
+    assert packs.settled(RANDOM, given, raw, tmp_path, Silent()) == (given, 0.0) and not scored[0]
 
 
 @pytest.mark.parametrize("ipc", [6, 30])
 def test_a_class_with_too_few_images_is_not_packed(scored, tmp_path, ipc):
     """It has 20, and packed they would have to be 4 x 6."""
     raw = sources.load(str(launching.tiny("rgb")))
-    chosen, seconds = packs.settled(asked(ipc=ipc), raw, tmp_path, Silent())
+    chosen, seconds = packs.settled(RANDOM, asked(ipc=ipc), raw, tmp_path, Silent())
     assert (chosen.values()["pack"], seconds, scored[0]) == (1, 0.0, [])
 
 
 def test_repeated_images_can_be_packed(scored, tmp_path):
     raw = sources.load(str(launching.tiny("rgb")))
-    chosen, _ = packs.settled(asked(ipc=6, allow_repeat=True), raw, tmp_path, Silent())
+    chosen, _ = packs.settled(RANDOM, asked(ipc=6, allow_repeat=True), raw, tmp_path, Silent())
     assert chosen.values()["pack"] == 2 and len(scored[0]) == 2
 
 
 def test_a_guarantee_allows_no_look_at_val(tmp_path):
     chosen = medjax.settings("dp", preset="quick", dataset=launching.tiny("rgb"), pack=0, ipc=1)
+    raw = sources.load(str(launching.tiny("rgb")))
     with pytest.raises(medjax.UserError, match=r"--pack=0 looks at val"):
-        medjax.run("dp", chosen, tmp_path)
+        packs.settled(recipes.find("dp"), chosen, raw, tmp_path, Silent())
+
+
+def test_what_the_recipe_refuses_is_not_tried(scored, tmp_path):
+    """Unpacked, 2 + 2 of 3 images fill the set; packed, 5 + 6 of 12 do not. Where neither does, the run ends before
+    any network is trained."""
+    raw = sources.load(str(launching.tiny("rgb")))
+    values = {"ipc": 3, "iterations": 2, "begin": 0.4, "replaced": 0.2}
+    method = recipes.find("margin")
+    chosen, _ = packs.settled(method, asked("margin", **values), raw, tmp_path, Silent())
+    assert chosen.values()["pack"] == 1
+    few = asked("margin", **values | {"ipc": 10})
+    with pytest.raises(medjax.UserError, match="would be there twice"):
+        medjax.run("margin", few, tmp_path)
+    assert not scored[0]
+
+
+def test_a_set_to_begin_with_brings_its_factor(scored, tmp_path):
+    first = medjax.run("mtt", asked("mtt", pack=2, iterations=1), tmp_path)
+    begun = asked("mtt", iterations=1, init_set=str(first.folder / "synthetic.npz"))
+    assert medjax.run("mtt", begun, tmp_path).pack == 2 and not scored[0]
 
 
 def test_a_run_is_the_one_of_the_factor(scored, tmp_path):
-    """Its folder and its result are those of ``--pack=2``; seeds have one choice between them."""
+    """Its folder is that of ``--pack=2``; seeds have one choice between them, and so have images given in memory."""
     left = medjax.run("random", asked(), tmp_path)
-    given = medjax.run("random", asked(pack=2), tmp_path)
-    assert left.pack == 2 and left.folder == given.folder and left.to_json() == given.to_json()
-    count = len(scored[0])
-    assert count == 2
+    assert left.pack == 2
+    assert left.folder == medjax.run("random", asked(pack=2), tmp_path).folder
     assert medjax.run("random", asked(seed=1), tmp_path).pack == 2
-    names = {path.name for path in left.folder.parent.glob("packing-*")}
-    assert len(names) == 1
+    raw = sources.load(str(launching.tiny("rgb")))
+    assert medjax.run("random", asked(seed=2), tmp_path, data=raw).pack == 2
+    assert len(list(left.folder.parent.glob("packing-*"))) == 1
+
+
+def test_a_distillation_without_a_result_is_packed_too(scored, tmp_path):
+    raw = sources.load(str(launching.tiny("rgb")))
+    each = [asked("margin", seed=seed, experts=1) for seed in (0, 1)]
+    sessions = only_distilled(recipes.find("margin"), each, tmp_path, raw, Silent())
+    assert [session.train.packing.factor for session in sessions] == [2, 2]
 
 
 def test_a_choice_is_made_once(tmp_path, monkeypatch):
-    """It is read back, for another seed and another method too; its time counts for every run that it served."""
+    """It is read back, for another seed and another method too, without a look at the images; its time counts for every
+    run that it served. Networks that train otherwise make their own."""
     first = medjax.run("random", asked(), tmp_path)
     (folder,) = first.folder.parent.glob("packing-*")
-    assert sorted(p.name for p in (folder / "evaluations").iterdir()) == [
-        "pack-1.json",
-        "pack-2.json",
-    ]
+    names = sorted(p.name for p in (folder / "evaluations").iterdir())
+    assert names == ["pack-1.json", "pack-2.json"]
+
+    class OpenedError(Exception):
+        pass
 
     def never(*_):
-        raise AssertionError("trained again")
+        raise OpenedError
 
     raw = sources.load(str(launching.tiny("rgb")))
-    monkeypatch.setattr("medjax.evaluate.train_networks", never)
-    chosen, seconds = packs.settled(asked(seed=5), raw, tmp_path, Silent())
-    other, same = packs.settled(asked("margin", ipc=2), raw, tmp_path, Silent())
+    monkeypatch.setattr(packs, "open_session", never)
+    chosen, seconds = packs.settled(RANDOM, asked(seed=5), raw, tmp_path, Silent())
+    margin = recipes.find("margin")
+    other, same = packs.settled(margin, asked("margin"), raw, tmp_path, Silent())
     assert chosen.values()["pack"] == other.values()["pack"] == (first.pack or 1)
     assert seconds == same > 0
+    for otherwise in ({"interim_epochs": 3}, {"width": 8}, {"eval_batch": 8}, {"ipc": 1}):
+        with pytest.raises(OpenedError):
+            packs.settled(RANDOM, asked(**otherwise), raw, tmp_path, Silent())
+
+
+def test_steps_and_epochs_of_one_preset_are_two_choices(tmp_path):
+    """A flag of epochs wins over the steps of a preset, although its value is the default."""
+    raw = sources.load(str(launching.tiny("rgb")))
+    values = {"dataset": launching.tiny("rgb"), "preset": "best", "ipc": 50}
+    names = {
+        packs._name(medjax.settings("margin", **values, **more), raw)
+        for more in ({}, {"interim_epochs": 300})
+    }
+    assert len(names) == 2

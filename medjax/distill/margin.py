@@ -45,7 +45,7 @@ class MarginConfig:
 
     iterations: int = option(3, "rounds of training networks and replacing images", low=1)
     begin: float = option(
-        0.4, "share of each class that is there at first, and repeats", low=0, high=1
+        1.0, "share of each class that is there at first, and repeats", low=0, high=1
     )
     replaced: float = option(0.2, "share of each class that a round replaces", low=0, high=1)
     judges: int = option(2, "networks that a round trains", low=1)
@@ -81,12 +81,13 @@ class MarginState(NamedTuple):
 
 class MarginInfo(NamedTuple):
     """One round, for the log: over the training split the cross-entropy of the networks' mean probability, the share of
-    images that are wrong, and the share of those that the experts get right; whether nothing was replaced, for the
-    networks had no finite probabilities."""
+    images that are wrong, and the share of those that the experts get right; the images of the set after the round, each
+    counted once, as a share of those that it could have; whether nothing was replaced, for the networks had no finite probabilities."""
 
     loss: Array
     wrong: Array
     learnable: Array
+    distinct: Array
     skipped: Array
 
 
@@ -134,7 +135,8 @@ def margin(
         share = (wrong & learnable).sum() / jnp.maximum(wrong.sum(), 1)
         loss = -jnp.log(own + 1e-12).mean()
         chosen = jnp.where(finite, replaced, state.chosen)
-        return kept(data, chosen), MarginInfo(loss, wrong.mean(), share, ~finite)
+        info = MarginInfo(loss, wrong.mean(), share, distinct(chosen, data.labels), ~finite)
+        return kept(data, chosen), info
 
     def extract(state: MarginState) -> Synthetic:
         return Synthetic(state.images, state.labels, jnp.float32(STEP_SIZE))
@@ -213,6 +215,15 @@ def replace(
     found = jnp.lexsort((order, labels))[first + jnp.minimum(ranks, sizes - 1)].astype(jnp.int32)
     free = jnp.isfinite(order[found])
     return jnp.concatenate([chosen[:, count:], jnp.where(free, found, chosen[:, :count])], axis=1)
+
+
+def distinct(chosen: Int[Array, "k i"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """The images of the set, each counted once, as a share of those that it could have: a class may be smaller."""
+    classes, count = chosen.shape
+    ordered = jnp.sort(chosen, axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]).sum()
+    sizes = jnp.zeros(classes, jnp.int32).at[labels].add(1)
+    return (chosen.size - repeated) / jnp.minimum(sizes, count).sum()
 
 
 def iteration_flops(config: MarginConfig, model: Model, images: int, experts: int) -> float:

@@ -39,6 +39,11 @@ def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str
         if judged:  # margin selection, which moves no images
             why, what = "networks went astray", "in these nothing was replaced"
         warnings.append(f"{skipped} of {len(steps)} iterations were skipped ({why}): {what}")
+    if (distinct := steps[max(steps)].get("distinct", 1)) < 1:
+        warnings.append(
+            f"only {100 * distinct:.0f} % of the images are there once, the others are repetitions: an --eval_every as"
+            " large as --iterations keeps the last round"
+        )
     return warnings, collapsed
 
 

@@ -5,17 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from medjax import recipes, store
-from medjax.distill.images import STEP_SIZE
+from medjax import recipes, share, store
+from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.images import STEP_SIZE, ImagesConfig
 from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
 from medjax.metrics import summary
 from medjax.packing import PackConfig
+from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.score import interim_scores
-from medjax.pipeline.session import open_session, random_start
+from medjax.pipeline.score import interim_scores, read_table
+from medjax.pipeline.session import build_models, open_session, random_start
 from medjax.pipeline.settings import IpcConfig, RunConfig, Settings, groups_of
+from medjax.recipes import Recipe
 from medjax.score import percent
 from medjax.types import RawDataset
 
@@ -26,62 +29,86 @@ CRITERION = "balanced_accuracy"
 
 
 def settled(
-    settings: Settings, raw: RawDataset, out: Path, progress: Progress
+    recipe: Recipe, settings: Settings, raw: RawDataset, out: Path, progress: Progress
 ) -> tuple[Settings, float]:
     """The settings with a factor in place of ``pack`` = 0, and the seconds that it took to choose; others as they are.
 
-    Each of `TRIED` that the classes have images enough for is tried: networks of the interim evaluation train on random
-    real images, packed so, and val scores them. All seeds share the choice. Raises UserError under a guarantee, which
-    leaves no look at val.
+    Each of `TRIED` that the recipe allows and that the classes have images enough for is tried: networks of the interim
+    evaluation train on random real images, packed so, and val scores them. All seeds share the choice. A set to begin
+    with brings its factor. Raises UserError under a guarantee, which leaves no look at val, and where the recipe cannot
+    work with any.
     """
     if settings.config(PackConfig).pack:
         return settings, 0.0
     if PrivacyConfig in settings.groups:
         raise UserError("--pack=0 looks at val, and under a guarantee nothing may: give 1 or 2")
-    tried, seconds = _possible(settings, raw), 0.0
+    if path := settings.config(ImagesConfig).init_set:
+        return _packed(settings, share.load_set(user_path(path)).pack, "set"), 0.0
+    tried, seconds = _possible(recipe, settings, raw), 0.0
     best = tried[0]
     if len(tried) > 1:
-        folder = folders.home(out, raw) / _name(settings)
-        with folders.hold(folder, progress, wait=True):
-            scores = {f: _score(settings, f, raw, folder, progress) for f in tried}
-        best = max(scores, key=lambda f: scores[f])
+        folder = folders.home(out, raw) / _name(settings, raw)
+        scores = {f: _known(folder, f) for f in tried}
+        if None in scores.values():
+            with folders.hold(folder, progress, wait=True):
+                scores = {f: _score(settings, f, raw, folder, progress) for f in tried}
+        best = max(tried, key=lambda f: scores[f] or 0.0)
         words = ", ".join(f"--pack={f} {percent(score)} %" for f, score in scores.items())
         progress.say(f"packing, by random images on val (balanced accuracy): {words}")
         seconds = sum(row["seconds"] for row in store.read_log(folder / "log.jsonl"))
-    return _packed(settings, best), seconds
+    return _packed(settings, best, "val"), seconds
 
 
-def _packed(settings: Settings, factor: int) -> Settings:
-    """The settings with this factor, which val chose."""
-    return Settings(
-        settings.groups | {PackConfig: PackConfig(factor)}, settings.origin | {"pack": "val"}
-    )
+def _packed(settings: Settings, factor: int, origin: str) -> Settings:
+    """The settings with this factor, and where it came from."""
+    groups = settings.groups | {PackConfig: PackConfig(factor)}
+    return Settings(groups, settings.origin | {"pack": origin})
 
 
-def _possible(settings: Settings, raw: RawDataset) -> list[int]:
-    """The factors for which every class has images enough."""
-    asked = settings.config(IpcConfig)
-    least = np.bincount(raw.train.labels, minlength=len(raw.class_names)).min()
-    enough = least if not asked.allow_repeat else np.inf * least
-    return [f for f in TRIED if f == 1 or f * f * asked.ipc <= enough]
+def _possible(recipe: Recipe, settings: Settings, raw: RawDataset) -> list[int]:
+    """The factors that the recipe allows and, but for 1, that every class has images enough for. Raises UserError where
+    the recipe allows none."""
+    asked, size = settings.config(IpcConfig), settings.config(PreprocessConfig).size
+    channels, k = raw.train.images.shape[-1], len(raw.class_names)
+    least = np.bincount(raw.train.labels, minlength=k).min()
+    model, _ = build_models(settings, k, channels)
+    found, refused = [], []
+    for factor in TRIED:
+        own = _packed(settings, factor, "val")
+        if factor > 1 and own.decoded > least and not (asked.allow_repeat and least):
+            continue
+        try:
+            recipe.costs(own.setup(model, k, (len(raw.train.labels), size, size, channels)))
+            found.append(factor)
+        except UserError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
 
 
-def _name(settings: Settings) -> str:
+def _name(settings: Settings, raw: RawDataset) -> str:
     """The folder of a choice, beside those of the runs that share it."""
     groups = {g: settings.groups[g] for g in groups_of(recipes.find("random"))}
     groups[RunConfig] = dataclasses.replace(settings.run, seed=0)
-    asked = Settings(groups, settings.origin)
+    asked = Settings(groups, settings.origin).counted(settings.ipc * len(raw.class_names))
     return f"packing-ipc{settings.ipc}-{store.config_hash(asked.identity())}"
+
+
+def _known(folder: Path, factor: int) -> float | None:
+    """The score of a factor, where it has one."""
+    table = read_table(folder / "evaluations" / f"pack-{factor}.json")
+    return float(summary(table["scores"])[CRITERION]["mean"]) if table else None
 
 
 def _score(
     settings: Settings, factor: int, raw: RawDataset, folder: Path, progress: Progress
 ) -> float:
-    """The score on val of networks trained on random images packed so; read back where it is known."""
-    own = _packed(settings, factor)
+    """The score on val of networks trained on random images packed so."""
+    own = _packed(settings, factor, "val")
     own.groups[RunConfig] = dataclasses.replace(own.run, seed=0)
     own = own.counted(own.decoded * len(raw.class_names))
     session = open_session(own, raw, folder, progress)
     start = random_start(session)
     (row,) = interim_scores(session, f"pack-{factor}", start, session.val, (STEP_SIZE,))
-    return float(np.nan_to_num(summary(row)[CRITERION]["mean"], nan=-1.0))
+    return float(summary(row)[CRITERION]["mean"])

@@ -85,7 +85,8 @@ def run_seeds(
     if data is not None:
         check_in_memory(data)
     raw = load_data(settings, progress) if data is None else data
-    settings, spent = settled(settings, raw, out, progress)
+    check_data(settings, raw, progress, count=not recipe.release)
+    settings, spent = settled(recipe, settings, raw, out, progress)
     asked = settings.run if data is None else dataclasses.replace(settings.run, dataset=IN_MEMORY)
     origin = settings.origin | ({} if data is None else {"dataset": "data"})
     seen = settings.decoded * len(raw.class_names)
@@ -94,7 +95,6 @@ def run_seeds(
         Settings(groups | {RunConfig: dataclasses.replace(asked, seed=asked.seed + i)}, origin)
         for i in range(seeds)
     ]
-    check_data(settings, raw, progress, count=not recipe.release)
     said = raw
     if recipe.release:
         check_privacy(settings, raw)
@@ -154,7 +154,7 @@ def only_distilled(
     """Runs that end with their last interim evaluation: no final networks are trained, and there is no result. each:
     settings that differ in their seeds alone. raw: images that have been checked."""
     said, out = withheld(raw) if recipe.release else raw, results_path(folder)
-    each = [settled(own, raw, out, progress)[0] for own in each]
+    each = [settled(recipe, own, raw, out, progress)[0] for own in each]
     seen = each[0].decoded * len(raw.class_names)
     each = [own.counted(seen) for own in each]
     places = [folders.run_folder(out, raw, recipe.name, own) for own in each]

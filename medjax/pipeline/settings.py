@@ -94,7 +94,7 @@ class EvalModelsConfig:
 class Settings(NamedTuple):
     """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
     "size" (follows from the image size), "steps" (from optimiser steps and the number of images), "set" (from a
-    distilled set) or "data" (images were given)}."""
+    distilled set), "data" (images were given) or "val" (val chose)}."""
 
     groups: dict[type, Any]
     origin: dict[str, str]

@@ -10,7 +10,9 @@ from medjax.cli.sweep.jobs import Job, state
 from medjax.data import sources
 from medjax.data.catalog import STUDY, find
 from medjax.data.preprocess import PreprocessConfig
+from medjax.packing import PackConfig
 from medjax.pipeline.forecast import Forecast, at_best, estimate, in_words
+from medjax.pipeline.packs import TRIED
 from medjax.pipeline.session import build_models
 from medjax.pipeline.settings import RunConfig, settings
 
@@ -68,6 +70,10 @@ def forecast_job(job: Job, size: tuple[int, int, int], rate: float) -> Forecast:
     recipe = recipes.find(job.method)
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})
     made = settings(job.method, job.preset, job.dataset, job.ipc or 1, **more)
+    if (
+        PackConfig in made.groups and not made.config(PackConfig).pack
+    ):  # the most that val may choose
+        made.groups[PackConfig] = PackConfig(max(TRIED))
     made = made.counted(made.decoded * classes)
     side = made.config(PreprocessConfig).size
     model, others = build_models(made, classes, channels)
