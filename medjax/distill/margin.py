@@ -80,9 +80,12 @@ class MarginState(NamedTuple):
 
 
 class MarginInfo(NamedTuple):
-    """One round, for the log: over the training split the cross-entropy of the networks' mean probability, the share of
-    images that are wrong, and the share of those that the experts get right; the images of the set after the round, each
-    counted once, as a share of those that it could have; whether nothing was replaced, for the networks had no finite probabilities."""
+    """One round, for the log.
+
+    loss: cross-entropy of the networks' mean probability over the training split. wrong: the share of it that is wrong.
+    learnable: the share of these that the experts get right. distinct: see `distinct`, after the round. skipped:
+    whether nothing was replaced, for the networks had no finite probabilities.
+    """
 
     loss: Array
     wrong: Array
