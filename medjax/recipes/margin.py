@@ -72,5 +72,5 @@ RECIPE = Recipe(
     build=build,
     expert_epochs=expert_epochs,
     chooses=True,
-    shown=("iterations", "begin", "replaced", "judges"),
+    shown=("iterations", "begin", "replaced"),
 )
