@@ -14,6 +14,7 @@ from medjax.metrics import summary
 from medjax.packing import PackConfig
 from medjax.paths import user_path
 from medjax.pipeline import folders
+from medjax.pipeline.distil import CRITERION
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import build_models, open_session, random_start
@@ -24,8 +25,6 @@ from medjax.types import RawDataset
 
 #: Factors that are tried.
 TRIED = (1, 2)
-#: The score that chooses.
-CRITERION = "balanced_accuracy"
 
 
 def settled(
@@ -98,7 +97,7 @@ def _name(settings: Settings, raw: RawDataset) -> str:
 def _known(folder: Path, factor: int) -> float | None:
     """The score of a factor, where it has one."""
     table = read_table(folder / "evaluations" / f"pack-{factor}.json")
-    return float(summary(table["scores"])[CRITERION]["mean"]) if table else None
+    return float(summary(table["scores"])[CRITERION["val"]]["mean"]) if table else None
 
 
 def _score(
@@ -111,4 +110,4 @@ def _score(
     session = open_session(own, raw, folder, progress)
     start = random_start(session)
     (row,) = interim_scores(session, f"pack-{factor}", start, session.val, (STEP_SIZE,))
-    return float(summary(row)[CRITERION]["mean"])
+    return float(summary(row)[CRITERION["val"]]["mean"])

@@ -15,9 +15,8 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
     """The accuracy of random images to compare a distilled cell with, and where it comes from.
 
     Runs of `random` on the same set, IPC, packing and network whose networks were trained alike, on images of the same
-    size and whitening, come first; of several,
-    those of the cell's preset. Else it is the cell's own start, one subset for each seed, where it began with random
-    images. network: under which both are scored, by default the cell's own.
+    size and whitening, come first; of several, those of the cell's preset. Else it is the cell's own start, one subset
+    for each seed, where it began with random images. network: under which both are scored, by default the cell's own.
     """
     mine = cell.runs[0].result
     wanted = "random", cell.fingerprint, cell.ipc, mine.pack, network or cell.model
@@ -37,7 +36,7 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
 
 def _one_space(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two runs saw images of one size and whitening, as far as their configurations say."""
-    return all(one.get(n, other.get(n)) == other.get(n, one.get(n)) for n in ("size", "whiten"))
+    return all(one[n] == other[n] for n in ("size", "whiten") if n in one and n in other)
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

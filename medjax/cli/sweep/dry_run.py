@@ -70,9 +70,7 @@ def forecast_job(job: Job, size: tuple[int, int, int], rate: float) -> Forecast:
     recipe = recipes.find(job.method)
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})
     made = settings(job.method, job.preset, job.dataset, job.ipc or 1, **more)
-    if (
-        PackConfig in made.groups and not made.config(PackConfig).pack
-    ):  # the most that val may choose
+    if not made.config(PackConfig).pack:  # the most that val may choose
         made.groups[PackConfig] = PackConfig(max(TRIED))
     made = made.counted(made.decoded * classes)
     side = made.config(PreprocessConfig).size
