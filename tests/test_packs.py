@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 import medjax
-from medjax import recipes
+from medjax import cost, recipes
 from medjax.data import sources
 from medjax.metrics import Metrics
 from medjax.pipeline import packs
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.run import only_distilled
+from medjax.pipeline.session import build_models
 
 RANDOM = recipes.find("random")
 SMALL = {"preset": "quick", "size": 4, "whiten": "normalise", "width": 4, "depth": 1}
@@ -145,6 +146,24 @@ def test_a_choice_is_made_once(tmp_path, monkeypatch):
     for otherwise in ({"interim_epochs": 3}, {"width": 8}, {"eval_batch": 8}, {"ipc": 1}):
         with pytest.raises(OpenedError):
             packs.settled(RANDOM, asked(**otherwise), raw, tmp_path, Silent())
+
+
+def test_what_a_choice_takes_is_said_first(scored, tmp_path, monkeypatch):
+    """Counted image by image: 2 networks x 3 epochs, of 6 images and of 4 times as many. Of a choice that is there,
+    nothing."""
+    said = []
+    monkeypatch.setattr(Silent, "say", lambda _, text: said.append((text, len(scored[0]))))
+    raw = sources.load(str(launching.tiny("rgb")))
+    each = asked(interim_networks=2, interim_epochs=3)
+    model, _ = build_models(each, 3, 3)
+    work = cost.GRADIENT * model.flops * 2 * 3 * (6 + 24)
+    monkeypatch.setattr(cost, "matrix_rate", lambda: work / cost.EFFICIENCY / 50)
+    packs.settled(RANDOM, each, raw, tmp_path, Silent())
+    (first, done), *more = said
+    assert first == "forecast of the choice of a packing: 50 s of computing" and done == 0
+    monkeypatch.setattr(packs, "_known", lambda folder, factor: 0.5)
+    packs.settled(RANDOM, each, raw, tmp_path, Silent())
+    assert not [text for text, _ in said[1:] if "forecast" in text] and more
 
 
 def test_steps_and_epochs_of_one_preset_are_two_choices(tmp_path):

@@ -138,12 +138,17 @@ def seen(steps: int, images: int, batch: int) -> int:
 
 def interim_images(settings: Settings, images: int, iterations: int) -> int:
     """Images that all networks see which are trained while a set of so many is distilled."""
-    interim, choice = settings.config(InterimConfig), settings.config(SelectConfig)
+    choice = settings.config(SelectConfig)
     rounds = -(-iterations // choice.eval_every) if iterations else 0
     rounds += iterations > 0 and choice.select == "test"  # the start
+    return rounds * len(choice.shares) * interim_round(settings, images)
+
+
+def interim_round(settings: Settings, images: int) -> int:
+    """Images that the networks of one interim evaluation see, at one step size, on a set of so many."""
+    interim = settings.config(InterimConfig)
     each = seen(interim.interim_steps, images, settings.config(EvalConfig).eval_batch)
-    epochs = rounds * interim.interim_networks * interim.interim_epochs * len(choice.shares)
-    return epochs * each
+    return interim.interim_networks * interim.interim_epochs * each
 
 
 def fewer_devices() -> str:

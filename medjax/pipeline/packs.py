@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medjax import recipes, share, store
+from medjax import cost, recipes, share, store
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.images import STEP_SIZE, ImagesConfig
 from medjax.distill.release import PrivacyConfig
@@ -15,6 +15,7 @@ from medjax.packing import PackConfig
 from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.distil import CRITERION
+from medjax.pipeline.forecast import at_best, in_words, interim_round
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import build_models, open_session, random_start
@@ -50,12 +51,24 @@ def settled(
         scores = {f: _known(folder, f) for f in tried}
         if None in scores.values():
             with folders.hold(folder, progress, wait=True):
+                _forecast(settings, raw, [f for f in tried if scores[f] is None], progress)
                 scores = {f: _score(settings, f, raw, folder, progress) for f in tried}
         best = max(tried, key=lambda f: scores[f] or 0.0)
         words = ", ".join(f"--pack={f} {percent(score)} %" for f, score in scores.items())
         progress.say(f"packing, by random images on val (balanced accuracy): {words}")
         seconds = sum(row["seconds"] for row in store.read_log(folder / "log.jsonl"))
     return _packed(settings, best, "val"), seconds
+
+
+def _forecast(settings: Settings, raw: RawDataset, tried: list[int], progress: Progress) -> None:
+    """Say how long networks will train on random images, packed by each of these factors."""
+    k, flops = len(raw.class_names), 0.0
+    model, _ = build_models(settings, k, raw.train.images.shape[-1])
+    for factor in tried:
+        images = k * _packed(settings, factor, "val").decoded
+        flops += cost.GRADIENT * model.flops * interim_round(settings.counted(images), images)
+    seconds = in_words(flops / (cost.matrix_rate() * cost.EFFICIENCY))
+    progress.say(f"forecast of the choice of a packing: {at_best()}{seconds} of computing")
 
 
 def _packed(settings: Settings, factor: int, origin: str) -> Settings:
