@@ -4,14 +4,19 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import launching
 import numpy as np
 import pytest
 
 import medjax
-from medjax import recipes
+from medjax import cost, recipes, store
 from medjax.distill import margin
 from medjax.distill.margin import MarginConfig
+from medjax.eval_config import GRID
 from medjax.experts import ExpertsConfig
+from medjax.pipeline import forecast
+from medjax.pipeline.session import build_models
+from medjax.share import load_set
 from medjax.types import Dataset, Trajectories
 
 RNG = np.random.default_rng(0)
@@ -170,6 +175,40 @@ def test_networks_that_went_astray_replace_nothing(linear):
     begun = method.init(key, data)
     state, info = method.step(key, begun, data, jnp.zeros((1, 10)))
     assert info.skipped and (state.chosen == begun.chosen).all()
+
+
+def test_val_chooses_the_step_size_of_the_set(tmp_path):
+    """Real images bring none: the best of five on val, as for the start. The set's file and the final networks have it,
+    and the forecast counts it."""
+    values = {"dataset": str(launching.tiny("rgb")), "preset": "quick", "size": 8, "width": 8}
+    values |= {
+        "ipc": 2,
+        "experts": 1,
+        "iterations": 1,
+        "begin": 0.5,
+        "replaced": 0.5,
+        "judge_steps": 2,
+    }
+    values |= {"networks": 1, "eval_epochs": 9, "interim_networks": 1, "interim_epochs": 40}
+    values |= {"whiten": "normalise", "depth": 1, "eval_augment": False}
+    asked = medjax.settings("margin", **values)
+    result = medjax.run("margin", asked, tmp_path)
+    tables = {p.stem: store.read_json(p) for p in result.folder.glob("evaluations/*.json")}
+    found = tables["set-on-val"]
+    assert found["step_sizes"] == list(GRID)
+    balanced = [row[1] for row in found["scores"]]
+    best = GRID[int(np.argmax(balanced))]
+    assert len(set(balanced)) > 1 and best != 0.01
+    assert (result.step_size, result.step_size_from) == (pytest.approx(best), "val")
+    assert load_set(result.folder / "synthetic.npz").synthetic.step_size == pytest.approx(best)
+    for name in ("test", "test-uint8"):
+        assert tables[name]["step_sizes"] == pytest.approx([best])
+    setup = asked.setup(build_models(asked, 3, 3)[0], 3, (60, 8, 8, 3))
+    work = [forecast.evaluation_flops(asked, setup, {}, 1, searches) for searches in (1, 2)]
+    assert work[1] - work[0] == cost.GRADIENT * setup.model.flops * 5 * 40 * 6
+    costs = recipes.find("margin").costs(setup)
+    seconds = forecast.estimate(asked, setup, {}, costs, 1.0).seconds
+    assert seconds["evaluation"] == work[1]
 
 
 def test_presets_share_the_experts_of_mtt():

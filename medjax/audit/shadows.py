@@ -72,7 +72,7 @@ def of_method(recipe: Recipe) -> Release:
 
     def release(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> SharedSet:
         (session,) = only_distilled(recipe, [settings], folder, raw, progress)
-        return choose(session, recipe.name).written
+        return choose(session, recipe).written
 
     return release
 

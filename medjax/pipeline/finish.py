@@ -37,8 +37,9 @@ class Distilled(NamedTuple):
     collapsed: bool
 
 
-def choose(session: Session, method: str) -> Distilled:
-    """Choose the iteration by its interim evaluation, and write its set."""
+def choose(session: Session, recipe: Recipe) -> Distilled:
+    """Choose the iteration by its interim evaluation, and for real images, which bring none, a step size on val; write
+    the set."""
     config = session.settings.config(SelectConfig)
     iteration, stored = selected(session.folder, config.select)
     step_size = float(stored.step_size)
@@ -46,7 +47,10 @@ def choose(session: Session, method: str) -> Distilled:
     if len(config.shares) > 1:
         best = selected_step_size(session.folder, iteration, config.select)
         stored = stored._replace(step_size=jnp.float32(best))
-    written = write_set(session, method, stored, collapsed)
+    if recipe.chooses:
+        best = choose_step_size(session, "set-on-val", session.decoded(stored))
+        stored = stored._replace(step_size=jnp.float32(best))
+    written = write_set(session, recipe.name, stored, collapsed)
     return Distilled(iteration, stored, written, warnings, collapsed)
 
 
@@ -65,7 +69,7 @@ def finish(
     folder, raw, method = session.folder, session.raw, recipe.name
     config = session.settings.config(SelectConfig)
     select = config.select
-    iteration, stored, written, warnings, collapsed = choose(session, method)
+    iteration, stored, written, warnings, collapsed = choose(session, recipe)
     synthetic, rate = session.decoded(stored), float(stored.step_size)
     start_rate = float(start.step_size)  # real images bring none
     if np.isnan(start_rate):
@@ -74,7 +78,9 @@ def finish(
     test = session.test()
     sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
     own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
-    if len(config.shares) > 1:
+    if recipe.chooses:
+        own["step_size_from"] = "val"
+    elif len(config.shares) > 1:
         own["step_size_from"] = "test" if select == "test" else "val"
     for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
         own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)

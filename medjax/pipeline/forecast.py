@@ -47,7 +47,8 @@ def estimate(
     work = dict(costs.work)
     if costs.iterations is not None:
         distillation = work.get("distillation", 0.0) + costs.iterations * costs.iteration
-        evaluation = evaluation_flops(settings, setup, others, costs.iterations)
+        parts = costs.iterations, costs.searches
+        evaluation = evaluation_flops(settings, setup, others, *parts)
         work |= {"distillation": distillation, "evaluation": evaluation}
     seconds = {name: flops / rate for name, flops in work.items()}
     return Forecast(seconds, peak_memory(settings, setup, others, costs, seeds))
@@ -113,17 +114,17 @@ def forecast(
 
 
 def evaluation_flops(
-    settings: Settings, setup: Setup, others: dict[str, Model], iterations: int
+    settings: Settings, setup: Setup, others: dict[str, Model], iterations: int, searches: int = 1
 ) -> float:
-    """Floating-point operations of the interim evaluations, of the search for the random start's step size and of the
-    three final evaluations (of five with ``ranking``); for each further network, three and two searches."""
+    """Floating-point operations of the interim evaluations, of so many searches for a step size and of the three final
+    evaluations (of five with ``ranking``); for each further network, three and two searches."""
     final, interim = settings.config(EvalConfig), settings.config(InterimConfig)
     images = setup.held * setup.ipc * setup.classes
     search = search_epochs(interim) * seen(interim.interim_steps, images, final.eval_batch)
     whole = final.networks * final.eval_epochs * seen(final.eval_steps, images, final.eval_batch)
     last, more = 3 * whole, 2 * whole * bool(settings.config(RankingConfig).ranking)
     flops = setup.model.flops * (
-        interim_images(settings, images, iterations) + search + last + more
+        interim_images(settings, images, iterations) + searches * search + last + more
     )
     for name, model in others.items():
         if name != settings.run.model:

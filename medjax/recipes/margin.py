@@ -44,6 +44,7 @@ def costs(setup: Setup) -> Costs:
             train.alive(model, experts.expert_batch, side_by_side(experts)),
         ),
         forward=cost.chunk_size(model, setup.shape[1:], asked) * asked,
+        searches=2,
     )
 
 
