@@ -38,8 +38,8 @@ class Distilled(NamedTuple):
 
 
 def choose(session: Session, recipe: Recipe) -> Distilled:
-    """Choose the iteration by its interim evaluation, and for real images, which bring none, a step size on val; write
-    the set."""
+    """Choose the iteration by its interim evaluation, and write its set. Real images bring no step size: val chooses
+    one."""
     config = session.settings.config(SelectConfig)
     iteration, stored = selected(session.folder, config.select)
     step_size = float(stored.step_size)

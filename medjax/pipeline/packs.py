@@ -51,7 +51,8 @@ def settled(
         scores = {f: _known(folder, f) for f in tried}
         if None in scores.values():
             with folders.hold(folder, progress, wait=True):
-                _forecast(settings, raw, [f for f in tried if scores[f] is None], progress)
+                if missing := [f for f in tried if _known(folder, f) is None]:
+                    _forecast(settings, raw, missing, progress)
                 scores = {f: _score(settings, f, raw, folder, progress) for f in tried}
         best = max(tried, key=lambda f: scores[f] or 0.0)
         words = ", ".join(f"--pack={f} {percent(score)} %" for f, score in scores.items())
