@@ -367,7 +367,7 @@ def test_every_method_ends_in_a_result(tmp_path, method):
     assert (result["method"], result["model"], result["preset"]) == (method, "convnet", "quick")
     assert result["ipc"] == (None if method == "full" else 2 if "--ipc=2" in words else 1)
     subsets = ("test", "test_one_subset")
-    names = {"random": subsets, "kmeans": subsets, "full": ("test",)}
+    names = {"random": subsets, "kmeans": subsets, "full": ("test",), "margin": ("test", "start")}
     counts = np.array(result["confusion"])
     assert np.trace(counts) / counts.sum() == pytest.approx(result["test"]["accuracy"]["mean"])
     for name in names.get(method, ("test", "test_uint8", "start")):

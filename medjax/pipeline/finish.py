@@ -70,20 +70,24 @@ def finish(
     config = session.settings.config(SelectConfig)
     select = config.select
     iteration, stored, written, warnings, collapsed = choose(session, recipe)
-    synthetic, rate = session.decoded(stored), float(stored.step_size)
+    synthetic, shared = session.decoded(stored), share.as_shared(written)
+    rate = float(stored.step_size)
     start_rate = float(start.step_size)  # real images bring none
     if np.isnan(start_rate):
         start_rate = choose_step_size(session, "start-on-val", start)
     chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
     test = session.test()
-    sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
+    sets = {"test": synthetic, "test_uint8": shared, "start": start}
+    if recipe.chooses:  # real images have no more than 8 bits
+        sets = {"test": shared, "start": start}
     own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
     if recipe.chooses:
         own["step_size_from"] = "val"
     elif len(config.shares) > 1:
         own["step_size_from"] = "test" if select == "test" else "val"
-    for row, rate_of in (("test", rate), ("test_uint8", rate), ("start", start_rate)):
-        own[row] = final_scores(session, row.replace("_", "-"), sets[row], test, rate_of)
+    for row, made in sets.items():
+        at = start_rate if row == "start" else rate
+        own[row] = final_scores(session, row.replace("_", "-"), made, test, at)
     found = own | {"select": select, "selected_iteration": iteration}
     found |= {"chosen_images": True} if recipe.chooses else {}
     if select == "test":

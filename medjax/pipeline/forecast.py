@@ -47,7 +47,7 @@ def estimate(
     work = dict(costs.work)
     if costs.iterations is not None:
         distillation = work.get("distillation", 0.0) + costs.iterations * costs.iteration
-        parts = costs.iterations, costs.searches
+        parts = costs.iterations, costs.searches, costs.finals
         evaluation = evaluation_flops(settings, setup, others, *parts)
         work |= {"distillation": distillation, "evaluation": evaluation}
     seconds = {name: flops / rate for name, flops in work.items()}
@@ -114,15 +114,20 @@ def forecast(
 
 
 def evaluation_flops(
-    settings: Settings, setup: Setup, others: dict[str, Model], iterations: int, searches: int = 1
+    settings: Settings,
+    setup: Setup,
+    others: dict[str, Model],
+    iterations: int,
+    searches: int = 1,
+    finals: int = 3,
 ) -> float:
-    """Floating-point operations of the interim evaluations, of so many searches for a step size and of the three final
-    evaluations (of five with ``ranking``); for each further network, three and two searches."""
+    """Floating-point operations of the interim evaluations, of so many searches for a step size and so many final
+    evaluations (of two more with ``ranking``); for each further network, as many and two searches."""
     final, interim = settings.config(EvalConfig), settings.config(InterimConfig)
     images = setup.held * setup.ipc * setup.classes
     search = search_epochs(interim) * seen(interim.interim_steps, images, final.eval_batch)
     whole = final.networks * final.eval_epochs * seen(final.eval_steps, images, final.eval_batch)
-    last, more = 3 * whole, 2 * whole * bool(settings.config(RankingConfig).ranking)
+    last, more = finals * whole, 2 * whole * bool(settings.config(RankingConfig).ranking)
     flops = setup.model.flops * (
         interim_images(settings, images, iterations) + searches * search + last + more
     )

@@ -64,7 +64,8 @@ class Costs(NamedTuple):
     made: images at once in a step whose gradient is differentiated again. real: images at once in one that is not.
         forward: images at once that pass through the network without a gradient.
     kept: bytes that an unroll keeps for its derivative.
-    searches: of a step size on val: of the start's, and of the set's where it brings none.
+    searches: of a step size on val: of the start's, and of the set's where it brings none. finals: sets that are
+        evaluated at the end.
     """
 
     work: Mapping[str, float]
@@ -75,6 +76,7 @@ class Costs(NamedTuple):
     forward: int = 0
     kept: float = 0.0
     searches: int = 1
+    finals: int = 3
 
 
 class Recipe(NamedTuple):

@@ -45,6 +45,7 @@ def costs(setup: Setup) -> Costs:
         ),
         forward=cost.chunk_size(model, setup.shape[1:], asked) * asked,
         searches=2,
+        finals=2,
     )
 
 
