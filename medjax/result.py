@@ -52,8 +52,8 @@ class NetworkScores:
 class Result:
     """What a run or an evaluation found. None (or empty) stands for what does not apply; such keys are not written.
 
-    method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images. expert_seed: of
-        the experts, where it was given.
+    method, model, dataset, fingerprint, ipc, seed, preset: what was run; ipc is None for all images.
+    expert_seed: of the experts, where it was given.
     pack: where each stored image holds pack x pack smaller ones (`medjax.packing`). stored, decoded: images in all, as
         they are stored (ipc of each class) and as networks see them. soft_labels, chosen_images: whether they have soft
         labels, and whether they are real images that a method chose.
@@ -61,14 +61,15 @@ class Result:
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
         of a saved set chose nothing: its ``select`` is None.
-    test: scores of the float images on the test split. test_uint8: of the images as shared, where they differ. start:
-        of the random images that the distillation began with. test_one_subset: all networks on one subset of real
-        images. test_chosen_step: where the learned step size collapsed, at ``chosen_step_size``. test_selected: those
-        by which the test split chose the iteration. subsets: of real images, in ``test``. ranking: DD-Ranking's scores.
+    test: scores of the float images on the test split. test_uint8: of the images as shared. start: of the random images
+        that the distillation began with. test_one_subset: of chosen real images, all networks on one subset.
+        test_chosen_step: where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test
+        split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
+        real images, subsets in ``test``. ranking: DD-Ranking's scores.
     confusion: counts [true][predicted] of the networks of ``test``, summed. guarantee: see `medjax.guarantee`.
     eval_models: the scores under further networks. warnings: lines that a reader must see.
-    other: keys of the file that this version does not know; they are written back. folder: where the file was read from
-        or written to; not in the file.
+    other: keys of the file that this version does not know; they are written back.
+    folder: where the file was read from or written to; not in the file.
     """
 
     method: str
@@ -173,8 +174,7 @@ class Result:
         """What a table calls each row of scores that a result of this kind can have."""
         if self.test_uint8 or self.start:
             word = "chosen" if self.chosen_images else "distilled"
-            rows = DISTILLED if self.test_uint8 else DISTILLED | {"test": DISTILLED["test_uint8"]}
-            named = {row: label.replace("distilled", word) for row, label in rows.items()}
+            named = {row: label.replace("distilled", word) for row, label in DISTILLED.items()}
             return named | ({"start": "start"} if self.guarantee else {})
         if self.ipc is None:
             return {"test": "all images"}
@@ -190,7 +190,7 @@ class Result:
         for name, scored in self.eval_models.items():
             sections.append(len(lines))
             lines.append([f"by {name}, {_step_size(scored)}"])
-            lines += _lines(scored, {row: f"  {label}" for row, label in self.labels.items()})
+            lines += _lines(scored, {row: f"  {label}" for row, label in DISTILLED.items()})
         about, head = f"{self.kind} on {self.dataset}: test scores in %", ["networks trained on"]
         head += HEADINGS.values()
         return Table(head, lines, about, self._notes(), best=best, sections=sections)

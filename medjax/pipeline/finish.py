@@ -44,11 +44,11 @@ def choose(session: Session, recipe: Recipe) -> Distilled:
     iteration, stored = selected(session.folder, config.select)
     step_size = float(stored.step_size)
     warnings, collapsed = health(store.read_log(session.log), iteration, step_size)
-    if len(config.shares) > 1:
-        best = selected_step_size(session.folder, iteration, config.select)
-        stored = stored._replace(step_size=jnp.float32(best))
     if recipe.chooses:
         best = choose_step_size(session, "set-on-val", session.decoded(stored))
+        stored = stored._replace(step_size=jnp.float32(best))
+    elif len(config.shares) > 1:
+        best = selected_step_size(session.folder, iteration, config.select)
         stored = stored._replace(step_size=jnp.float32(best))
     written = write_set(session, recipe.name, stored, collapsed)
     return Distilled(iteration, stored, written, warnings, collapsed)
@@ -70,16 +70,15 @@ def finish(
     config = session.settings.config(SelectConfig)
     select = config.select
     iteration, stored, written, warnings, collapsed = choose(session, recipe)
-    synthetic, shared = session.decoded(stored), share.as_shared(written)
-    rate = float(stored.step_size)
+    synthetic, rate = session.decoded(stored), float(stored.step_size)
     start_rate = float(start.step_size)  # real images bring none
     if np.isnan(start_rate):
         start_rate = choose_step_size(session, "start-on-val", start)
     chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
     test = session.test()
-    sets = {"test": synthetic, "test_uint8": shared, "start": start}
-    if recipe.chooses:  # real images have no more than 8 bits
-        sets = {"test": shared, "start": start}
+    sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
+    if recipe.chooses:  # real images are not shared
+        del sets["test_uint8"]
     own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
     if recipe.chooses:
         own["step_size_from"] = "val"
