@@ -183,7 +183,7 @@ class Result:
 
     def table(self) -> Table:
         """A row for each set of images that networks were trained on: scores on the test split, in percent."""
-        shared = self.labels.get("test_uint8", self.labels["test"])
+        shared = self.labels["test_uint8" if self.test_uint8 else "test"]
         lines = _lines(self, self.labels)
         best = {(i, j) for i, line in enumerate(lines) if line[0] == shared for j in range(4)}
         sections = []

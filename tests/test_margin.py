@@ -12,9 +12,8 @@ import medjax
 from medjax import cost, recipes, store
 from medjax.distill import margin
 from medjax.distill.margin import MarginConfig
-from medjax.eval_config import GRID
 from medjax.experts import ExpertsConfig
-from medjax.pipeline import forecast
+from medjax.pipeline import finish, forecast
 from medjax.pipeline.session import build_models
 from medjax.share import load_set
 from medjax.types import Dataset, Trajectories
@@ -177,9 +176,11 @@ def test_networks_that_went_astray_replace_nothing(linear):
     assert info.skipped and (state.chosen == begun.chosen).all()
 
 
-def test_val_chooses_the_step_size_of_the_set(tmp_path):
-    """Real images bring none: the best of five on val, as for the start. The set's file and the final networks have it.
-    These train on 8 bits, for no others are there. The forecast counts both."""
+def test_val_chooses_the_step_size_of_the_set(tmp_path, monkeypatch):
+    """Real images bring none: val chooses, as for the start. The set's file and the final networks have it. There is no
+    score of 8-bit images, for these are not shared. The forecast counts both."""
+    chosen = {"set-on-val": 0.03, "start-on-val": 0.001}
+    monkeypatch.setattr(finish, "choose_step_size", lambda _, name, made: chosen[name])
     values = {"dataset": str(launching.tiny("rgb")), "preset": "quick", "size": 8, "width": 8}
     values |= {
         "ipc": 2,
@@ -194,21 +195,27 @@ def test_val_chooses_the_step_size_of_the_set(tmp_path):
     asked = medjax.settings("margin", **values)
     result = medjax.run("margin", asked, tmp_path)
     tables = {p.stem: store.read_json(p) for p in result.folder.glob("evaluations/*.json")}
-    found = tables["set-on-val"]
-    assert found["step_sizes"] == list(GRID)
-    balanced = [row[1] for row in found["scores"]]
-    best = GRID[int(np.argmax(balanced))]
-    assert len(set(balanced)) > 1 and best != 0.01
-    assert (result.step_size, result.step_size_from) == (pytest.approx(best), "val")
-    assert load_set(result.folder / "synthetic.npz").synthetic.step_size == pytest.approx(best)
-    assert tables["test"]["step_sizes"] == pytest.approx([best])
+    assert {name: tables[name]["step_sizes"] for name in ("test", "start")} == {
+        "test": [pytest.approx(0.03)],
+        "start": [0.001],
+    }
+    assert (result.step_size, result.step_size_from) == (pytest.approx(0.03), "val")
+    assert load_set(result.folder / "synthetic.npz").synthetic.step_size == pytest.approx(0.03)
     assert "test-uint8" not in tables and result.test_uint8 is None
-    assert "chosen (uint8, as shared)" in str(result) and "(float)" not in str(result)
+    assert {row for row, _ in result.table().best} == {0}  # shown bold
     setup = asked.setup(build_models(asked, 3, 3)[0], 3, (60, 8, 8, 3))
     usual = forecast.evaluation_flops(asked, setup, {}, 1)
     costs = recipes.find("margin").costs(setup)
     work = forecast.estimate(asked, setup, {}, costs, 1.0).seconds["evaluation"]
     assert work - usual == cost.GRADIENT * setup.model.flops * 6 * (5 * 40 - 9)
+
+
+def test_shares_of_a_step_size_are_refused(linear):
+    """There is none: the placeholder's shares would choose the round."""
+    asked = medjax.settings("margin", eval_step_size="searched", ipc=10, begin=0.4, pack=1)
+    setup = asked.setup(linear(64, 3), 3, (60, 8, 8, 1))
+    with pytest.raises(medjax.UserError, match="val chooses that of real images"):
+        recipes.find("margin").costs(setup)
 
 
 def test_presets_share_the_experts_of_mtt():

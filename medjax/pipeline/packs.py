@@ -68,8 +68,8 @@ def _forecast(settings: Settings, raw: RawDataset, tried: list[int], progress: P
     for factor in tried:
         images = k * _packed(settings, factor, "val").decoded
         flops += cost.GRADIENT * model.flops * interim_round(settings.counted(images), images)
-    seconds = in_words(flops / (cost.matrix_rate() * cost.EFFICIENCY))
-    progress.say(f"forecast of the choice of a packing: {at_best()}{seconds} of computing")
+    words = at_best() + in_words(flops / (cost.matrix_rate() * cost.EFFICIENCY))
+    progress.say(f"forecast of the choice of a packing: {words} of computing")
 
 
 def _packed(settings: Settings, factor: int, origin: str) -> Settings:

@@ -6,6 +6,7 @@ from medjax.distill import margin
 from medjax.distill.base import Distiller
 from medjax.distill.margin import MarginConfig
 from medjax.errors import UserError
+from medjax.eval_config import SelectConfig
 from medjax.experts import ExpertsConfig, epoch_images, side_by_side
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -26,6 +27,10 @@ def costs(setup: Setup) -> Costs:
     if experts.expert_epochs < 1:
         raise UserError(
             "--expert_epochs=0 leaves the networks untrained that say which images can be learned: give 1 or more"
+        )
+    if setup.config(SelectConfig).eval_step_size != "set":
+        raise UserError(
+            "--eval_step_size=searched is for sets that have a step size: leave it out; val chooses that of real images"
         )
     images = setup.ipc * setup.held
     if (grown := config.grown(images)) < images:
