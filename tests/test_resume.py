@@ -1,5 +1,6 @@
 """Runs that are killed, damaged or extended end as if nothing had happened, bit for bit."""
 
+import json
 import re
 import shutil
 import signal
@@ -152,8 +153,12 @@ def _what_it_needs_and_has_lost_is_made_again(words, whole):
     lost = "interim-00000002.json is missing or damaged; the distillation is done"
     assert lost in run.ended.stdout
     (folder / "result.json").write_text('{"method": "mtt"}')
+    start = folder / "evaluations" / "start.json"
+    other = json.loads(start.read_text()) | {"step_sizes": [0.5]}
+    start.write_text(json.dumps(other | {"scores": [[0.5] * 3] * len(other["scores"])}))
     again = launching.read_run(mtt(*words))
     assert launching.scores(again) == launching.scores(whole)
+    assert re.search(r"^note: .*/start.json is of other step sizes", again.ended.stdout, re.M)
     assert re.search(r"^note: .*/result.json: .* it is written again$", again.ended.stdout, re.M)
 
 

@@ -89,11 +89,8 @@ def train_and_score(
     None: the last epoch.
     """
     work, path = (session.folder / "evaluations" / n for n in (name, f"{name}.json"))
-    if path.exists() and read_table(path) is None:
-        session.note(f"{path} cannot be read; this evaluation is done again")
-    if (known := read_table(path)) is not None:
-        scores = known["scores"]
-    else:
+    scores = _known(session, path, about.get("step_sizes", ()), len(people.keys))
+    if scores is None:
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
         begun: Any = fresh if val is None else (fresh, evaluate.none_yet(fresh))
@@ -129,6 +126,23 @@ def train_and_score(
     # Here, for a kill may have come between the scores and this.
     shutil.rmtree(work, ignore_errors=True)
     return scores
+
+
+def _known(
+    session: Session, path: Path, step_sizes: Sequence[float], networks: int
+) -> list[metrics.Metrics] | None:
+    """The scores of a finished evaluation. None where there is none, and where it cannot be read or is of other step
+    sizes, as another version of the program may have left it: then the run says so."""
+    table = read_table(path)
+    if table is None:
+        if path.exists():
+            session.note(f"{path} cannot be read; this evaluation is done again")
+        return None
+    same = np.array_equal(table["step_sizes"], step_sizes, equal_nan=True)
+    if same and len(table["scores"]) == networks:
+        return table["scores"]
+    session.note(f"{path} is of other step sizes or networks; this evaluation is done again")
+    return None
 
 
 def confused(folder: Path, name: str) -> list[list[int]]:
