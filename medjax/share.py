@@ -1,7 +1,8 @@
 """A distilled set as one .npz file with everything that its user needs.
 
-Keys: ``images`` float32 [m, s, s, c] in model space, as distilled; ``images_uint8`` the same at a contrast that pixels
-can represent (`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``pack``, the factor
+Keys: ``images`` float32 [m, s, s, c] in model space, as distilled (images that were kept as pixels are rounded to 8
+bits first); ``images_uint8`` the same at a contrast that pixels can represent
+(`medjax.data.preprocess.into_range`), inverted and rounded, to look at and to share; ``pack``, the factor
 f of `medjax.packing`: networks train on the f x f images that each of these holds (`decoded`; 1: on these); ``labels``
 int32 [m]; ``soft_labels`` float32 [m, k], the share of each class in each image, only where networks train on these
 instead; ``step_size`` float32; ``class_names`` [k]; ``preprocess`` (one of `preprocess.KINDS`), ``preprocess_mean``
@@ -222,6 +223,12 @@ def decoded(shared: SharedSet) -> Synthetic:
     """The set as networks train on it, in model space: where images are packed, those that they hold, with a label
     each (`medjax.data.preprocess.decoded`)."""
     return preprocess.decoded(shared.preprocessor, shared.synthetic, shared.pack)
+
+
+def is_8bit(shared: SharedSet) -> bool:
+    """Whether the set, as it is stored, is its 8-bit images: `as_shared` and `decoded` are one."""
+    images = preprocess.apply(shared.preprocessor, shared.images_uint8)
+    return np.allclose(shared.synthetic.images, images, rtol=0, atol=1e-4)
 
 
 def as_shared(shared: SharedSet) -> Synthetic:

@@ -7,7 +7,7 @@ import numpy as np
 
 from medjax.models import MODELS, same_network
 from medjax.pipeline.health import guessing
-from medjax.pipeline.score import choose_step_size, final_scores
+from medjax.pipeline.score import choose_step_size, final_row
 from medjax.pipeline.session import Session
 from medjax.types import Dataset, Synthetic
 
@@ -44,8 +44,7 @@ def score_networks(
             if row == "start":
                 at = choose_step_size(own, f"{name}-start-on-val", images)
                 table[name]["start_step_size"] = at
-            file = f"{name}-{row.replace('_', '-')}"
-            table[name][row] = final_scores(own, file, images, test, at)
+            table[name][row] = final_row(own, sets, row, table[name], test, at, f"{name}-")
     scores = {name: rows["test"]["balanced_accuracy"]["mean"] for name, rows in table.items()}
     separable = {name: model.separable for name, model in session.others.items()}
     return table, guessing(scores, 1 / session.classes, separable)

@@ -25,7 +25,7 @@ from medjax.pipeline.finish import write_result
 from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.run import read_finished
-from medjax.pipeline.score import final_scores
+from medjax.pipeline.score import final_row
 from medjax.pipeline.session import Session, build_models, check_data, load_data
 from medjax.pipeline.settings import (
     EvalModelsConfig,
@@ -186,11 +186,12 @@ def differences(raw: RawDataset, shared: SharedSet) -> list[str]:
 def _evaluate(session: Session, shared: SharedSet) -> Result:
     """Train, score, write result.json."""
     settings, own = session.settings, session.settings.run.model
-    sets = {"test": share.decoded(shared), "test_uint8": share.as_shared(shared)}
+    made = share.decoded(shared)
+    sets = {"test": made, "test_uint8": made if share.is_8bit(shared) else share.as_shared(shared)}
     collapsed, warnings = shared.origin.get("collapsed") == "True", differences(session.raw, shared)
     rate, origin = settings.config(SetConfig).step_size, "flag"
     if not rate:
-        rate, origin = step_size_for(session, own, sets["test"], shared.network, collapsed)
+        rate, origin = step_size_for(session, own, made, shared.network, collapsed)
     if collapsed and origin == "val":
         warnings.append(
             f"the set's own step size, {float(shared.synthetic.step_size):.2g}, had collapsed in its run: networks are "
@@ -198,7 +199,8 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
         )
     test = session.test()
     found: dict[str, Any] = {"step_size": rate, "step_size_from": origin}
-    found |= {row: final_scores(session, row, s, test, rate) for row, s in sets.items()}
+    for row in sets:
+        found[row] = final_row(session, sets, row, found, test, rate)
     if session.others:
         table, guesses = score_networks(session, sets, test, shared.network, {own: dict(found)})
         found["eval_models"], warnings = table, warnings + guesses

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medjax import share, store
+from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.distill.release import Release, signal_to_noise
 from medjax.errors import UserError
@@ -16,7 +17,7 @@ from medjax.form import form
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.distil import selected, selected_scores, selected_step_size
 from medjax.pipeline.health import blind, faint, health, no_gain, phase_seconds
-from medjax.pipeline.score import choose_step_size, confused, final_scores
+from medjax.pipeline.score import choose_step_size, confused, final_row, final_scores
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
 from medjax.recipes import Recipe
@@ -39,7 +40,7 @@ class Distilled(NamedTuple):
 
 def choose(session: Session, recipe: Recipe) -> Distilled:
     """Choose the iteration by its interim evaluation, and write its set. Real images bring no step size: val chooses
-    one."""
+    one. Images that were kept as pixels are rounded to 8 bits, so that what is scored is what is shared."""
     config = session.settings.config(SelectConfig)
     iteration, stored = selected(session.folder, config.select)
     step_size = float(stored.step_size)
@@ -50,6 +51,9 @@ def choose(session: Session, recipe: Recipe) -> Distilled:
     elif len(config.shares) > 1:
         best = selected_step_size(session.folder, iteration, config.select)
         stored = stored._replace(step_size=jnp.float32(best))
+    if session.train.packing.pixels:
+        rounded = preprocess.to_uint8(session.pre, stored.images)
+        stored = stored._replace(images=jnp.asarray(preprocess.apply(session.pre, rounded)))
     written = write_set(session, recipe.name, stored, collapsed)
     return Distilled(iteration, stored, written, warnings, collapsed)
 
@@ -76,7 +80,8 @@ def finish(
         start_rate = choose_step_size(session, "start-on-val", start)
     chosen_rate = choose_step_size(session, "chosen-on-val", synthetic) if collapsed else None
     test = session.test()
-    sets = {"test": synthetic, "test_uint8": share.as_shared(written), "start": start}
+    shared = synthetic if share.is_8bit(written) else share.as_shared(written)
+    sets = {"test": synthetic, "test_uint8": shared, "start": start}
     if recipe.chooses:  # real images are not shared
         del sets["test_uint8"]
     own: dict[str, Any] = {"step_size": rate, "start_step_size": start_rate}
@@ -84,9 +89,9 @@ def finish(
         own["step_size_from"] = "val"
     elif len(config.shares) > 1:
         own["step_size_from"] = "test" if select == "test" else "val"
-    for row, made in sets.items():
+    for row in sets:
         at = start_rate if row == "start" else rate
-        own[row] = final_scores(session, row.replace("_", "-"), made, test, at)
+        own[row] = final_row(session, sets, row, own, test, at)
     found = own | {"select": select, "selected_iteration": iteration}
     found |= {"chosen_images": True} if recipe.chooses else {}
     if select == "test":

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from medjax import cost, devices, memory, train
 from medjax.data.preprocess import PreprocessConfig
+from medjax.distill.images import ImagesConfig
 from medjax.errors import UserError
 from medjax.eval_config import GRID, EvalConfig, InterimConfig, SelectConfig, search_epochs
 from medjax.models import Model
@@ -127,6 +128,8 @@ def evaluation_flops(
     images = setup.held * setup.ipc * setup.classes
     search = search_epochs(interim) * seen(interim.interim_steps, images, final.eval_batch)
     whole = final.networks * final.eval_epochs * seen(final.eval_steps, images, final.eval_batch)
+    # Images that are kept as pixels are rounded to 8 bits: the set and what is shared of it are scored together.
+    finals -= settings.config(ImagesConfig).pixels
     last, more = finals * whole, 2 * whole * bool(settings.config(RankingConfig).ranking)
     flops = setup.model.flops * (
         interim_images(settings, images, iterations) + searches * search + last + more

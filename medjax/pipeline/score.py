@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,22 @@ def final_scores(session: Session, name: str, made: Synthetic, test: Dataset, ra
     counts = config.networks, config.eval_epochs, config.eval_steps
     (row,) = _evaluate(session, name, made, test, session.key("final"), *counts, (rate,))
     return metrics.summary(row)
+
+
+def final_row(
+    session: Session,
+    sets: Mapping[str, Synthetic],
+    row: str,
+    known: Mapping[str, Any],
+    test: Dataset,
+    rate: float,
+    before: str = "",
+) -> dict:
+    """`final_scores` of a row of the result. A set that is its 8-bit images is the same object in "test" and
+    "test_uint8", and its scores are ``known``. before: of the name of the evaluation."""
+    if row == "test_uint8" and sets[row] is sets["test"]:
+        return known["test"]
+    return final_scores(session, before + row.replace("_", "-"), sets[row], test, rate)
 
 
 def choose_step_size(session: Session, name: str, made: Synthetic) -> float:

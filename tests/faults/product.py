@@ -110,7 +110,7 @@ def prepare(address: str, md5: str) -> None:
         (run, "distil", "distillation"),
         (distil, "_interim", "interim"),
         (finish, "choose_step_size", "evaluation"),
-        (finish, "final_scores", "evaluation"),
+        (score, "final_scores", "evaluation"),
         (finish, "draw", "writing"),
     ):
         setattr(module, name, _marked(getattr(module, name), phase))

@@ -119,7 +119,7 @@ def no_work() -> Iterator[None]:
         "medjax.pipeline.run.random_start": lambda session: None,
         "medjax.pipeline.real.subset": reach,
         "medjax.pipeline.real.train_and_score": reach,
-        "medjax.pipeline.evaluate_saved.final_scores": reach,
+        "medjax.pipeline.evaluate_saved.final_row": reach,
         "medjax.pipeline.evaluate_saved.step_size_for": reach,
         "medjax.pipeline.session.fitted": fitted,
         "medjax.data.preprocess.to_device": to_device,
