@@ -121,12 +121,8 @@ def api() -> str:
             # The fields of a NamedTuple have no docstring of their own.
             members = "" if issubclass(item, (tuple, BaseException)) else "\n   :members:"
             directive = f".. autoclass:: medjax.{name}{members}"
-        elif callable(item):
-            directive = f".. autofunction:: medjax.{name}"
-        elif inspect.ismodule(item):
-            directive = f".. automodule:: {item.__name__}"
         else:
-            directive = f".. autodata:: medjax.{name}"
+            directive = f".. autofunction:: medjax.{name}"
         parts.append(f"## {name}\n\n```{{eval-rst}}\n{directive}\n```")
     return "\n\n".join(parts)
 

@@ -108,6 +108,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if _whole(row)]
 
 
+def phase_seconds(rows: list[dict], phase: str) -> float:
+    """Seconds spent in a phase, over all sessions of a run."""
+    return round(sum(r.get("seconds") or 0.0 for r in rows if r["phase"] == phase), 1)
+
+
 def _whole(row: Any) -> bool:
     """Whether a row of a log has its phase, and numbers where readers need numbers."""
     if not isinstance(row, dict) or not isinstance(row.get("phase"), str):

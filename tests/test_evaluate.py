@@ -12,7 +12,7 @@ from medjax.data import sources
 from medjax.eval_config import EvalConfig, epochs_of
 from medjax.evaluate import Population
 from medjax.models import ConvNetConfig, convnet
-from medjax.pipeline import distil
+from medjax.pipeline import interim
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import open_session
 from medjax.types import Dataset, Synthetic
@@ -201,7 +201,7 @@ def test_networks_of_interim_evaluations(tmp_path, monkeypatch, select):
 
     monkeypatch.setattr(evaluate, "population", seen)
     for iteration in (0, 5):
-        distil._interim(session, iteration, made)
+        interim.evaluate(session, iteration, made)
     assert (drawn[0] == drawn[1]) == (select == "val")
 
 

@@ -25,7 +25,7 @@ from medjax.eval_config import EvalConfig
 from medjax.guarantee import delta_of_replacement
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.forecast import at_best, estimate, in_words, interim_images, seen
+from medjax.pipeline.forecast import duration, estimate, interim_images, lower_bound, seen
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.session import Session, made_of
 from medjax.pipeline.settings import IpcConfig, Settings
@@ -73,8 +73,10 @@ def audit_run(
     if not config.run:
         raise UserError("which run? give --run=FOLDER of a finished run")
     run = open_run(config.run)
-    raw = data_of(run, config.dataset, config.data_dir, progress) if data is None else data
-    check_data_of(run, raw)
+    if data is None:
+        raw = data_of(run, config.dataset, config.data_dir, progress)
+    else:
+        check_data_of(run, raw := data)
     settings, place = run.settings, run.folder / SHADOWS
     repeat = settings.config(IpcConfig).allow_repeat
     canaries = draw(raw, config.canaries, settings.run.seed, 1 if repeat else settings.decoded)
@@ -191,6 +193,6 @@ def say_plan(
     times = shadows * procedures
     paced = times * sum(run.result.seconds.values()) * one / whole.total
     progress.say(
-        f"forecast from nothing: {at_best()}{in_words(one * times)} of computing; {in_words(paced)} at the pace of the"
-        f" run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
+        f"forecast from nothing: {lower_bound()}{duration(one * times)} of computing; {duration(paced)} at the pace of"
+        f" the run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
     )

@@ -34,13 +34,13 @@ LIMITS = (
 )
 
 
-def percent(share: float) -> str:
+def with_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
 def within(interval: tuple[float, float], percents: bool = True) -> str:
     """'95 % interval 1.0 % to 2.0 %'."""
-    low, high = (percent(v) if percents else f"{v:.3f}" for v in interval)
+    low, high = (with_percent(v) if percents else f"{v:.3f}" for v in interval)
     return f"{100 * CONFIDENCE:.0f} % interval {low} to {high}"
 
 
@@ -81,8 +81,8 @@ def shadows_words(found: dict[str, Any]) -> str:
     """How good the sets of the shadows are, beside that of the run; and how many of them failed."""
     each, own = np.array(found["shadows"]["balanced_accuracy"]), found["balanced_accuracy"]
     words = (
-        f"Networks trained on the sets of the shadows reach {percent(each.mean())} balanced accuracy on test"
-        f" ({percent(each.min())} to {percent(each.max())})"
+        f"Networks trained on the sets of the shadows reach {with_percent(each.mean())} balanced accuracy on test"
+        f" ({with_percent(each.min())} to {with_percent(each.max())})"
     )
     if own is None:
         return f"{words}."
@@ -92,7 +92,7 @@ def shadows_words(found: dict[str, Any]) -> str:
         if failed
         else ""
     )
-    return f"{words}, those trained on the run's {percent(own)}.{lost}"
+    return f"{words}, those trained on the run's {with_percent(own)}.{lost}"
 
 
 def sentences(found: dict[str, Any]) -> list[str]:
@@ -157,7 +157,8 @@ def rate_words(attacked: dict[str, Any], row: dict[str, Any]) -> str:
             f"At {at} nothing is said: that takes {row['non_members_needed']:,} guesses of canaries that were out, and"
             f" there are {attacked['non_members']}."
         )
-    return f"At {at} the attack finds {percent(row['true_positive_rate'])} of the members ({within(row['interval'])})."
+    found = with_percent(row["true_positive_rate"])
+    return f"At {at} the attack finds {found} of the members ({within(row['interval'])})."
 
 
 def copies_words(copies: dict[str, Any]) -> list[str]:
@@ -171,13 +172,13 @@ def copies_words(copies: dict[str, Any]) -> list[str]:
             one = copies[name]
             lines.append(
                 f"Copies, {words}: {one['nearer_to_training']} of {one['of']} synthetic images are nearer to training"
-                f" than to as many held-out images, {percent(one['share'])} ({within(one['interval'])}); by"
+                f" than to as many held-out images, {with_percent(one['share'])} ({within(one['interval'])}); by"
                 " chance it is half."
             )
     if start := copies.get("start_is_nearest"):
         lines.append(
             f"For {start['count']} of {start['of']} images the nearest training image is the one that they began with"
-            f" ({percent(start['share'])}, {within(start['interval'])})."
+            f" ({with_percent(start['share'])}, {within(start['interval'])})."
         )
     return [
         *lines,
@@ -192,11 +193,11 @@ def beside_table(found: dict[str, Any]) -> Table:
         attacked = one["membership"]
         low, high = attacked["auc_interval"]
         rates = [
-            percent(r["true_positive_rate"]) if "interval" in r else "–"
+            with_percent(r["true_positive_rate"]) if "interval" in r else "–"
             for r in attacked["true_positives"]
         ]
         scores = [f"{attacked['auc']:.3f}", f"{low:.3f} to {high:.3f}", *rates]
-        about = [PROCEDURES[name], percent(one["balanced_accuracy"])]
+        about = [PROCEDURES[name], with_percent(one["balanced_accuracy"])]
         rows.append([*about, *scores, f"{attacked['epsilon_at_least']:.2f}"])
     head = (
         "procedure",

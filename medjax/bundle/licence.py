@@ -4,7 +4,7 @@ import re
 from pathlib import PurePath
 from typing import NamedTuple
 
-from medjax.data.catalog import STUDY, find
+from medjax.data.catalog import find, parts
 from medjax.errors import UserError
 
 #: What a licence is called -> the Hub's name of it, and where its text is.
@@ -72,10 +72,8 @@ def licence_of(
 
 def parts_of(dataset: str, integrate: str) -> list[str]:
     """The names of the data sets that one is made of, without folders and as the catalog spells them."""
-    parts = [dataset]
-    if dataset == "integrated":
-        parts = [part.strip() for part in integrate.split(",") if part.strip()] or list(STUDY)
-    stems = [PurePath(part).stem if part.endswith(".npz") else part for part in parts]
+    names = parts(integrate) if dataset == "integrated" else (dataset,)
+    stems = [PurePath(name).stem if name.endswith(".npz") else name for name in names]
     return [_spelling(re.sub(r"^(tfds:)?med_mnist[-/]", "", stem)) for stem in stems]
 
 

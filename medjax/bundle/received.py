@@ -23,7 +23,6 @@ from medjax.pipeline.evaluate_saved import (
     in_order,
     open_shared,
 )
-from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import load_data
@@ -88,7 +87,7 @@ def received(
         rate = choose_step_size(session, "chosen-on-val", shared.synthetic)
         scores = final_scores(session, "test", shared.synthetic, session.test(), rate)
         found = {"step_size": rate, "test": scores, "confusion": confused(place, "test")}
-        seconds = phase_seconds(store.read_log(session.log), "evaluate")
+        seconds = store.phase_seconds(store.read_log(session.log), "evaluate")
         result = _result(run, config, found | {"seconds": {"evaluate": seconds}})
         return plan._replace(result=result.write(file))
 

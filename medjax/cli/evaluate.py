@@ -16,7 +16,7 @@ def command() -> Command:
     groups = evaluation_groups()
 
     def main(words: list[str]) -> None:
-        settings, place = flags.read_run(groups, presets.read_file("evaluate"))
+        settings, place = flags.read_settings(groups, presets.read_file("evaluate"))
         with Console() as console:
             result = evaluate_saved(settings, place.out, progress=console, fresh=place.fresh)
             paths = {"result": str((result.folder or Path()) / "result.json")}

@@ -18,7 +18,7 @@ GROUPS = groups_of(RECIPE)
 
 def main(words: list[str]) -> None:
     """Train what is missing; print the folder."""
-    settings, place = flags.read_run(GROUPS, presets.read(RECIPE))
+    settings, place = flags.read_settings(GROUPS, presets.read(RECIPE))
     with Console() as console:
         out = results_path(place.out)
         raw = load_data(settings, console)

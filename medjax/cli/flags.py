@@ -96,7 +96,9 @@ def read(*groups: type, presets: Mapping[str, Any] | None = None) -> Settings:
     return resolve(groups, presets, asked)
 
 
-def read_run(groups: tuple[type, ...], presets: Mapping[str, Any]) -> tuple[Settings, OutConfig]:
+def read_settings(
+    groups: tuple[type, ...], presets: Mapping[str, Any]
+) -> tuple[Settings, OutConfig]:
     """The options of a run from the command line, and apart from them where its results go."""
     found = read(*groups, OutConfig, presets=presets)
     groups_of_run = {group: found.groups[group] for group in groups}

@@ -7,7 +7,7 @@ from medjax.cli.command import Command
 from medjax.cli.flags import OutConfig
 from medjax.cli.sweep import local
 from medjax.cli.sweep.jobs import Job, plan, state
-from medjax.cli.sweep.sweep import check_data, sweep
+from medjax.cli.sweep.sweep import check_sources, sweep
 from medjax.config import option
 from medjax.errors import UserError
 from medjax.paths import results_path
@@ -40,7 +40,7 @@ def main(words: list[str]) -> None:
     presets.chosen(presets.read(find("random")), config.preset, "", 1)
     out = results_path(config.out)
     wanted = [Job(config.dataset, i, "random", "convnet", 0, config.preset) for i in indicator.IPCS]
-    check_data(out, wanted)
+    check_sources(out, wanted)
     # A class with fewer images than are asked of it is used again from its start.
     tasks = plan(out, wanted, lambda job: [*job.command(out), "--allow_repeat"])
     sweep(tasks, local.run(out, tasks))

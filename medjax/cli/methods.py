@@ -40,7 +40,7 @@ def command(recipe: Recipe) -> Command:
     groups = groups_of(recipe)
 
     def main(words: list[str]) -> None:
-        settings, place = flags.read_run((*groups, SeedsConfig), presets.read(recipe))
+        settings, place = flags.read_settings((*groups, SeedsConfig), presets.read(recipe))
         seeds = settings.groups.pop(SeedsConfig).seeds
         with Console() as console:
             how = {"progress": console, "fresh": place.fresh}

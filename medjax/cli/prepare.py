@@ -10,7 +10,7 @@ from medjax.pipeline.prepare import PrepareConfig, prepare
 def main(words: list[str]) -> None:
     """Write the .npz, its report and its contact sheet; print their paths."""
     config = flags.read(PrepareConfig).config(PrepareConfig)
-    out, _ = user_path(config.out), user_path(config.folder)
+    out = user_path(config.out)
     with Console() as console:
         prepare(config, console)
         console.say(f"\n{out}\n{out.with_suffix('.report.md')}\n{out.with_suffix('.contact.png')}")

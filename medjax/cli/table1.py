@@ -13,7 +13,7 @@ from medjax.cli.command import Command
 from medjax.cli.sweep import local, on_ray
 from medjax.cli.sweep.dry_run import dry_run, memory
 from medjax.cli.sweep.jobs import Job, Task, done, plan, state
-from medjax.cli.sweep.sweep import check_data, deal, sweep
+from medjax.cli.sweep.sweep import check_sources, deal, sweep
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
@@ -58,7 +58,7 @@ def main(words: list[str]) -> int:
         raise UserError(f"--address={config.address} is for --engine=ray: name that too")
     wanted, out = make_jobs(config), results_path(config.out).absolute()
     mine = deal(wanted, *parse_shard(config.shard))
-    check_data(out, mine)
+    check_sources(out, mine)
     if config.dry_run:
         print(dry_run(out, mine))
         return 0

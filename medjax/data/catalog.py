@@ -61,6 +61,11 @@ CATALOG: dict[str, Entry] = {
 STUDY = tuple(CATALOG)[:8]
 
 
+def parts(integrate: str) -> tuple[str, ...]:
+    """The sets of an integrated one: "a, b" -> ("a", "b"); "" -> the study's."""
+    return tuple(filter(None, map(str.strip, integrate.split(",")))) or STUDY
+
+
 def find(name: str) -> tuple[Entry, int] | None:
     """The set and the side that a name means: "bloodmnist" 28 px, "bloodmnist_64" 64 px. None for another name."""
     stem, _, side = name.partition("_")

@@ -20,7 +20,8 @@ class Model(NamedTuple):
     apply: (params, model_state, images [n, h, w, c], train) -> (logits [n, k], model_state). ``model_state`` holds
         batch statistics; it is empty for networks without them.
     flops: floating-point operations of one image's forward pass, for forecasts and chunk sizes.
-    features: (params, model_state, images) -> the input of the last layer [n, f], or None; for DM.
+    features: (params, model_state, images) -> the input of the last layer [n, f], or None; for
+        methods that match or compare features.
     separable: True where the images of a batch do not influence each other (no batch statistics), so that a batch may
         be processed in pieces and the gradients added.
     """

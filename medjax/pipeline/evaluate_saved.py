@@ -22,7 +22,6 @@ from medjax.paths import path_text, results_path, user_path
 from medjax.pipeline import folders, presets
 from medjax.pipeline.cross_architecture import score_networks, step_size_for
 from medjax.pipeline.finish import write_result
-from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.run import read_finished
 from medjax.pipeline.score import final_row
@@ -206,7 +205,7 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
         found["eval_models"], warnings = table, warnings + guesses
     if settings.origin["preset"] != "flag" and "eval_epochs" in shared.origin:
         found["preset"] = "of the set"
-    seconds = {"evaluate": phase_seconds(store.read_log(session.log), "evaluate")}
+    seconds = {"evaluate": store.phase_seconds(store.read_log(session.log), "evaluate")}
     method = shared.origin.get("method", "unknown")
     found |= {"chosen_images": True} if real(method) else {}
     return write_result(session, method, found | {"warnings": warnings, "seconds": seconds}, shared)

@@ -15,8 +15,8 @@ from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig
 from medjax.form import form
 from medjax.pipeline.cross_architecture import network_of, score_networks
-from medjax.pipeline.distil import selected, selected_scores, selected_step_size
-from medjax.pipeline.health import blind, faint, health, no_gain, phase_seconds
+from medjax.pipeline.health import blind, faint, health, no_gain
+from medjax.pipeline.interim import selected, selected_scores, selected_step_size
 from medjax.pipeline.score import choose_step_size, confused, final_row, final_scores
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
@@ -117,7 +117,7 @@ def finish(
         found["guarantee"] = release.guarantee | {"signal_to_noise": ratio}
         found["warnings"] += faint(ratio)
     rows = store.read_log(session.log)
-    found["seconds"] = spent | {p: phase_seconds(rows, p) for p in ("distill", "evaluate")}
+    found["seconds"] = spent | {p: store.phase_seconds(rows, p) for p in ("distill", "evaluate")}
     made = written.pack, written.synthetic.soft is not None
     training = {"recipe": session.settings.config(EvalConfig).eval_recipe}
     kind = method + form(*made, training, found.get("guarantee"))

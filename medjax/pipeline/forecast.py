@@ -100,9 +100,9 @@ def forecast(
     are ``seeds``. Raises UserError for a run that the device's memory cannot hold."""
     rate = cost.matrix_rate() * cost.EFFICIENCY / seeds
     found = estimate(settings, setup, others, costs, rate, seeds)
-    parts = ", ".join(f"{name} {in_words(value)}" for name, value in found.seconds.items())
+    parts = ", ".join(f"{name} {duration(value)}" for name, value in found.seconds.items())
     progress.say(
-        f"forecast from nothing: {at_best()}{in_words(found.total)} of computing ({parts}), "
+        f"forecast from nothing: {lower_bound()}{duration(found.total)} of computing ({parts}), "
         f"{found.memory / 1e9:.1f} GB of memory"
     )
     if found.memory > (room := device_memory()):
@@ -166,7 +166,7 @@ def fewer_devices() -> str:
     return ", or set JAX_NUM_CPU_DEVICES=2" if many else ""
 
 
-def at_best() -> str:
+def lower_bound() -> str:
     """Words before a time on a GPU: counted work leaves out the time in which kernels are launched, which is most of it
     for few images."""
     return "" if devices.on_cpu() else "at best "
@@ -179,7 +179,7 @@ def device_memory() -> float:
     return devices.accelerator_bytes()
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """'95 s', '12 min' or '30 h'."""
     if seconds < 120:
         return f"{seconds:.0f} s"

@@ -129,11 +129,6 @@ def guessing(
     return lines
 
 
-def phase_seconds(rows: list[dict], phase: str) -> float:
-    """Seconds spent in a phase, over all sessions of a run."""
-    return round(sum(r.get("seconds") or 0.0 for r in rows if r["phase"] == phase), 1)
-
-
 def _number(value: float | None) -> float:
     """null in the log is a number that was not finite."""
     return np.nan if value is None else float(value)

@@ -19,7 +19,6 @@ from medjax.distill.moments import Moments, Snapshot, Wanted
 from medjax.errors import UserError
 from medjax.pipeline.experts import experts_folder
 from medjax.pipeline.folders import hold
-from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.session import Session
 from medjax.types import Trajectories
 
@@ -33,7 +32,9 @@ def moments_folder(session: Session, wanted: Wanted) -> Path:
 
 def moments_seconds(session: Session, wanted: Wanted) -> float:
     """Time that these moments took, over all runs that had a part in it."""
-    return phase_seconds(store.read_log(moments_folder(session, wanted) / "log.jsonl"), "moments")
+    return store.phase_seconds(
+        store.read_log(moments_folder(session, wanted) / "log.jsonl"), "moments"
+    )
 
 
 def compute_moments(session: Session, trajectories: Trajectories, wanted: Wanted) -> Moments:

@@ -14,8 +14,8 @@ from medjax.metrics import summary
 from medjax.packing import PackConfig
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.distil import CRITERION
-from medjax.pipeline.forecast import at_best, in_words, interim_round
+from medjax.pipeline.forecast import duration, interim_round, lower_bound
+from medjax.pipeline.interim import CRITERION
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import build_models, open_session, random_start
@@ -68,7 +68,7 @@ def _forecast(settings: Settings, raw: RawDataset, tried: list[int], progress: P
     for factor in tried:
         images = k * _packed(settings, factor, "val").decoded
         flops += cost.GRADIENT * model.flops * interim_round(settings.counted(images), images)
-    words = at_best() + in_words(flops / (cost.matrix_rate() * cost.EFFICIENCY))
+    words = lower_bound() + duration(flops / (cost.matrix_rate() * cost.EFFICIENCY))
     progress.say(f"forecast of the choice of a packing: {words} of computing")
 
 

@@ -10,7 +10,6 @@ from medjax.errors import UserError
 from medjax.eval_config import CUTMIX, EvalConfig
 from medjax.models import MODELS, network_config, same_network
 from medjax.paths import user_path
-from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.score import final_scores
 from medjax.pipeline.session import Session, random_start
 from medjax.pipeline.settings import Settings, fields
@@ -34,8 +33,7 @@ def upper_bound(settings: Settings, raw: RawDataset) -> Run | None:
             "--ranking compares the study's recipe: leave out --eval_recipe, or --ranking"
         )
     try:
-        path = user_path(given)
-        found = read_run(path / "result.json" if path.is_dir() else path)
+        found = read_run(user_path(given))
         reason = _unfit(found, settings, raw)
     except (UserError, OSError) as error:
         reason = str(error)
@@ -97,7 +95,7 @@ def ranked(session: Session, result: Result, bound: Run) -> Result:
     made = both("test", result.test, session.decoded(stored), float(stored.step_size))
     start = both("start", result.start, random_start(session), result.start_step_size)
     full, real = _facts(bound)
-    spent = phase_seconds(store.read_log(session.log), "evaluate")
+    spent = store.phase_seconds(store.read_log(session.log), "evaluate")
     return dataclasses.replace(
         result,
         ranking=ranking(real, full, made, start, config.eval_augment),

@@ -12,7 +12,6 @@ from medjax import evaluate, metrics, store, train
 from medjax.augment import augment
 from medjax.eval_config import EvalConfig
 from medjax.pipeline.finish import write_result
-from medjax.pipeline.health import phase_seconds
 from medjax.pipeline.score import choose_step_size, confused, final_scores, train_and_score
 from medjax.pipeline.session import Session, chosen
 from medjax.recipes import Recipe, Setup
@@ -100,4 +99,4 @@ def _all_images(session: Session, config: FullConfig) -> tuple[train.Trainer, ev
 
 
 def _seconds(session: Session, spent: Mapping[str, float]) -> dict[str, float]:
-    return {**spent, "evaluate": phase_seconds(store.read_log(session.log), "evaluate")}
+    return {**spent, "evaluate": store.phase_seconds(store.read_log(session.log), "evaluate")}

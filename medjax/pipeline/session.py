@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from medjax import locks, memory, models, share, store
 from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
-from medjax.data.catalog import STUDY
+from medjax.data.catalog import parts
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
@@ -103,7 +103,7 @@ def load_data(settings: Settings, progress: Progress) -> RawDataset:
     """The data set that the settings name. Raises UserError where it cannot be had."""
     run = settings.run
     if run.dataset == "integrated":
-        names = tuple(filter(None, map(str.strip, run.integrate.split(",")))) or STUDY
+        names = parts(run.integrate)
         share, seed = run.integrate_share, run.integrate_seed
         return sources.load_integrated(names, share, seed, run.data_dir, progress.download)
     given = [n for n, o in settings.origin.items() if n.startswith("integrate") and o == "flag"]

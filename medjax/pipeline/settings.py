@@ -20,7 +20,7 @@ from medjax.models import MODELS, fit_config
 from medjax.packing import PackConfig
 from medjax.paths import path_text, user_path
 from medjax.pipeline import presets
-from medjax.pipeline.together import check_together
+from medjax.pipeline.conflicts import check_together
 from medjax.ranking import RankingConfig
 from medjax.recipes import Recipe, Setup
 

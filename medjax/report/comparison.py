@@ -31,8 +31,7 @@ class Side(NamedTuple):
 
 def write_comparison(first: Path, second: Path, out: Path) -> Path:
     """Write OUT/index.html for two run folders (or result files). Raises UserError where one is not a whole run."""
-    files = [path / "result.json" if path.is_dir() else path for path in (first, second)]
-    pair = {tag: read_run(file) for tag, file in zip(HEAD[1:], files, strict=True)}
+    pair = {tag: read_run(path) for tag, path in zip(HEAD[1:], (first, second), strict=True)}
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     return write_page(

@@ -25,7 +25,7 @@ from medjax.errors import UserError
 from medjax.models import ConvNetConfig
 from medjax.pipeline import folders
 from medjax.pipeline.experts import _check_preprocessing
-from medjax.pipeline.health import health, phase_seconds
+from medjax.pipeline.health import health
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.run import read_finished
 from medjax.pipeline.score import confused, read_table
@@ -144,7 +144,7 @@ def load_log(path: Path) -> bool:
     """What a run reads of its log; a row that is not as it was written is left out."""
     found = store.read_log(path)
     health(found, 2, 0.01)
-    phase_seconds(found, "distill")
+    store.phase_seconds(found, "distill")
     for phase in ("distill", "interim"):
         column(last_of_each(found, phase), "loss")
     return len(found) == 3

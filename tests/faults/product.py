@@ -90,7 +90,7 @@ def prepare(address: str, md5: str) -> None:
     import medjax.augment
     from medjax import cost
     from medjax.data import catalog, named
-    from medjax.pipeline import distil, experts, finish, run, score, session
+    from medjax.pipeline import experts, finish, interim, run, score, session
     from medjax.recipes import mtt
 
     catalog.RECORD = address
@@ -108,7 +108,7 @@ def prepare(address: str, md5: str) -> None:
         (session, "fitted", "preprocessing"),
         (run, "train_experts", "experts"),
         (run, "distil", "distillation"),
-        (distil, "_interim", "interim"),
+        (interim, "evaluate", "interim"),
         (finish, "choose_step_size", "evaluation"),
         (score, "final_scores", "evaluation"),
         (finish, "draw", "writing"),

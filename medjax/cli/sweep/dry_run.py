@@ -8,10 +8,10 @@ import jax
 from medjax import cost, recipes
 from medjax.cli.sweep.jobs import Job, state
 from medjax.data import sources
-from medjax.data.catalog import STUDY, find
+from medjax.data.catalog import find, parts
 from medjax.data.preprocess import PreprocessConfig
 from medjax.packing import PackConfig
-from medjax.pipeline.forecast import Forecast, at_best, estimate, in_words
+from medjax.pipeline.forecast import Forecast, duration, estimate, lower_bound
 from medjax.pipeline.packs import TRIED
 from medjax.pipeline.session import build_models
 from medjax.pipeline.settings import RunConfig, settings
@@ -32,10 +32,8 @@ def dry_run(out: Path, jobs: list[Job]) -> str:
         known = (state(out, job) or {"status": "to do"})["status"]
         if known != "done":
             total, most = total + seconds, max(most, found.memory)
-        lines.append(f"{job.name}  {in_words(seconds)}, {found.memory / 1e9:.1f} GB  {known}")
-    todo = (
-        f"to do: {at_best()}{in_words(total)} on one machine like this, {most / 1e9:.1f} GB at most"
-    )
+        lines.append(f"{job.name}  {duration(seconds)}, {found.memory / 1e9:.1f} GB  {known}")
+    todo = f"to do: {lower_bound()}{duration(total)} on one machine like this, {most / 1e9:.1f} GB at most"
     return "\n".join([*lines, todo])
 
 
@@ -52,8 +50,7 @@ def data_size(name: str, integrate: str = "") -> tuple[int, int, int]:
     """(classes, channels, training images) of a data set. The catalog knows those of a named set, without a download.
     integrate: the sets that an integrated set is made of (a,b); "" for the study's."""
     if name == "integrated":
-        parts = tuple(filter(None, map(str.strip, integrate.split(",")))) or STUDY
-        counts = [data_size(part)[2] for part in parts]
+        counts = [data_size(part)[2] for part in parts(integrate)]
         shares = [max(1, round(RunConfig.integrate_share * count)) for count in counts]
         return len(counts), 3, sum(shares)
     if named := find(name):

@@ -10,6 +10,7 @@ from typing import Any
 from medjax.cli.console import Console
 from medjax.cli.sweep.jobs import Job, Task, done
 from medjax.data import sources
+from medjax.data.catalog import parts
 
 
 def sweep(tasks: list[Task], events: Generator[tuple[Task, dict[str, Any]]]) -> None:
@@ -32,11 +33,11 @@ def deal(jobs: list[Job], index: int, count: int) -> list[Job]:
     return [job for job in jobs if job.experts in mine]
 
 
-def check_data(out: Path, jobs: list[Job]) -> None:
+def check_sources(out: Path, jobs: list[Job]) -> None:
     """Look for the data of all jobs that are not done, before anything runs. Raises UserError where some cannot be
     had."""
     for job in jobs:
         if not done(out, job):
-            parts = job.integrate.split(",") if job.integrate else ()
-            for name in parts if job.dataset == "integrated" else (job.dataset,):
-                sources.check(name.strip())
+            integrated = job.dataset == "integrated"
+            for name in parts(job.integrate) if integrated else (job.dataset,):
+                sources.check(name)
