@@ -1,10 +1,12 @@
 """medjax from Python: a run without flags and console equals that of a launcher; the public names."""
 
+import itertools
 import json
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import launching
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 from absl import flags as absl_flags
 
 import medjax
-from medjax import cost
+from medjax import cost, store
 from medjax.data import sources
+from medjax.pipeline import distil
 from medjax.pipeline.run import IN_MEMORY
 
 ROOT = Path(launching.ROOT)
@@ -125,6 +128,33 @@ def test_seeds(launched, out, tmp_path):
         np.testing.assert_allclose(mine.images, theirs.images, atol=1e-4)
     with pytest.raises(medjax.UserError, match="--seeds=0"):
         medjax.run_seeds("dm", settings(), there, 0)
+
+
+def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch):
+    """One has come further than the other, which then runs alone in the program of both: the same bits as without the
+    stop. The time of a call is shared out."""
+    there, save, clock, seeds = tmp_path / "there", store.save_step, itertools.count(0, 8), []
+    monkeypatch.setattr(distil, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    made = distil.together
+    monkeypatch.setattr(distil, "together", lambda ds: seeds.append(len(ds)) or made(ds))
+    whole = medjax.run_seeds("dm", settings(), tmp_path / "whole", 2)
+
+    def stopped(folder, done, tree):
+        if done == 2 and "seed1" in folder.parent.name:
+            raise InterruptedError
+        save(folder, done, tree)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save_step", stopped)
+        with pytest.raises(InterruptedError):
+            medjax.run_seeds("dm", settings(), there, 2)
+    seeds.clear()
+    again = medjax.run_seeds("dm", settings(), there, 2)
+    assert seeds == [1, 2]
+    for one, other in zip(again, whole, strict=True):
+        assert arrays(one.folder) == arrays(other.folder)
+        rows = store.read_log(other.folder / "log.jsonl")
+        assert {row["seconds"] for row in rows if row["phase"] == "distill"} == {2.0}
 
 
 def test_bf16(launched, out):

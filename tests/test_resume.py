@@ -156,9 +156,13 @@ def _what_it_needs_and_has_lost_is_made_again(words, whole):
     start = folder / "evaluations" / "start.json"
     other = json.loads(start.read_text()) | {"step_sizes": [0.5]}
     start.write_text(json.dumps(other | {"scores": [[0.5] * 3] * len(other["scores"])}))
+    shared = folder / "evaluations" / "test-uint8.json"
+    other = json.loads(shared.read_text()) | {"set": "another"}
+    shared.write_text(json.dumps(other | {"scores": [[0.5] * 3] * len(other["scores"])}))
     again = launching.read_run(mtt(*words))
     assert launching.scores(again) == launching.scores(whole)
-    assert re.search(r"^note: .*/start.json is of other step sizes", again.ended.stdout, re.M)
+    assert re.search(r"^note: .*/test-uint8.json is of another set", again.ended.stdout, re.M)
+    assert re.search(r"^note: .*/start.json is of another set or other", again.ended.stdout, re.M)
     assert re.search(r"^note: .*/result.json: .* it is written again$", again.ended.stdout, re.M)
 
 

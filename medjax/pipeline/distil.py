@@ -44,14 +44,17 @@ def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: 
     runs = [_begun(*pair, recipe, iterations) for pair in zip(sessions, setups, strict=True)]
     name = "distil" if len(runs) == 1 else f"distil {len(runs)} seeds"
     update = sessions[0].progress.bar(name, iterations, min(one.done for one in runs))
+    # Fewer seeds than a CPU has cores keep them busier in turn, with the images of each dealt out. Of all seeds, not of
+    # those that are behind: else a kill between the saves of two would change the program of one, and its bits.
+    in_turn = devices.on_cpu() and len(runs) < devices.device_count()
+    several = len(runs) > 1 and not in_turn
     while (first := min(one.done for one in runs)) < iterations:
         behind = [i for i, one in enumerate(runs) if one.done == first]
         end = min([one.done for one in runs if one.done > first], default=iterations)
-        # Fewer seeds than a CPU has cores keep them busier in turn, with the images of each dealt out.
-        in_turn = devices.on_cpu() and len(behind) < devices.device_count()
-        for group in [[i] for i in behind] if in_turn else [behind]:
+        for group in [behind] if several else [[i] for i in behind]:
             chunk = cost.per_call(every, cost.work_per_call() / costs.iteration / len(group))
-            advanced = _advance([runs[i] for i in group], end, iterations, chunk, update)
+            own = [runs[i] for i in group]
+            advanced = _advance(own, several, end, iterations, chunk, update)
             for i, one in zip(group, advanced, strict=True):
                 runs[i] = one
 
@@ -88,11 +91,11 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
 
 
 def _advance(
-    runs: list[Running], end: int, iterations: int, chunk: int, update: Update
+    runs: list[Running], several: bool, end: int, iterations: int, chunk: int, update: Update
 ) -> list[Running]:
     """Distillations that have come equally far, brought to iteration ``end``; saved after every device call.
-    iterations: of a whole distillation."""
-    first, several, session = runs[0].done, len(runs) > 1, runs[0].session
+    several: in the program of seeds side by side. iterations: of a whole distillation."""
+    first, session = runs[0].done, runs[0].session
     distiller, key, state = runs[0].distiller, session.key("distil"), runs[0].state
     if several:
         distiller = together([one.distiller for one in runs])
@@ -104,7 +107,8 @@ def _advance(
     cut = {"first": first, "iterations": end, "chunk": chunk, "every": every}
     calls = run(distiller, key, session.train, state, **cut)
     for done, state, infos in calls:
-        seconds = (time.monotonic() - begin) / (done - first)
+        # What side by side costs each seed is its share.
+        seconds = (time.monotonic() - begin) / (done - first) / len(runs)
         own = [nth((state, infos), i) if several else (state, infos) for i in range(len(runs))]
         runs = [_kept(one, done, *mine, seconds) for one, mine in zip(runs, own, strict=True)]
         if done % every == 0 or done == iterations:

@@ -84,7 +84,7 @@ def _evaluate(
     config = session.settings.config(EvalConfig)
     trainer = evaluate.trainer(config, session.model, session.classes, augment, steps)
     people = evaluate.population(config, key, networks, epochs, jnp.asarray(step_sizes))
-    about = {"step_sizes": step_sizes}
+    about = {"step_sizes": step_sizes, "set": store.digest(made.training)}
     scores = train_and_score(session, name, made.training, real, trainer, people, about)
     return [scores[i : i + networks] for i in range(0, len(scores), networks)]
 
@@ -105,7 +105,7 @@ def train_and_score(
     None: the last epoch.
     """
     work, path = (session.folder / "evaluations" / n for n in (name, f"{name}.json"))
-    scores = _known(session, path, about.get("step_sizes", ()), len(people.keys))
+    scores = _known(session, path, about, len(people.keys))
     if scores is None:
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
@@ -145,19 +145,19 @@ def train_and_score(
 
 
 def _known(
-    session: Session, path: Path, step_sizes: Sequence[float], networks: int
+    session: Session, path: Path, about: Mapping[str, Any], networks: int
 ) -> list[metrics.Metrics] | None:
-    """The scores of a finished evaluation. None where there is none, and where it cannot be read or is of other step
-    sizes, as another version of the program may have left it: then the run says so."""
+    """The scores of a finished evaluation. None where there is none, and where it cannot be read or is of another set
+    or other step sizes, as another version of the program may have left it: then the run says so."""
     table = read_table(path)
     if table is None:
         if path.exists():
             session.note(f"{path} cannot be read; this evaluation is done again")
         return None
-    same = np.array_equal(table["step_sizes"], step_sizes, equal_nan=True)
-    if same and len(table["scores"]) == networks:
+    same = np.array_equal(table["step_sizes"], about.get("step_sizes", ()), equal_nan=True)
+    if same and table["set"] == about.get("set") and len(table["scores"]) == networks:
         return table["scores"]
-    session.note(f"{path} is of other step sizes or networks; this evaluation is done again")
+    session.note(f"{path} is of another set or other step sizes; this evaluation is done again")
     return None
 
 
@@ -179,14 +179,15 @@ def at_best(table: dict[str, Any], score: str) -> tuple[float, list[metrics.Metr
 
 
 def read_table(path: Path) -> dict[str, Any] | None:
-    """A finished evaluation: ``scores``, one `Metrics` a network; its ``step_sizes``, with as many networks each; and
-    ``confusion`` [network, true, predicted] where it was counted. None where there is no such file, or one that cannot
-    be read."""
+    """A finished evaluation: ``scores``, one `Metrics` a network; its ``step_sizes``, with as many networks each; the
+    digest of its ``set`` (None where networks train on training images by their rows); and ``confusion`` [network,
+    true, predicted] where it was counted. None where there is no such file, or one that cannot be read."""
     found = store.read_json(path)
     try:
         # JSON has no NaN: null stands for it.
         rows = np.array(found["scores"], float).reshape(-1, len(metrics.Metrics._fields))
         table: dict[str, Any] = {"scores": [metrics.Metrics(*row) for row in rows.tolist()]}
+        table["set"] = found.get("set")
         table["step_sizes"] = np.array(found.get("step_sizes", ()), float).reshape(-1).tolist()
         if "confusion" in found:
             counts = np.array(found["confusion"], np.int64)
