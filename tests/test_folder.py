@@ -94,7 +94,10 @@ def test_what_was_passed_over_is_said(tmp_path):
     flat(tmp_path, {"x": 3, "y": 3, "_unsure": 1, "..2f": 1})
     put(tmp_path / "loose.png")
     put(tmp_path / "x" / "patient 7" / "a.png")
-    said(read_folder(tmp_path, 6), "no groups.csv: images of one patient")
+    said(
+        read_folder(tmp_path, 6),
+        "WARNING: no groups.csv (columns file and patient): images of one patient",
+    )
     said(read_folder(tmp_path, 6), "begin with a dot or an underscore: ..2f, _unsure")
     said(
         read_folder(tmp_path, 6),

@@ -289,6 +289,11 @@ def test_missing_keys(tmp_path, key):
     refused(saved(tmp_path, content), f"no {key}", "expected", "found")
 
 
+def test_groups_of_some_splits(tmp_path):
+    content = arrays() | {"train_groups": np.arange(40)}
+    refused(saved(tmp_path, content), "no val_groups, test_groups: give the groups of every split")
+
+
 def test_no_test_split(tmp_path):
     content = arrays()
     del content["test_images"], content["test_labels"]

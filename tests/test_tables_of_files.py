@@ -135,6 +135,14 @@ def test_splits_and_a_table(ham):
     said(made, "Testing as test")
 
 
+def test_a_column_of_splits_is_said_to_be_unread(ham):
+    rows = [f"ISIC_{i:04d},{('nv', 'mel')[i % 2]},{('train', 'test')[i % 2]}" for i in range(30)]
+    table(ham, "image_id,dx,Split", *rows, name="split.csv")
+    said(read_folder(ham, 6, table=labels(ham, name="split.csv")), "column Split is not read")
+    as_label = read_folder(ham, 6, table=labels(ham, name="split.csv", label="Split"))
+    assert "is not read" not in " ".join(as_label.lines)
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [

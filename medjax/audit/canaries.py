@@ -57,7 +57,8 @@ def draw(raw: RawDataset, wanted: int, seed: int, least: int) -> Canaries:
     if count < LEAST:
         raise UserError(
             f"{raw.name} has too few training images for an audit: of {LEAST} {unit}s that come and go, {count} can be"
-            f" spared (they must be in training alone, and a class can spare one image in {SHARE})"
+            f" spared (they must be in training alone, and a class can spare one image in {SHARE}): use a set with more"
+            " of each class"
         )
     if count < wanted:
         raise UserError(

@@ -11,6 +11,9 @@ from medjax.data.splits import nfc
 from medjax.data.tables import Names, read_table
 from medjax.errors import UserError, first_few
 
+#: Columns that may say the split of an image.
+SPLIT_COLUMNS = ("split", "fold", "set", "subset", "partition")
+
 
 class LabelTable(NamedTuple):
     """path: a table of CSV or TSV whose first line names the columns. image: the column of file names. label: that of
@@ -30,7 +33,7 @@ def labelled(
 
     files: images and their splits. Raises UserError for a table that does not fit.
     """
-    rows, columns = _rows(table)
+    head, rows, columns = _rows(table)
     names, name = Names(folder, [path for path, _ in files]), table.path.name
     labels: dict[int, str] = {}
     groups: dict[int, str] = {}
@@ -57,12 +60,18 @@ def labelled(
         shown, has = [*names.paths, "no image at all"][0], first_few(unknown, 2) or "no lines"
         raise UserError(
             f"{table.path}: column {table.image} names none of the images: it has {has}, and the"
-            f" folder {shown}."
+            f" folder {shown}. Give paths below the folder, or file names alone."
         )
     classes = sorted(set(labels.values()), key=_order)
     if len(classes) < 2:
         raise UserError(f"{table.path}: all images have one label, {classes[0]}: give 2 or more.")
     lines = [f"{name}: {len(labels)} images have a label in its column {table.label}."]
+    used = (table.image, table.label, table.group)
+    if splits := [c for c in head if c.strip().lower() in SPLIT_COLUMNS and c not in used]:
+        lines.append(
+            f"WARNING: {name}: column {first_few(splits)} is not read; for splits of your own put the images"
+            " into train/, val/ and test/."
+        )
     bare = [image for i, image in unlabelled.items() if i not in labels]
     missing = [p for i, p in enumerate(names.paths) if i not in labels and i not in unlabelled]
     for text, who in (
@@ -80,8 +89,8 @@ def labelled(
     return made, tuple(classes), numbers, [*lines, *about]
 
 
-def _rows(table: LabelTable) -> tuple[list[list[str]], list[int | None]]:
-    """The lines below the first, and the places of the columns for image, label and group."""
+def _rows(table: LabelTable) -> tuple[list[str], list[list[str]], list[int | None]]:
+    """The names of all columns, the lines below them, and the places of the columns for image, label and group."""
     head, *rows = read_table(table.path) or [[]]
     columns: list[int | None] = []
     for flag, name in (
@@ -97,7 +106,7 @@ def _rows(table: LabelTable) -> tuple[list[list[str]], list[int | None]]:
             raise UserError(f"{table.path}: {given}; its columns are {first_few(head, 20)}{one}.")
         else:
             columns.append(head.index(name))
-    return rows, columns
+    return head, rows, columns
 
 
 def _order(name: str) -> tuple[bool, int, str]:

@@ -83,6 +83,10 @@ def _checked(
         needed += [f"{name}_groups" for name in there]
     if missing := [key for key in needed if key not in arrays]:
         found = ", ".join(sorted([*arrays, *unread])) or "none of them"
+        if all(key.endswith("_groups") for key in missing):
+            raise UserError(
+                f"{path}: no {', '.join(missing)}: give the groups of every split, or of none."
+            )
         raise UserError(
             f"{path}: no {', '.join(missing)}; expected train|val|test_images and train|val|test_labels (val is"
             f" optional), found {found}."

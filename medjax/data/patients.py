@@ -23,7 +23,10 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] 
     """
     table = next((p for p in sorted(folder.iterdir()) if p.name.lower() == NAME), None)
     if table is None:
-        line = f"no {NAME}: images of one patient may be in several splits, and scores would be too high."
+        line = (
+            f"WARNING: no {NAME} (columns {' and '.join(COLUMNS)}): images of one patient may be in several splits, and"
+            " scores would be too high."
+        )
         return None, [line]
     names = Names(folder, paths)
     found: dict[int, str] = {}

@@ -87,7 +87,8 @@ def _by_folders(walk: Walk, roots: dict[str, Path]) -> tuple[Files, tuple[str, .
     if len(names) < 2:
         raise UserError(
             f"{roots['train']} holds {'one folder' if names else 'no folders'}: make one folder of images per class,"
-            " for at least 2 classes." + _passed(walk)
+            " for at least 2 classes, or name a table: --labels=TABLE.csv --image_column=... --label_column=..."
+            + _passed(walk)
         )
     every = [path for found in classes.values() for paths in found.values() for path in paths]
     above, own = layout.above(walk.base, [*roots.values()]), {layout.place(path) for path in every}

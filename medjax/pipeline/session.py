@@ -129,12 +129,13 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     if needed > counts.min() and not asked.allow_repeat:
         name, more = raw.class_names[counts.argmin()], int((counts < needed).sum()) - 1
         others = f" (and too many for {more} more)" if more else ""
-        packed = (
-            f" with --pack={pack} takes {needed} images of each class, which" if pack > 1 else ""
-        )
+        packed, lower = "", "it"
+        if pack > 1:
+            packed = f" with --pack={pack} takes {needed} images of each class, which"
+            lower = "one of them (`best` sets --pack; `mtt --preset=best --pack=1` does not pack)"
         raise UserError(
             f"--ipc={asked.ipc}{packed} is more than the {counts.min()} training images of class"
-            f" {name!r}{others}: lower it, or give --allow_repeat to fill such a class by repetition"
+            f" {name!r}{others}: lower {lower}, or give --allow_repeat to fill such a class by repetition"
         )
 
 

@@ -16,7 +16,8 @@ from medjax.table import templates
 #: Pictures that a run leaves in its folder.
 PICTURES = {
     "gallery.png": "real images (as confidential as the data) beside the synthetic ones",
-    "strip.png": "the first image of each class over training",
+    "strip.png": "the first image of each class over training; the run began with real images, unless it says otherwise"
+    " (as confidential as the data)",
     "curves.png": "loss, step size and interim scores",
     "roc.png": "what a membership attack finds",
     "closest.png": "synthetic images beside the nearest real ones (as confidential as the data)",
