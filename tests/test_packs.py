@@ -102,6 +102,12 @@ def test_a_set_to_begin_with_brings_its_factor(scored, tmp_path):
     first = medjax.run("mtt", asked("mtt", pack=2, iterations=1), tmp_path)
     begun = asked("mtt", iterations=1, init_set=str(first.folder / "synthetic.npz"))
     assert medjax.run("mtt", begun, tmp_path).pack == 2 and not scored[0]
+    raw = sources.load(str(launching.tiny("rgb")))
+    first_class = np.flatnonzero(raw.train.labels == 0)[1:]  # one image of it is left
+    images, labels = (np.delete(a, first_class, 0) for a in raw.train[:2])
+    few = raw._replace(train=raw.train._replace(images=images, labels=labels))
+    with pytest.raises(medjax.UserError, match="--pack=2 takes"):
+        packs.settled(recipes.find("mtt"), begun, few, tmp_path, Silent())
 
 
 def test_a_run_is_the_one_of_the_factor(scored, tmp_path):

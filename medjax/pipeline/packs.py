@@ -18,7 +18,7 @@ from medjax.pipeline.forecast import duration, interim_round, lower_bound
 from medjax.pipeline.interim import CRITERION
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
-from medjax.pipeline.session import build_models, open_session, random_start
+from medjax.pipeline.session import build_models, check_counts, open_session, random_start
 from medjax.pipeline.settings import IpcConfig, RunConfig, Settings, groups_of
 from medjax.recipes import Recipe
 from medjax.score import percent
@@ -43,7 +43,9 @@ def settled(
     if PrivacyConfig in settings.groups:
         raise UserError("--pack=0 looks at val, and under a guarantee nothing may: give 1 or 2")
     if path := settings.config(ImagesConfig).init_set:
-        return _packed(settings, share.load_set(user_path(path)).pack, "set"), 0.0
+        of_set = _packed(settings, share.load_set(user_path(path)).pack, "set")
+        check_counts(of_set, raw)
+        return of_set, 0.0
     tried, seconds = _possible(recipe, settings, raw), 0.0
     best = tried[0]
     if len(tried) > 1:

@@ -113,12 +113,16 @@ def load_data(settings: Settings, progress: Progress) -> RawDataset:
 
 
 def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: bool = True) -> None:
-    """Say what a user should know of the data. Raises UserError where a class has fewer training images than are asked
-    of it, unless they may repeat. count: False where no real image is taken, and how many there are is private."""
+    """Say what a user should know of the data, and `check_counts`. count: False where no real image is taken, and how
+    many there are is private."""
     for note in raw.notes:
         progress.say(f"note: {note}")
-    if not count:
-        return
+    if count:
+        check_counts(settings, raw)
+
+
+def check_counts(settings: Settings, raw: RawDataset) -> None:
+    """UserError where a class has fewer training images than are asked of it, unless they may repeat."""
     asked, pack = settings.config(IpcConfig), settings.config(PackConfig).pack
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
     needed = settings.decoded
