@@ -186,7 +186,8 @@ def train_batch(
     if trainer.augment is not None:
         batch = batch._replace(images=trainer.augment(key, batch.images))
     if trainer.cutmix:
-        batch = Dataset(*cutmix(jax.random.fold_in(key, 1), *batch[:2], trainer.classes))
+        # Not 0 or 1: those are the keys that the augmentation splits this one into.
+        batch = Dataset(*cutmix(jax.random.fold_in(key, 2), *batch[:2], trainer.classes))
     params, model_state = state.params, state.model_state
     if trainer.dealt and trainer.model.separable and devices.splits(len(chosen)):
         loss, grads = dealt_gradient(trainer.model, params, batch)

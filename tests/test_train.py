@@ -240,7 +240,7 @@ def test_a_step_with_cutmix_is_a_step_on_what_it_mixed(linear):
     step = jax.jit(functools.partial(train.train_batch, trainer))
     found = step(key, state, data, jnp.arange(6), jnp.float32(0.1))
     mix = jax.jit(cutmix, static_argnums=3)
-    mixed, shares = mix(jax.random.fold_in(key, 1), images, data.labels, 3)
+    mixed, shares = mix(jax.random.fold_in(key, 2), images, data.labels, 3)
     assert (np.asarray(mixed) != np.asarray(images)).any()
 
     def loss(params):

@@ -2,8 +2,8 @@
 selection by a proxy, Coleman et al. 2020).
 
 The set begins with a few random real images of each class, which repeat until it is full. In a round, fresh networks
-train on it, by the recipe of evaluated networks for `MarginConfig.judge_steps` steps. By their mean probability p of
-each class, a training image x of class c has the margin
+train on it for `MarginConfig.judge_steps` steps, as evaluated networks do in the study, whatever the options of the
+evaluation say. By their mean probability p of each class, a training image x of class c has the margin
 
     p_c(x) - max over other classes of p(x)
 
