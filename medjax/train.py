@@ -185,8 +185,7 @@ def train_batch(
     batch = Dataset(data.images[chosen], data.labels[chosen])
     if trainer.augment is not None:
         batch = batch._replace(images=trainer.augment(key, batch.images))
-    if trainer.cutmix:
-        # Not 0 or 1: those are the keys that the augmentation splits this one into.
+    if trainer.cutmix:  # not 0 or 1, into which the augmentation splits the key
         batch = Dataset(*cutmix(jax.random.fold_in(key, 2), *batch[:2], trainer.classes))
     params, model_state = state.params, state.model_state
     if trainer.dealt and trainer.model.separable and devices.splits(len(chosen)):
