@@ -5,6 +5,7 @@ distilled set.
 """
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -20,6 +21,8 @@ from medjax.types import Dataset, RawSplit, Synthetic
 
 #: ZCA's regulariser (added to every eigenvalue), and the largest dimension of its matrices.
 ZCA_EPS, ZCA_LIMIT = 0.1, 12_000
+#: Of the covariance: the map and its inverse.
+POWERS = (-0.5, 0.5)
 #: Fixed ranges, the same for every data set: (mean, standard deviation) of intensities in [0, 1].
 FIXED = {"none": (0.0, 1.0), "half": (0.5, 0.5)}
 KINDS = ("zca", "normalise", *FIXED)
@@ -78,7 +81,7 @@ def _weights(size: int, side: int) -> Float[np.ndarray, "size side"]:
 def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Preprocessor:
     """The map for these training images.
 
-    ZCA: W = U diag((s + 0.1)^-1/2) U^T from the covariance with n - 1; its inverse has the power +1/2.
+    ZCA: W = U diag((s + 0.1)^-1/2) U^T from the covariance U diag(s) U^T with n - 1; its inverse has the power +1/2.
     Raises UserError where ZCA's d x d matrices would be too large.
     """
     c, size = images.shape[-1], config.size
@@ -101,15 +104,34 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
             f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / c) ** 0.5)}"
         )
     sums = [resize(block, size).reshape(-1, d).sum(0, dtype=np.float64) for block in blocks]
-    mean, scatter = _f32(sum(sums) / len(images)), np.zeros((d, d))
-    for block in blocks:
-        centred = resize(block, size).reshape(-1, d) - mean
-        scatter += centred.T @ centred
-    values, vectors = np.linalg.eigh(scatter / (len(images) - 1))
-    values = np.maximum(values, 0) + ZCA_EPS
-    forward, inverse = ((vectors * values**power) @ vectors.T for power in (-0.5, 0.5))
+    mean = _f32(sum(sums) / len(images))
+    centred = (resize(block, size).reshape(-1, d) - mean for block in blocks)
+    powers = _powers_of_few if len(images) < d else _powers_of_many
     # Exactly symmetric, so that `medjax.share` can store one half.
-    return Preprocessor("zca", size, mean, *(_f32((a + a.T) / 2) for a in (forward, inverse)))
+    maps = (_f32((a + a.T) / 2) for a in powers(centred, len(images), d))
+    return Preprocessor("zca", size, mean, *maps)
+
+
+def _powers_of_many(centred: Iterable[np.ndarray], n: int, d: int) -> Iterator[np.ndarray]:
+    """(C + 0.1)^-1/2 and its inverse, [d, d], for the covariance C of n centred images, which come in blocks [_, d]."""
+    scatter = np.zeros((d, d))
+    for block in centred:
+        scatter += block.T @ block
+    values, vectors = np.linalg.eigh(scatter / (n - 1))
+    values = np.maximum(values, 0) + ZCA_EPS
+    for power in POWERS:
+        yield (vectors * values**power) @ vectors.T
+
+
+def _powers_of_few(centred: Iterable[np.ndarray], n: int, d: int) -> Iterator[np.ndarray]:
+    """The same where n < d. For images X [n, d], C = X^T X / (n - 1) and K = X X^T / (n - 1) have the same eigenvalues s
+    but for zeros, and f(C) = f(0) + X^T g(K) X / (n - 1) with g(s) = (f(s) - f(0)) / s: K is smaller than C."""
+    x = np.concatenate(list(centred)).astype(np.float64)
+    values, vectors = np.linalg.eigh(x @ x.T / (n - 1))
+    values = np.maximum(values, 1e-9)  # so that g is its limit at 0
+    for power in POWERS:
+        g = ((values + ZCA_EPS) ** power - ZCA_EPS**power) / values
+        yield x.T @ ((vectors * g) @ vectors.T / (n - 1) @ x) + ZCA_EPS**power * np.eye(d)
 
 
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
