@@ -124,7 +124,7 @@ def _powers_of_many(centred: Iterable[np.ndarray], n: int, d: int) -> Iterator[n
 
 
 def _powers_of_few(centred: Iterable[np.ndarray], n: int, d: int) -> Iterator[np.ndarray]:
-    """The same where n < d. For images X [n, d], C = X^T X / (n - 1) and K = X X^T / (n - 1) have the same eigenvalues s
+    """The same where n < d. For images X [n, d], C = X^T X / (n - 1) and K = X X^T / (n - 1) have the same eigenvalues
     but for zeros, and f(C) = f(0) + X^T g(K) X / (n - 1) with g(s) = (f(s) - f(0)) / s: K is smaller than C."""
     x = np.concatenate(list(centred)).astype(np.float64)
     values, vectors = np.linalg.eigh(x @ x.T / (n - 1))
