@@ -96,7 +96,7 @@ def test_what_was_passed_over_is_said(tmp_path):
     put(tmp_path / "x" / "patient 7" / "a.png")
     said(
         read_folder(tmp_path, 6),
-        "WARNING: no groups.csv (columns file and patient): images of one patient",
+        "no groups.csv (columns file and patient): images of one patient",
     )
     said(read_folder(tmp_path, 6), "begin with a dot or an underscore: ..2f, _unsure")
     said(

@@ -24,7 +24,7 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] 
     table = next((p for p in sorted(folder.iterdir()) if p.name.lower() == NAME), None)
     if table is None:
         line = (
-            f"WARNING: no {NAME} (columns {' and '.join(COLUMNS)}): images of one patient may be in several splits, and"
+            f"no {NAME} (columns {' and '.join(COLUMNS)}): images of one patient may be in several splits, and"
             " scores would be too high."
         )
         return None, [line]
