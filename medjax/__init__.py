@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from medjax.pipeline.prepare import PrepareConfig as PrepareConfig
     from medjax.pipeline.prepare import prepare as prepare
     from medjax.pipeline.progress import Progress as Progress
+    from medjax.pipeline.resolve import settings as settings
     from medjax.pipeline.run import run as run
     from medjax.pipeline.run import run_seeds as run_seeds
     from medjax.pipeline.settings import Settings as Settings
-    from medjax.pipeline.settings import settings as settings
     from medjax.recipes import Costs as Costs
     from medjax.recipes import Recipe as Recipe
     from medjax.recipes import Setup as Setup
@@ -56,8 +56,9 @@ _PUBLIC = {
     "pipeline.evaluate_saved": ("evaluate_saved", "evaluation_settings"),
     "pipeline.prepare": ("PrepareConfig", "prepare"),
     "pipeline.progress": ("Progress",),
+    "pipeline.resolve": ("settings",),
     "pipeline.run": ("run", "run_seeds"),
-    "pipeline.settings": ("Settings", "settings"),
+    "pipeline.settings": ("Settings",),
     "recipes": ("Costs", "Recipe", "Setup", "register"),
     "result": ("Result",),
     "share": ("load_set",),

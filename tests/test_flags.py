@@ -21,6 +21,7 @@ from medjax import cost, evaluate, metrics, models, store, train
 from medjax.augment import augment, strategy
 from medjax.cli import methods
 from medjax.cli.flags import OutConfig, help_text
+from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import Distiller, mtt, run
 from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.distill.mtt_config import MTTConfig
@@ -33,9 +34,10 @@ from medjax.pipeline import experts, folders, presets
 from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.rank import upper_bound
+from medjax.pipeline.resolve import resolve, sized
 from medjax.pipeline.score import at_best
 from medjax.pipeline.session import check_data, load_data, open_session, random_start
-from medjax.pipeline.settings import SETS, UNNAMED, IpcConfig, RunConfig, groups_of, resolve
+from medjax.pipeline.settings import SETS, UNNAMED, IpcConfig, RunConfig, groups_of
 from medjax.recipes.base import Setup
 from medjax.recipes.mtt import (
     RECIPE,
@@ -302,6 +304,17 @@ def test_preprocessing_and_network(tmp_path):
         config = session.settings.groups[ConvNetConfig]
         expected = convnet(config, classes=3, size=size, channels=3)
         assert session.model.flops == expected.flops
+    for channels, size in ((1, 28), (3, 32)):  # the ConvNet pads grey images to 32 px
+        found = sized(settings("--size=0"), channels)
+        assert found.config(PreprocessConfig).size == size and found.origin["size"] == "flag"
+        best = sized(settings("--preset=best"), channels)
+        assert best.config(PreprocessConfig).size == size and best.origin["size"] == "channels"
+        assert sized(settings(f"--size={size}"), 2).identity() == found.identity()
+    assert sized(given := settings("--size=6"), 1) == given
+    with pytest.raises(UserError, match="--size=3 is too small: the smallest value is 4"):
+        settings("--size=3")
+    with pytest.raises(UserError, match="--pack=30 leaves tiles of a 28 px image"):
+        sized(settings("--size=0", "--pack=30"), 1)
     with pytest.raises(UserError, match="vgg"):
         settings("--model=vgg")
     with pytest.raises(UserError, match="batch statistics"):

@@ -11,8 +11,8 @@ from medjax.errors import UserError
 from medjax.eval_config import EvalConfig
 from medjax.pipeline import real, score
 from medjax.pipeline.progress import Silent
+from medjax.pipeline.resolve import settings
 from medjax.pipeline.session import open_session
-from medjax.pipeline.settings import settings
 from medjax.recipes.full import RECIPE
 
 SMALL = {"size": 4, "whiten": "half", "width": 4, "depth": 1, "preset": "quick"}

@@ -11,9 +11,9 @@ from medjax import evaluate, store
 from medjax.data import sources
 from medjax.pipeline import real
 from medjax.pipeline.progress import Silent
+from medjax.pipeline.resolve import settings
 from medjax.pipeline.score import train_and_score
 from medjax.pipeline.session import open_session, random_start
-from medjax.pipeline.settings import settings
 from medjax.recipes.random import RECIPE
 from medjax.report.run_tables import print_result
 

@@ -24,9 +24,10 @@ from medjax.pipeline.evaluate_saved import (
     open_shared,
 )
 from medjax.pipeline.progress import Progress
+from medjax.pipeline.resolve import fit_size
 from medjax.pipeline.score import choose_step_size, confused, final_scores
 from medjax.pipeline.session import load_data
-from medjax.pipeline.settings import RunConfig, Settings, fit_networks
+from medjax.pipeline.settings import RunConfig, Settings
 from medjax.result import Result
 from medjax.types import RawDataset
 
@@ -141,7 +142,7 @@ def _settings(run: FinishedRun, shared: share.SharedSet, dataset: str) -> Settin
     groups[RunConfig] = dataclasses.replace(settings.run, model="convnet")
     usual = {"eval_augment": True, "eval_recipe": EvalConfig.eval_recipe, "decay_parity": False}
     groups[EvalConfig] = dataclasses.replace(settings.config(EvalConfig), **usual)
-    settings = fit_networks(Settings(groups, settings.origin))
+    settings = fit_size(Settings(groups, settings.origin))
     return settings.counted(len(shared.synthetic.labels))
 
 

@@ -12,8 +12,9 @@ from medjax.cli.flags import OutConfig
 from medjax.cli.methods import SeedsConfig, show
 from medjax.config import from_values, option
 from medjax.pipeline import presets
+from medjax.pipeline.resolve import settings
 from medjax.pipeline.run import run_seeds
-from medjax.pipeline.settings import IpcConfig, RunConfig, settings
+from medjax.pipeline.settings import IpcConfig, RunConfig
 
 
 @dataclasses.dataclass(frozen=True)

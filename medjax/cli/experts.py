@@ -8,6 +8,7 @@ from medjax.paths import results_path
 from medjax.pipeline import folders, presets
 from medjax.pipeline.experts import experts_folder, experts_seconds, train_experts
 from medjax.pipeline.forecast import forecast
+from medjax.pipeline.resolve import sized
 from medjax.pipeline.session import check_data, load_data, open_session
 from medjax.pipeline.settings import groups_of
 from medjax.recipes.mtt import RECIPE, expert_epochs, unchecked_costs
@@ -23,6 +24,7 @@ def main(words: list[str]) -> None:
         out = results_path(place.out)
         raw = load_data(settings, console)
         check_data(settings, raw, console)
+        settings = sized(settings, raw.train.images.shape[-1])
         home = folders.home(out, raw)
         session = open_session(settings, raw, home / "experts", console)
         if place.fresh:

@@ -9,7 +9,8 @@ from absl import flags
 
 from medjax.config import option
 from medjax.errors import UserError
-from medjax.pipeline.settings import RunConfig, Settings, fields, resolve
+from medjax.pipeline.resolve import resolve
+from medjax.pipeline.settings import RunConfig, Settings, fields
 
 FLAGS = flags.FLAGS
 DEFINE = {

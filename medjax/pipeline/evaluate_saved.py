@@ -23,6 +23,7 @@ from medjax.pipeline import folders, presets
 from medjax.pipeline.cross_architecture import score_networks, step_size_for
 from medjax.pipeline.finish import write_result
 from medjax.pipeline.progress import Progress, Silent
+from medjax.pipeline.resolve import fit_size, resolve
 from medjax.pipeline.run import read_finished
 from medjax.pipeline.score import final_row
 from medjax.pipeline.session import Session, build_models, check_data, load_data
@@ -30,9 +31,7 @@ from medjax.pipeline.settings import (
     EvalModelsConfig,
     RunConfig,
     Settings,
-    fit_networks,
     networks,
-    resolve,
 )
 from medjax.recipes import real
 from medjax.result import Result
@@ -131,7 +130,7 @@ def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
         values = {n: v for n, v in values.items() if origin[n] not in given}
         groups[group] = dataclasses.replace(groups[group], **values)
         origin |= dict.fromkeys(values, "set")
-    return fit_networks(Settings(groups, origin))
+    return fit_size(Settings(groups, origin))
 
 
 def open_shared(

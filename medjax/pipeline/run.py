@@ -23,6 +23,7 @@ from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
 from medjax.pipeline.release import check as check_privacy
 from medjax.pipeline.release import release_of, sealed, withheld
+from medjax.pipeline.resolve import sized
 from medjax.pipeline.session import (
     Session,
     check_data,
@@ -86,6 +87,7 @@ def run_seeds(
         check_in_memory(data)
     raw = load_data(settings, progress) if data is None else data
     check_data(settings, raw, progress, count=not recipe.release)
+    settings = sized(settings, raw.train.images.shape[-1])
     settings, spent = settled(recipe, settings, raw, out, progress)
     asked = settings.run if data is None else dataclasses.replace(settings.run, dataset=IN_MEMORY)
     origin = settings.origin | ({} if data is None else {"dataset": "data"})
@@ -154,6 +156,7 @@ def only_distilled(
     """Runs that end with their last interim evaluation: no final networks are trained, and there is no result. each:
     settings that differ in their seeds alone. raw: images that have been checked."""
     said, out = withheld(raw) if recipe.release else raw, results_path(folder)
+    each = [sized(own, raw.train.images.shape[-1]) for own in each]
     each = [settled(recipe, own, raw, out, progress)[0] for own in each]
     seen = each[0].decoded * len(raw.class_names)
     each = [own.counted(seen) for own in each]

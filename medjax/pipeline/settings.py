@@ -1,26 +1,18 @@
-"""Every option of a run: its value, and where the value comes from.
-
-The order: the dataclass's default < the preset's entry for (data set, IPC) < a value that is given.
-"""
+"""Every option of a run: its value, and where the value comes from (medjax/pipeline/resolve.py finds both)."""
 
 import dataclasses
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from medjax import packing, recipes, share, store
-from medjax.config import from_values, option
+from medjax import share, store
+from medjax.config import option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig, InterimConfig, SelectConfig, epochs_of
 from medjax.experts import ExpertsConfig
-from medjax.models import MODELS, fit_config
+from medjax.models import MODELS
 from medjax.packing import PackConfig
-from medjax.paths import path_text, user_path
-from medjax.pipeline import presets
-from medjax.pipeline.conflicts import check_together
+from medjax.paths import user_path
 from medjax.ranking import RankingConfig
 from medjax.recipes import Recipe, Setup
 
@@ -93,8 +85,8 @@ class EvalModelsConfig:
 
 class Settings(NamedTuple):
     """Resolved options. groups: {dataclass of options: its values}; origin: {option: "default", "preset NAME", "flag",
-    "size" (follows from the image size), "steps" (from optimiser steps and the number of images), "set" (from a
-    distilled set), "data" (images were given) or "val" (val chose)}."""
+    "channels" (follows from the images' channels), "size" (from their size), "steps" (from optimiser steps and the
+    number of images), "set" (from a distilled set), "data" (images were given) or "val" (val chose)}."""
 
     groups: dict[type, Any]
     origin: dict[str, str]
@@ -184,77 +176,3 @@ def groups_of(recipe: Recipe) -> tuple[type, ...]:
 def fields(*groups: type) -> list[dataclasses.Field]:
     """The options of these groups."""
     return [field for group in groups for field in dataclasses.fields(group)]
-
-
-def settings(
-    method: str,
-    preset: str = "paper",
-    dataset: str | os.PathLike = "phantom",
-    ipc: int = 1,
-    **values: Any,
-) -> Settings:
-    """The options of a run from Python.
-
-    method: name of a recipe, like "mtt" (`medjax.recipes.RECIPES`). preset: a table of its TOML file. dataset: a name
-    or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any other option by its
-    flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are not allowed.
-    """
-    groups = groups_of(recipe := recipes.find(method))
-    given = {"preset": preset, "dataset": path_text(dataset)} | values
-    given |= {"ipc": ipc} if IpcConfig in groups else {}
-    return resolve(groups, presets.read(recipe), given)
-
-
-def resolve(
-    groups: tuple[type, ...], tables: presets.Presets, given: Mapping[str, Any]
-) -> Settings:
-    """The options of these groups from defaults, the presets ``tables`` and the values ``given``. Raises UserError for
-    an unknown option and for a value that is not allowed."""
-    if unknown := sorted(set(given) - {field.name for field in fields(*groups)}):
-        raise UserError(f"{unknown[0]!r} is no option here: see the command reference")
-    named = [field.name for field in fields(RunConfig)]
-    run = from_values(RunConfig, {k: v for k, v in given.items() if k in named})
-    ipc = from_values(IpcConfig, {k: v for k, v in given.items() if k == "ipc"}).ipc
-    preset = presets.chosen(tables, run.preset, Path(run.dataset).stem, ipc)
-    _check_networks(groups, given, run)
-    built, origin = {}, {}
-    for group in groups:
-        names = [field.name for field in dataclasses.fields(group)]
-        values = {n: v for n, v in (preset | dict(given)).items() if n in names}
-        built[group] = from_values(group, values)
-        for name in names:
-            source = f"preset {run.preset}" if name in preset else "default"
-            origin[name] = "flag" if name in given else source
-    if PackConfig in built:
-        packing.check(built[PackConfig].pack, built[PreprocessConfig].size)
-    settings = fit_networks(Settings(built, origin))
-    check_together(settings.values(), given)
-    return settings
-
-
-def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
-    """UserError for an option of a network that is not asked for: it would change nothing."""
-    asked = {k: v for k, v in given.items() if k == "eval_models"}
-    others = from_values(EvalModelsConfig, asked).names
-    for name, network in MODELS.items():
-        unused = sorted(f.name for f in fields(network.config) if f.name in given)
-        if unused and network.config in groups and name not in (run.model, *others):
-            raise UserError(
-                f"--{unused[0]} is for --model={name}, not for {run.model}: leave it out"
-            )
-
-
-def fit_networks(settings: Settings) -> Settings:
-    """Set the options of networks that follow from the image size and were not given, like the ConvNet's depth."""
-    groups, origin = dict(settings.groups), dict(settings.origin)
-    if PreprocessConfig not in groups:
-        return settings
-    for name, network in MODELS.items():
-        if network.config in groups:
-            old, options = groups[network.config], [f.name for f in fields(network.config)]
-            given = {option for option in options if origin[option] != "default"}
-            new = groups[network.config] = fit_config(
-                name, old, groups[PreprocessConfig].size, given
-            )
-            origin |= {o: "size" for o in options if getattr(old, o) != getattr(new, o)}
-    return Settings(groups, origin)

@@ -13,8 +13,9 @@ from medjax.data.preprocess import PreprocessConfig
 from medjax.packing import PackConfig
 from medjax.pipeline.forecast import Forecast, duration, estimate, lower_bound
 from medjax.pipeline.packs import TRIED
+from medjax.pipeline.resolve import settings, sized
 from medjax.pipeline.session import build_models
-from medjax.pipeline.settings import RunConfig, settings
+from medjax.pipeline.settings import RunConfig
 
 
 def dry_run(out: Path, jobs: list[Job]) -> str:
@@ -66,7 +67,7 @@ def forecast_job(job: Job, size: tuple[int, int, int], rate: float) -> Forecast:
     classes, channels, count = size
     recipe = recipes.find(job.method)
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})
-    made = settings(job.method, job.preset, job.dataset, job.ipc or 1, **more)
+    made = sized(settings(job.method, job.preset, job.dataset, job.ipc or 1, **more), channels)
     if not made.config(PackConfig).pack:  # the most that val may choose
         made.groups[PackConfig] = PackConfig(max(TRIED))
     made = made.counted(made.decoded * classes)

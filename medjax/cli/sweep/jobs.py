@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from medjax import recipes, store
 from medjax.pipeline.experts import experts_name
-from medjax.pipeline.settings import settings
+from medjax.pipeline.resolve import settings
 from medjax.recipes.mtt import RECIPE
 
 

@@ -1,0 +1,113 @@
+"""The options of a run from defaults, a preset and what is given, and those that only its images decide.
+
+The order: the dataclass's default < the preset's entry for (data set, IPC) < a value that is given.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medjax import packing, recipes
+from medjax.config import from_values
+from medjax.data.preprocess import PreprocessConfig, side_of
+from medjax.errors import UserError
+from medjax.models import MODELS, fit_config
+from medjax.packing import PackConfig
+from medjax.paths import path_text
+from medjax.pipeline import presets
+from medjax.pipeline.conflicts import check_together
+from medjax.pipeline.settings import (
+    EvalModelsConfig,
+    IpcConfig,
+    RunConfig,
+    Settings,
+    fields,
+    groups_of,
+)
+
+
+def settings(
+    method: str,
+    preset: str = "paper",
+    dataset: str | os.PathLike = "phantom",
+    ipc: int = 1,
+    **values: Any,
+) -> Settings:
+    """The options of a run from Python.
+
+    method: name of a recipe, like "mtt" (`medjax.recipes.RECIPES`). preset: a table of its TOML file. dataset: a name
+    or a path, as `medjax.load` takes it. ipc: images per class (not used by "full"). values: any other option by its
+    flag, e.g. ``iterations=20``. Raises UserError for unknown names and values that are not allowed.
+    """
+    groups = groups_of(recipe := recipes.find(method))
+    given = {"preset": preset, "dataset": path_text(dataset)} | values
+    given |= {"ipc": ipc} if IpcConfig in groups else {}
+    return resolve(groups, presets.read(recipe), given)
+
+
+def resolve(
+    groups: tuple[type, ...], tables: presets.Presets, given: Mapping[str, Any]
+) -> Settings:
+    """The options of these groups from defaults, the presets ``tables`` and the values ``given``. Raises UserError for
+    an unknown option and for a value that is not allowed."""
+    if unknown := sorted(set(given) - {field.name for field in fields(*groups)}):
+        raise UserError(f"{unknown[0]!r} is no option here: see the command reference")
+    named = [field.name for field in fields(RunConfig)]
+    run = from_values(RunConfig, {k: v for k, v in given.items() if k in named})
+    ipc = from_values(IpcConfig, {k: v for k, v in given.items() if k == "ipc"}).ipc
+    preset = presets.chosen(tables, run.preset, Path(run.dataset).stem, ipc)
+    _check_networks(groups, given, run)
+    built, origin = {}, {}
+    for group in groups:
+        names = [field.name for field in dataclasses.fields(group)]
+        values = {n: v for n, v in (preset | dict(given)).items() if n in names}
+        built[group] = from_values(group, values)
+        for name in names:
+            source = f"preset {run.preset}" if name in preset else "default"
+            origin[name] = "flag" if name in given else source
+    settings = fit_size(Settings(built, origin))
+    check_together(settings.values(), given)
+    return settings
+
+
+def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
+    """UserError for an option of a network that is not asked for: it would change nothing."""
+    asked = {k: v for k, v in given.items() if k == "eval_models"}
+    others = from_values(EvalModelsConfig, asked).names
+    for name, network in MODELS.items():
+        unused = sorted(f.name for f in fields(network.config) if f.name in given)
+        if unused and network.config in groups and name not in (run.model, *others):
+            raise UserError(
+                f"--{unused[0]} is for --model={name}, not for {run.model}: leave it out"
+            )
+
+
+def sized(settings: Settings, channels: int) -> Settings:
+    """The settings with a number of pixels in place of ``size`` = 0; others as they are. channels: of the images.
+    Raises UserError for a packing that does not fit into so many."""
+    config = settings.config(PreprocessConfig)
+    if config.size:
+        return settings
+    found = dataclasses.replace(config, size=side_of(channels))
+    flag = settings.origin["size"] == "flag"  # it stays one, so that tables name the size
+    origin = settings.origin | ({} if flag else {"size": "channels"})
+    return fit_size(Settings(settings.groups | {PreprocessConfig: found}, origin))
+
+
+def fit_size(settings: Settings) -> Settings:
+    """Set the options of networks that follow from the image size and were not given, like the ConvNet's depth; nothing
+    as long as the size is left to the images. Raises UserError for a packing that does not fit into it."""
+    size = settings.config(PreprocessConfig).size
+    if PreprocessConfig not in settings.groups or not size:
+        return settings
+    packing.check(settings.config(PackConfig).pack, size)
+    groups, origin = dict(settings.groups), dict(settings.origin)
+    for name, network in MODELS.items():
+        if network.config in groups:
+            old, options = groups[network.config], [f.name for f in fields(network.config)]
+            given = {option for option in options if origin[option] != "default"}
+            new = groups[network.config] = fit_config(name, old, size, given)
+            origin |= {o: "size" for o in options if getattr(old, o) != getattr(new, o)}
+    return Settings(groups, origin)
