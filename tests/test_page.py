@@ -234,6 +234,16 @@ def test_cutmix_is_never_mixed_with_others(tmp_path):
     assert "mtt, CutMix" in runs_table([cell.runs[0] for cell in grouped]).markdown()
 
 
+def test_what_test_chose_is_never_the_best(tmp_path):
+    """Its score is optimistic: the best of the others is in bold."""
+    for method, mean, select in (("mtt", 0.9, "test"), ("dc", 0.8, "last"), ("dsa", 0.7, "val")):
+        run = made.result(method, "a", 1, mean, select=select)
+        (tmp_path / f"{method}.json").write_text(json.dumps(run))
+    grouped = cells(collect(tmp_path)[0])
+    assert re.findall(r"\*\*(\d\S+)", cells_table(grouped).markdown()) == ["80.0"]
+    assert set(re.findall(r"\*\*(\d\S+)", table1.write(tmp_path, grouped, [], [1]))) == {"80.0"}
+
+
 def test_random_images_count_where_networks_were_trained_alike(tmp_path):
     """Whatever the preset is called; results that do not say how large a batch was are taken to fit."""
     steps = {"networks": 5, "epochs": 250, "steps": 500, "batch": 32}

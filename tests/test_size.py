@@ -10,18 +10,25 @@ from medjax.cli.flags import OutConfig
 from medjax.data import sources
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.run import only_distilled
+from medjax.report.runs import collect
 
 SMALL = {"preset": "quick", "width": 2, "depth": 1, "whiten": "normalise", "networks": 1}
 SMALL |= {"eval_epochs": 1, "interim_epochs": 1}
 
 
-@pytest.mark.parametrize(("data", "size"), [("grey", 28), ("rgb", 32)])
+@pytest.mark.parametrize(
+    ("data", "size"), [("grey", 28), ("rgb", 32)]
+)
 def test_a_run_has_the_size_that_its_images_ask_for(tmp_path, data, size):
-    """28 px where the ConvNet adds 4, else 32; the run is the one that has this size as a flag."""
+    """28 px where the ConvNet adds 4, which tables say, else 32 as usual; the run is the one that has this size as a
+    flag."""
     path = str(launching.tiny(data))
     found = medjax.run("random", medjax.settings("random", dataset=path, size=0, **SMALL), tmp_path)
     values = store.read_json(found.folder / "config.json")["values"]
-    assert values["size"] == {"value": size, "origin": "flag"}
+    origin = "channels" if size == 28 else "default"
+    assert values["size"] == {"value": size, "origin": origin}
+    (seen,) = collect(tmp_path)[0]
+    assert ("size=28" in seen.how, "size=" in seen.how) == (size == 28, size == 28)
     again = medjax.settings("random", dataset=path, size=size, **SMALL)
     assert medjax.run("random", again, tmp_path).folder == found.folder
 

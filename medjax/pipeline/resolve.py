@@ -90,10 +90,12 @@ def sized(settings: Settings, channels: int) -> Settings:
     config = settings.config(PreprocessConfig)
     if config.size:
         return settings
-    found = dataclasses.replace(config, size=side_of(channels))
-    flag = settings.origin["size"] == "flag"  # it stays one, so that tables name the size
-    origin = settings.origin | ({} if flag else {"size": "channels"})
-    return fit_size(Settings(settings.groups | {PreprocessConfig: found}, origin))
+    groups = settings.groups | {
+        PreprocessConfig: dataclasses.replace(config, size=side_of(channels))
+    }
+    usual = side_of(channels) == PreprocessConfig.size
+    origin = settings.origin | {"size": "default" if usual else "channels"}
+    return fit_size(Settings(groups, origin))
 
 
 def fit_size(settings: Settings) -> Settings:

@@ -58,7 +58,9 @@ class Run(NamedTuple):
 
     def _given(self, hidden: set[str]) -> str:
         origins = self.fact("values")
-        given = {k: v for k, v in self.values.items() if origins[k].get("origin") == "flag"}
+        # A size that follows from the images, where it is not the usual one, is named as a flag is.
+        shown = {k for k in self.values if origins[k].get("origin") in ("flag", "channels")}
+        given = {k: self.values[k] for k in shown}
         return " ".join(f"{k}={v}" for k, v in sorted(given.items()) if k not in hidden)
 
     @property
@@ -146,8 +148,10 @@ class Cell(NamedTuple):
 
     @property
     def usual(self) -> bool:
-        """Whether networks were trained by the recipe of the study, so that its scores compare with others."""
-        return self.runs[0].result.evaluation.get("recipe") != CUTMIX
+        """Whether networks were trained by the recipe of the study, and test chose nothing, so that its scores compare
+        with others."""
+        result = self.runs[0].result
+        return result.evaluation.get("recipe") != CUTMIX and result.select != "test"
 
     @property
     def how(self) -> str:
