@@ -26,8 +26,8 @@ TABLES = {
 }
 FIRST = (
     "Test accuracy in percent, mean ± standard deviation over all networks of all distillation seeds. In brackets the "
-    "study's number under the same network, and ours minus it. Bold: the best of the line, all images and scores that test "
-    "chose aside. ! : a run gave a warning, see below."
+    "study's number under the same network, and ours minus it. Bold: the best of the line, all images and scores that "
+    "test chose aside. ! : a run gave a warning, see below."
 )
 ABOUT = ("data set", "preset", "images per class")
 SCORES = [f"{metric}_{part}" for metric in HEADINGS for part in ("mean", "std")]
