@@ -16,9 +16,7 @@ SMALL = {"preset": "quick", "width": 2, "depth": 1, "whiten": "normalise", "netw
 SMALL |= {"eval_epochs": 1, "interim_epochs": 1}
 
 
-@pytest.mark.parametrize(
-    ("data", "size"), [("grey", 28), ("rgb", 32)]
-)
+@pytest.mark.parametrize(("data", "size"), [("grey", 28), ("rgb", 32)])
 def test_a_run_has_the_size_that_its_images_ask_for(tmp_path, data, size):
     """28 px where the ConvNet adds 4, which tables say, else 32 as usual; the run is the one that has this size as a
     flag."""
