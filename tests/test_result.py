@@ -13,6 +13,7 @@ from medjax.report.run_tables import runs_table
 from medjax.report.runs import read_run
 from medjax.result import NetworkScores, Result
 from medjax.score import Score, Scores, gain, shown
+from medjax.table import DASH
 
 GOOD = made.result("mtt", "a", 1, 0.5)
 FILES = sorted((launching.ROOT / "results").rglob("result.json"))
@@ -30,6 +31,16 @@ def test_every_result_of_the_repository_is_read_and_written_back(tmp_path):
     assert read_run(FILES[-1].parent).config == read_run(FILES[-1]).config != {}
     lines = runs_table([read_run(file) for file in FILES]).markdown().splitlines()
     assert len(lines) == 2 + len(FILES) and not any("None" in line for line in lines)
+    commits = {line.split(" | ")[-1].removesuffix(" |") for line in lines[2:]}
+    assert {DASH, "2bc9a8f"} < commits and all(len(c) == 7 for c in commits - {DASH})
+
+
+def test_a_commit_as_tables_name_it(tmp_path):
+    """Short, with a mark where files were changed; nothing where it is not known."""
+    for git, said in {"0123456789+dirty": "0123456+dirty", "unknown": "", None: ""}.items():
+        (tmp_path / "config.json").write_text(json.dumps({"git": git} if git else {}))
+        Result.from_json(GOOD).write(tmp_path / "result.json")
+        assert read_run(tmp_path).commit == said
 
 
 def test_all_that_a_file_can_hold_comes_back():

@@ -11,7 +11,7 @@ from medjax.table import DASH, Table
 
 RUNS_HEAD = ("data set", "method", "ipc", "preset, flags", "seed", "start: acc", "bal. acc")
 RUNS_HEAD += ("test: acc", "bal. acc", "AUC", "as uint8: acc", "bal. acc", "largest class")
-RUNS_HEAD += ("minutes",)
+RUNS_HEAD += ("minutes", "commit")
 CELLS_HEAD = ("data set", "method", "network", "preset, flags", "images per class")
 CELLS_HEAD += ("accuracy (%)", "random (%)", "gain (points)", "balanced accuracy (%)", "AUC (%)")
 CELLS_HEAD += ("as 8-bit images (%)", "largest class (%)", "seeds x networks", "minutes a run")
@@ -34,7 +34,7 @@ def runs_table(runs: list[Run]) -> Table:
     """A row for each run, sorted by data set, method, ipc, preset with flags, and seed; scores in percent, mean ± std
     over networks.
 
-    What a run has not (a start, 8-bit images, ipc) is a dash.
+    What a run has not (a start, 8-bit images, ipc), or does not say (its commit), is a dash.
     """
 
     def order(run: Run) -> tuple:
@@ -47,7 +47,7 @@ def runs_table(runs: list[Run]) -> Table:
         about = [r.dataset, r.kind, DASH if r.ipc is None else r.size, run.how, str(r.seed)]
         scores = [*_texts(r.start)[:2], *_texts(r.test), *_texts(r.test_uint8)[:2]]
         minutes = f"{sum(r.seconds.values()) / 60:.1f}"
-        rows.append([*about, *scores, percent(r.majority_share), minutes])
+        rows.append([*about, *scores, percent(r.majority_share), minutes, run.commit or DASH])
     return Table(RUNS_HEAD, rows, words=2)
 
 

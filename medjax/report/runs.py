@@ -83,9 +83,15 @@ class Run(NamedTuple):
 
     @property
     def versions(self) -> str:
-        """ "jax 0.10.2, commit 0123456789ab", or nothing where no config.json says so."""
-        versions, git = self.fact("versions"), str(self.config.get("git"))[:12]
-        return f"jax {versions.get('jax')}, commit {git}" if versions else ""
+        """ "jax 0.10.2, commit 0123456", or nothing where no config.json says so."""
+        versions = self.fact("versions")
+        return f"jax {versions.get('jax')}, commit {self.commit or 'unknown'}" if versions else ""
+
+    @property
+    def commit(self) -> str:
+        """ "0123456", or "0123456+dirty" where files were changed; nothing where no config.json says so."""
+        name, dirty, _ = str(self.config.get("git", "")).partition("+dirty")
+        return "" if name == "unknown" else name[:7] + dirty
 
     def class_names(self, k: int) -> list[str]:
         """The k class names as config.json has them; else "class 0" and so on."""
