@@ -104,6 +104,7 @@ def main() -> None:
     medjax.use_cores()
     raw = sources.load(asked.data)
     settings = medjax.settings("mtt", preset="best", dataset=asked.data, ipc=50)
+    settings = sized(settings, raw.train.images.shape[-1])
     pre = preprocess.fit(settings.config(preprocess.PreprocessConfig), raw.train.images)
     train, val = (preprocess.to_device(pre, split) for split in (raw.train, raw.val))
     classes, (size, channels) = len(raw.class_names), train.images.shape[2:]

@@ -20,7 +20,8 @@ from medjax.report.indicator import (
     study_sets,
 )
 from medjax.report.indicator_figure import indicator_figure
-from medjax.report.runs import cells, collect
+from medjax.report.run_cells import cells
+from medjax.report.runs import collect
 
 RANDOM = {1: 0.3, 10: 0.55, 50: 0.7}
 

@@ -20,7 +20,7 @@ from medjax.distill.segments import Segments
 from medjax.errors import UserError
 from medjax.pipeline import real, score
 from medjax.recipes import Setup
-from medjax.report import comparison, runs, table1
+from medjax.report import comparison, run_cells, runs, table1
 from medjax.report.baseline import baseline
 from medjax.report.run_tables import cells_table, runs_table
 from medjax.types import Dataset, Synthetic, Trajectories
@@ -307,7 +307,7 @@ def test_reports_keep_packed_images_apart(packed_runs, tmp_path):
         )
     collected, complaints = runs.collect(folder)
     assert complaints == []
-    grouped = runs.cells(collected)
+    grouped = run_cells.cells(collected)
     titles = [cell.title for cell in grouped]
     assert titles == ["random", "random, packed 2 x 2", "MTT", "MTT, packed 2 x 2"]
     by_title = dict(zip(titles, grouped, strict=True))

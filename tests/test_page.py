@@ -19,8 +19,9 @@ from medjax.report.comparison import write_comparison
 from medjax.report.overview import write_report
 from medjax.report.pages import slug
 from medjax.report.paper import study_name, study_scores
+from medjax.report.run_cells import cells
 from medjax.report.run_tables import cells_table, runs_table
-from medjax.report.runs import cells, collect
+from medjax.report.runs import collect
 from medjax.report.scatter import line
 from medjax.score import Score, pool
 
@@ -242,6 +243,23 @@ def test_what_test_chose_is_never_the_best(tmp_path):
     grouped = cells(collect(tmp_path)[0])
     assert re.findall(r"\*\*(\d\S+)", cells_table(grouped).markdown()) == ["80.0"]
     assert set(re.findall(r"\*\*(\d\S+)", table1.write(tmp_path, grouped, [], [1]))) == {"80.0"}
+
+
+def test_of_two_sizes_of_a_preset_the_later_stands_in_table1(tmp_path):
+    """A run whose size follows from its images is of a later version than one at 32 px without a flag; flags count as
+    before."""
+    given = {"old": ({}, 0.9), "new": ({"size": (28, "channels")}, 0.8)}
+    given |= {"flag": ({"size": (28, "channels"), "width": (9, "flag")}, 0.95)}
+    for name, (values, mean) in given.items():
+        (tmp_path / name).mkdir()
+        run = made.result("mtt", "a", 1, mean, preset="best")
+        (tmp_path / name / "result.json").write_text(json.dumps(run))
+        values = {k: {"value": v, "origin": origin} for k, (v, origin) in values.items()}
+        (tmp_path / name / "config.json").write_text(json.dumps({"values": values}))
+    grouped = cells(collect(tmp_path)[0])
+    assert {c.how for c in grouped} == {"best", "best size=28", "best size=28 width=9"}
+    text = table1.write(tmp_path, grouped, [], [1])
+    assert "80.0" in text and "90.0" not in text and "95.0" not in text
 
 
 def test_random_images_count_where_networks_were_trained_alike(tmp_path):

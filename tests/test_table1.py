@@ -24,7 +24,8 @@ from medjax.pipeline.forecast import Forecast
 from medjax.recipes import RECIPES
 from medjax.report import table1
 from medjax.report.baseline import baseline
-from medjax.report.runs import cells, collect
+from medjax.report.run_cells import cells
+from medjax.report.runs import collect
 
 SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
 

@@ -17,7 +17,8 @@ from medjax.recipes import find
 from medjax.report import indicator
 from medjax.report.indicator_figure import indicator_figure
 from medjax.report.pages import slug
-from medjax.report.runs import cells, collect
+from medjax.report.run_cells import cells
+from medjax.report.runs import collect
 from medjax.result import Result
 
 

@@ -22,7 +22,8 @@ from medjax.pipeline import presets
 from medjax.pipeline.settings import RunConfig
 from medjax.recipes import RECIPES
 from medjax.report import table1
-from medjax.report.runs import Run, cells, read_run
+from medjax.report.run_cells import cells
+from medjax.report.runs import Run, read_run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,8 +59,8 @@ class PreprocessConfig:
 
 def side_of(channels: int) -> int:
     """The side in pixels that ``size`` = 0 stands for. The ConvNet adds 4 to grey images, as the public MTT code does
-    for those of MNIST, so it works on 32 px either way. On the CPU grey images of 32 px take 1.8 times as long as of
-    28: the tiles of the convolution (medjax/models/winograd.py) cover 32, 16 and 8 px exactly, 36, 18 and 9 badly."""
+    for those of MNIST, so it works on 32 px either way. On the CPU grey images of 32 px take 1.8 times as long as those
+    of 28: the tiles of 4 px (medjax/models/winograd.py) cover 16 and 8 px exactly, 18 and 9 badly."""
     return SIDE - 4 if channels == 1 else SIDE
 
 
@@ -97,12 +97,13 @@ def _weights(size: int, side: int) -> Float[np.ndarray, "size side"]:
 
 
 def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Preprocessor:
-    """The map for these training images.
+    """The map for these training images. The size is one in pixels (`medjax.pipeline.resolve.sized`).
 
     ZCA: W = U diag((s + 0.1)^-1/2) U^T from the covariance U diag(s) U^T with n - 1; its inverse has the power +1/2.
     Raises UserError where ZCA's d x d matrices would be too large.
     """
     c, size = images.shape[-1], config.size
+    assert size, "size = 0 is left to the images: `sized` settles it"
     if config.whiten in FIXED:
         mean, std = (np.full(c, value) for value in FIXED[config.whiten])
         return Preprocessor(config.whiten, size, *(_f32(a) for a in (mean, 1 / std, std)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from medjax import share, store
+from medjax.data.preprocess import PreprocessConfig
 from medjax.errors import UserError
 from medjax.eval_config import CUTMIX, EvalConfig
 from medjax.models import MODELS, network_config, same_network
@@ -57,6 +58,9 @@ def _unfit(found: Run, settings: Settings, raw: RawDataset) -> str:
         )
     if result.model != run.model:
         return f"its network is {result.model}, here it is {run.model}"
+    there, size = found.values.get("size"), settings.config(PreprocessConfig).size
+    if there and there != size:
+        return f"its images have {there} px (--size), here they have {size}"
     here = settings.config(MODELS[run.model].config)
     names = [field.name for field in fields(type(here))]
     there = network_config(run.model, {k: v for k, v in found.values.items() if k in names})

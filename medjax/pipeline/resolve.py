@@ -86,7 +86,7 @@ def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: Run
 
 def sized(settings: Settings, channels: int) -> Settings:
     """The settings with a number of pixels in place of ``size`` = 0; others as they are. channels: of the images.
-    Raises UserError for a packing that does not fit into so many."""
+    Raises UserError for a packing that does not fit into them."""
     config = settings.config(PreprocessConfig)
     if config.size:
         return settings

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medjax.eval_config import RECIPES
-from medjax.report.runs import Cell
+from medjax.report.run_cells import Cell
 from medjax.score import Score
 
 #: Where the score comes from, if not from runs of `random`.

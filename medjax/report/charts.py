@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from medjax.recipes import describe
 from medjax.report import style
-from medjax.report.runs import Cell
+from medjax.report.run_cells import Cell
 from medjax.score import Score
 
 LABELS = {"accuracy": "test accuracy (%)", "balanced_accuracy": "balanced accuracy (%)"}

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from medjax.recipes import describe
 from medjax.report.paper import study_accuracy, study_datasets
-from medjax.report.runs import Cell
+from medjax.report.run_cells import Cell
 from medjax.table import one_line, templates
 
 IPCS, METHOD = (1, 10, 50), "mtt"

@@ -12,8 +12,9 @@ from medjax.report.baseline import baseline
 from medjax.report.curves import Course, courses
 from medjax.report.pages import Chart, pictures, read_course, read_privacy, slug, write_page
 from medjax.report.paper import study_name, study_scores
+from medjax.report.run_cells import Cell, cells
 from medjax.report.run_tables import cells_table
-from medjax.report.runs import Cell, cells, collect
+from medjax.report.runs import collect
 from medjax.report.scatter import Point, points, scatter, study_points
 
 
@@ -130,8 +131,8 @@ def courses_of(same: list[Cell], ipc: int) -> list[Course]:
 
 
 def confusions(same: list[Cell]) -> list[tuple[str, np.ndarray]]:
-    """Chosen real images, distilled ones (the best of both) and all images, at the largest IPC of those that have a
-    matrix; three at most."""
+    """Chosen real images, distilled ones (the best of both whose score test did not choose) and all images, at the
+    largest IPC of those that have a matrix; three at most."""
     found: dict[str, tuple] = {}
     largest = max((c.ipc or 0 for c in same if c.distilled), default=0)
     for cell in same:
@@ -139,7 +140,7 @@ def confusions(same: list[Cell]) -> list[tuple[str, np.ndarray]]:
         if counts and accuracy:
             kind = "distilled" if cell.distilled else "chosen" if cell.ipc else "full"
             # Chosen images beside as many distilled ones.
-            rank = (cell.ipc == largest, cell.ipc or 0, accuracy.mean)
+            rank = (cell.ipc == largest, cell.ipc or 0, cell.usual, accuracy.mean)
             size = f", {cell.ipc} per class" if cell.ipc else ""
             if kind not in found or rank > found[kind][0]:
                 title = f"{cell.title}{size}, {cell.model}"

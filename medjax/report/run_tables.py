@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.text import Text
 
 from medjax.report.baseline import START, baseline
-from medjax.report.runs import Cell, Run
+from medjax.report.run_cells import Cell
+from medjax.report.runs import Run
 from medjax.result import Result
 from medjax.score import Scores, gain, percent, shown
 from medjax.table import DASH, Table
@@ -56,7 +57,8 @@ def _texts(scores: Scores | None) -> list[str]:
 
 
 def cells_table(cells: list[Cell]) -> Table:
-    """A row for each cell and each network it was scored with; the best accuracy of a set and IPC in bold."""
+    """A row for each cell and each network it was scored with; the best accuracy of a set and IPC in bold, of
+    those that test did not choose."""
     shown = [(cell, network) for cell in cells for network in cell.networks]
     leaders: dict[tuple, list[tuple[float, int]]] = {}
     for number, (cell, network) in enumerate(shown):

@@ -1,19 +1,15 @@
-"""Finished runs below a folder, and groups of runs that differ in their seed alone."""
+"""Finished runs below a folder."""
 
 import contextlib
 import json
-import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medjax.data.labels import UNNAMED
 from medjax.errors import UserError
-from medjax.eval_config import CUTMIX
-from medjax.recipes import describe, real
+from medjax.recipes import describe
 from medjax.result import Result
 from medjax.result_file import read_json
-from medjax.score import Score, pool
 
 #: Flags that say which run it was, not how it was done. (`method` is one of runs made before `dsa` was a recipe.)
 NAMES = {"dataset", "out", "seed", "preset", "ipc", "method", "model", "select"}
@@ -57,17 +53,27 @@ class Run(NamedTuple):
         return self._given(NAMES)
 
     def _given(self, hidden: set[str]) -> str:
-        origins = self.fact("values")
-        # A size that follows from the images, where it is not the usual one, is named as a flag is.
-        shown = {k for k in self.values if origins[k].get("origin") in ("flag", "channels")}
-        given = {k: self.values[k] for k in shown}
-        return " ".join(f"{k}={v}" for k, v in sorted(given.items()) if k not in hidden)
+        given = {
+            k: self.values[k] for k in (self.origin("flag") | self.origin("channels")) - hidden
+        }
+        return " ".join(f"{k}={v}" for k, v in sorted(given.items()))
+
+    def origin(self, name: str) -> set[str]:
+        """The flags whose values come from there (`medjax.pipeline.settings.Settings`)."""
+        values = self.fact("values")
+        return {k for k in self.values if values[k].get("origin") == name}
+
+    @property
+    def sized(self) -> bool:
+        """Whether its images have another size than the usual one because of their channels. Tables say it as they say
+        a flag."""
+        return "size" in self.origin("channels")
 
     @property
     def how(self) -> str:
         """Preset, flags, the network among them, and whether the test split chose the iteration: "cpu lr_img=50",
         "paper select=test model=resnet18"."""
-        return _how(self.result.preset, self.result.select, self._given(NAMES - {"model"}))
+        return how_of(self.result.preset, self.result.select, self._given(NAMES - {"model"}))
 
     @property
     def minutes(self) -> float:
@@ -132,85 +138,8 @@ class Run(NamedTuple):
         return (r.preset, r.select or "", trained, self.changed)
 
 
-def _how(preset: str, select: str | None, flags: str) -> str:
+def how_of(preset: str, select: str | None, flags: str) -> str:
     return " ".join(filter(None, (preset, "select=test" * (select == "test"), flags)))
-
-
-class Cell(NamedTuple):
-    """Runs of one method on one data set that differ in their seed alone; at least one. ipc: None for all images.
-    method: a `Result.kind`, so that packed images are a method of their own."""
-
-    dataset: str
-    fingerprint: str
-    ipc: int | None
-    method: str
-    model: str
-    settings: tuple[str, ...]
-    runs: tuple[Run, ...]
-
-    @property
-    def preset(self) -> str:
-        return self.settings[0]
-
-    @property
-    def usual(self) -> bool:
-        """Whether networks were trained by the recipe of the study, and test chose nothing, so that its scores compare
-        with others."""
-        result = self.runs[0].result
-        return result.evaluation.get("recipe") != CUTMIX and result.select != "test"
-
-    @property
-    def how(self) -> str:
-        """As `Run.how`, without the network: a cell names it."""
-        preset, select, _, changed = self.settings
-        return _how(preset, select, changed)
-
-    @property
-    def title(self) -> str:
-        return describe(self.method).title
-
-    @property
-    def distilled(self) -> bool:
-        """Whether its method distils anything."""
-        return not (real(self.method) or self.runs[0].result.chosen_images)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """Networks its sets were scored with: the one it was made with, and those of ``eval_models``."""
-        others = {name for run in self.runs for name in run.result.eval_models}
-        return (self.model, *sorted(others - {self.model}))
-
-    @property
-    def minutes(self) -> float:
-        """Of a run, on average."""
-        return sum(run.minutes for run in self.runs) / len(self.runs)
-
-    @property
-    def warnings(self) -> list[str]:
-        """Those of all its runs, each once."""
-        return list(dict.fromkeys(line for run in self.runs for line in run.result.warnings))
-
-    def score(
-        self, metric: str = "accuracy", row: str = "test", network: str | None = None
-    ) -> Score | None:
-        """Over all networks of all its runs; None where no run has it."""
-        rows = [run.result.rows(network or self.model).get(row) for run in self.runs]
-        return pool([getattr(scores, metric) for scores in rows if scores])
-
-    def mean(self, network: str | None = None) -> float | None:
-        """The mean test accuracy over all its networks."""
-        score = self.score(network=network)
-        return score.mean if score else None
-
-    def finite(self, network: str | None = None) -> int:
-        """How many of its runs have an accuracy under a network."""
-        return sum(self._replace(runs=(run,)).mean(network) is not None for run in self.runs)
-
-    def counted(self, network: str | None = None) -> str:
-        """'3 x 5': seeds and networks of each. '2 x 5 of 3 seeds' where one ended without numbers."""
-        score, seeds, good = self.score(network=network), len(self.runs), self.finite(network)
-        each = score.n // good if score and good else 0
-        return f"{good} x {each}" + (f" of {seeds} seeds" if good < seeds else "")
 
 
 def read_run(path: Path) -> Run:
@@ -240,27 +169,3 @@ def collect(root: Path) -> tuple[list[Run], list[str]]:
         except UserError as error:
             complaints.append(str(error))
     return runs, complaints
-
-
-def cells(runs: Iterable[Run]) -> list[Cell]:
-    """Runs by data set, IPC, method, network and settings, in the order of tables.
-
-    An evaluation of a saved set (`experiments.evaluate`) is not a run of a method; it is in no cell.
-    """
-    groups: dict[tuple, list[Run]] = {}
-    for run in runs:
-        r = run.result
-        if r.select is not None:
-            about = (r.dataset, r.fingerprint, r.ipc, r.kind, r.model, run.settings)
-            groups.setdefault(about, []).append(run)
-
-    def order(group: tuple) -> tuple:
-        dataset, fingerprint, ipc, method, *rest = group
-        return (dataset, fingerprint, ipc or math.inf, describe(method).place, method, *rest)
-
-    found = []
-    for group in sorted(groups, key=order):
-        # A copy of a result, kept beside its run, counts once.
-        by_seed = {run.result.seed: run for run in groups[group]}
-        found.append(Cell(*group, runs=tuple(by_seed[seed] for seed in sorted(by_seed))))
-    return found

@@ -13,7 +13,7 @@ from medjax.recipes import describe
 from medjax.report import style
 from medjax.report.baseline import baseline
 from medjax.report.paper import study_accuracy, study_datasets
-from medjax.report.runs import Cell
+from medjax.report.run_cells import Cell
 
 #: Resamples of the sets, and the share of them that the interval covers.
 RESAMPLES, COVER = 20_000, 0.95

@@ -11,7 +11,7 @@ from medjax import store
 from medjax.data.catalog import find, md5
 from medjax.recipes import describe
 from medjax.report.paper import NETWORK, study_name, study_scores
-from medjax.report.runs import Cell
+from medjax.report.run_cells import Cell
 from medjax.score import HEADINGS, Score, gain, shown
 from medjax.table import DASH, Table, one_line
 
@@ -26,8 +26,8 @@ TABLES = {
 }
 FIRST = (
     "Test accuracy in percent, mean ± standard deviation over all networks of all distillation seeds. In brackets the "
-    "study's number under the same network, and ours minus it. Bold: the best of the line, all images and scores that "
-    "test chose aside. ! : a run gave a warning, see below."
+    "study's number under the same network, and ours minus it. Bold: the best of the line; all images, and scores "
+    "that test chose, do not count. ! : a run gave a warning, see below."
 )
 ABOUT = ("data set", "preset", "images per class")
 SCORES = [f"{metric}_{part}" for metric in HEADINGS for part in ("mean", "std")]
@@ -64,9 +64,9 @@ def tables(cells: list[Cell], ipcs: list[int]) -> list[Table]:
 
 def rows(cells: list[Cell], networks: dict[str, str], ipcs: list[int]) -> list[Row]:
     """A row for each data set, preset and IPC. Of several settings of a method the one with fewest flags stands there,
-    for a row compares what was done alike. All images take no part in the best."""
+    for a row compares what was done alike. All images, and what test chose, take no part in the best."""
     found = []
-    plainest = sorted(cells, key=lambda c: len(c.how.split()))
+    plainest = sorted(cells, key=lambda c: c.plainness)
     for place in dict.fromkeys((c.dataset, c.fingerprint, c.preset) for c in cells):
         for ipc in ipcs:
             mine: dict[str, tuple[Cell, str]] = {}

@@ -32,8 +32,9 @@ from medjax.pipeline.score import confused, read_table
 from medjax.pipeline.settings import IpcConfig, RunConfig, Settings
 from medjax.report import table1
 from medjax.report.curves import column, last_of_each
+from medjax.report.run_cells import cells
 from medjax.report.run_tables import print_result
-from medjax.report.runs import cells, collect
+from medjax.report.runs import collect
 from medjax.types import RawDataset, RawSplit, Synthetic
 
 LIKE = {"a": np.zeros((40, 5), np.float32), "n": np.zeros((), np.int32)}
