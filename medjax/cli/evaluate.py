@@ -23,5 +23,5 @@ def command() -> Command:
             paths |= {"set": settings.config(SetConfig).synthetic}
             print_result(result, paths, console.terminal)
 
-    about = "Score a saved distilled set. Networks are those of its run, and train as there, unless a flag says otherwise."
+    about = "Score a saved distilled set. Networks are as in its run, and train as there, where no flag says otherwise."
     return Command(about, (*groups, OutConfig), main, ("networks", "eval_epochs"))
