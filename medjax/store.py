@@ -30,7 +30,7 @@ from medjax.types import PyTree
 LOGGED = {"distill": ("iteration",), "interim": ("iteration",), "experts": ("seconds",)}
 LOGGED |= {"evaluate": ("seconds",), "moments": ("seconds",)}
 #: Keys whose values must be a number or null, and keys whose values must be text, in every row.
-NUMBERS = ("epoch", "seconds", "loss", "step_size", "displacement", "skipped")
+NUMBERS = ("epoch", "group", "seconds", "loss", "step_size", "displacement", "skipped")
 NUMBERS += ("accuracy", "balanced_accuracy")
 TEXTS = ("name", "split")
 #: In a save's folder: {file: SHA-256}. A save without it (killed just before it was written) is read all the same.

@@ -6,7 +6,7 @@ import pytest
 
 from medjax import experts, settings, store
 from medjax.pipeline import folders, trajectory_files
-from medjax.pipeline.experts import experts_folder, train_experts
+from medjax.pipeline.experts import experts_folder, experts_seconds, train_experts
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import load_data, open_session
 
@@ -75,6 +75,19 @@ def test_killed_and_continued_on_another_number_of_devices(train, group):
     again, rows = train("cut", 2, group=group)
     np.testing.assert_array_equal(again, whole)
     assert rows == ([(0, 2), (1, 2)] if group == 1 else [(0, 0), (0, 1), (0, 2)])
+
+
+def test_seconds_are_those_of_the_experts_that_a_run_uses(make_session, tmp_path, monkeypatch):
+    """Not of others in their folder, nor of later epochs; of every run that trained a part."""
+    monkeypatch.setattr(experts, "group_size", lambda: 2)
+    session = make_session(tmp_path, experts=3)
+    rows = [(0, 2, 1.0), (0, 2, 2.0), (0, 3, 4.0), (1, 1, 8.0), (2, 1, 16.0)]
+    for group, epoch, seconds in rows:
+        log = experts_folder(session) / "log.jsonl"
+        store.append_log(log, phase="experts", group=group, epoch=epoch, seconds=seconds)
+    store.append_log(log, phase="experts on val", epoch=2, seconds=32.0)
+    assert experts_seconds(session, 2) == 1 + 2 + 8 + 32
+    assert experts_seconds(make_session(tmp_path, experts=5), 3) == sum(r[2] for r in rows) + 32
 
 
 def test_one_more_than_a_killed_group_was_of(train):

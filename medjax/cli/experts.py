@@ -33,10 +33,11 @@ def main(words: list[str]) -> None:
         costs = unchecked_costs(setup)
         costs = costs._replace(work={"experts": costs.work["experts"]}, iterations=None)
         forecast(settings, setup, {}, costs, console)
-        trajectories = train_experts(session, expert_epochs(setup))
+        epochs = expert_epochs(setup)
+        trajectories = train_experts(session, epochs)
         console.say(
             f"{trajectories.experts} experts, epochs 0 to {trajectories.epochs}, trained in "
-            f"{experts_seconds(session):.0f} s:\n{experts_folder(session)}"
+            f"{experts_seconds(session, epochs):.0f} s:\n{experts_folder(session)}"
         )
 
 

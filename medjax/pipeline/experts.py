@@ -40,10 +40,13 @@ def experts_name(settings: Settings) -> str:
     return f"experts-{run.model}-seed{settings.expert_seed}-{store.config_hash(values)}"
 
 
-def experts_seconds(session: Session) -> float:
-    """Time that training these experts took, over all runs that had a part in it."""
+def experts_seconds(session: Session, epochs: int) -> float:
+    """Time that training these experts to this epoch took, over all runs that had a part in it. More experts, and later
+    epochs, may lie in their folder for other runs."""
+    groups = -(-session.settings.config(experts.ExpertsConfig).experts // experts.group_size())
     rows = store.read_log(experts_folder(session) / "log.jsonl")
-    return round(sum(row["seconds"] for row in rows), 1)
+    used = [r for r in rows if (r.get("group") or 0) < groups and (r.get("epoch") or 0) <= epochs]
+    return round(sum(row["seconds"] for row in used), 1)
 
 
 def train_experts(session: Session, epochs: int) -> Trajectories:

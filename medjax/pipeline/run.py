@@ -210,9 +210,10 @@ def prepared(session: Session, recipe: Recipe) -> tuple[Setup, dict[str, float]]
         return session.setup(release=made), spent | {"release": time.monotonic() - begin}
     if not recipe.expert_epochs:
         return setup, spent
-    read = train_experts(session, recipe.expert_epochs(setup))
+    epochs = recipe.expert_epochs(setup)
+    read = train_experts(session, epochs)
     more: dict[str, Any] = {"trajectories": read}
-    spent["experts"] = experts_seconds(session)
+    spent["experts"] = experts_seconds(session, epochs)
     if recipe.moments:
         wanted = recipe.moments(setup)
         more["moments"] = compute_moments(session, read, wanted)
