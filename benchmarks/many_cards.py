@@ -20,7 +20,7 @@ import numpy as np
 from medjax.cli.sweep.dry_run import data_size, forecast_job
 from medjax.cli.sweep.jobs import Job, Task, plan
 from medjax.cli.table1 import Table1Config, make_jobs
-from medjax.pipeline.forecast import in_words
+from medjax.pipeline.forecast import duration
 
 MEASURED = Path(__file__).parents[1] / "results/gpu/h100.json"
 #: Seconds that a task takes to start and to read its compiled programs: assumed, not measured on this card.
@@ -95,7 +95,7 @@ def main() -> None:
     print("| " + " | ".join([*sums, "all, one GPU", f"all, {asked.cards} GPUs"]) + " |")
     print("|---" * (len(sums) + 2) + "|")
     whole = [*sums.values(), sum(sums.values()), schedule(tasks, times, asked.cards)]
-    print("| " + " | ".join(map(in_words, whole)) + " |")
+    print("| " + " | ".join(map(duration, whole)) + " |")
 
 
 if __name__ == "__main__":

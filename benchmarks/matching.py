@@ -31,6 +31,7 @@ from medjax.evaluate import score
 from medjax.experts import ExpertsConfig
 from medjax.models.base import Model, flattening
 from medjax.models.convnet import ConvNetConfig
+from medjax.pipeline.resolve import sized
 from medjax.recipes.mtt import GRID
 from medjax.table import Table
 from medjax.train import resume

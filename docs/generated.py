@@ -34,7 +34,7 @@ def flag_rows(group: type) -> list[tuple[str, ...]]:
     rows = []
     for field in dataclasses.fields(group):
         choices = field.metadata["choices"]
-        kind = ", ".join(f"`{c}`" for c in choices) if choices else field.type.__name__
+        kind = ", ".join(f"`{c}`" for c in choices) if choices else field.type.__name__  # type: ignore[union-attr]
         default = f"`{field.default}`" if field.default != "" else ""
         rows.append((f"`--{field.name}`", kind, default, cell(field.metadata["help"])))
     return rows
