@@ -261,7 +261,8 @@ def complaint(ended: Result) -> str:
 def read_run(ended: Result) -> Run:
     """The run whose table a command printed."""
     assert ended.status == 0, ended.stderr
-    folder = Path(re.search(r"^result +(.+)/result\.json$", ended.stdout, re.M)[1])
+    # A page's command prints a path below the folder that it ran in.
+    folder = workplace() / re.search(r"^result +(.+)/result\.json$", ended.stdout, re.M)[1]
     config, result = (read_json(folder / f"{name}.json") for name in ("config", "result"))
     return Run(ended, folder, config, result, read_log(folder))
 
