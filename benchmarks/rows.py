@@ -39,8 +39,6 @@ from medjax.table import DASH, Table
 OWN = ("name", "method", "datasets", "seeds")
 #: What course.json says of an interim evaluation.
 POINT = ("iteration", "split", "accuracy", "balanced_accuracy")
-#: Options that are left to the data where they are 0.
-OPEN = ("pack", "size")
 HEAD = ("data", "cell", "seed", "val by iteration", "test", "balanced", "as shared", "minutes")
 
 
@@ -120,14 +118,14 @@ def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:
 def changed(row: Row, kept: Path) -> list[str]:
     """Options of a kept row that the plan has otherwise now: "lr_img=0.01 (kept with 0.003)"."""
     values = json.loads((kept / "config.json").read_text(encoding="utf-8"))["values"]
-    # Paths are stored by other names.
+    # Paths are stored by other names, and what val chose is no other plan.
     return [
         f"{name}={asked} (kept with {values[name]['value']})"
         for name, asked in row.values.items()
         if name in values
         and not isinstance(asked, str | list)
         and values[name]["value"] != asked
-        and not (name in OPEN and not asked)
+        and values[name]["origin"] != "val"
     ]
 
 
