@@ -33,8 +33,7 @@ def options(recipe):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_presets_fit_their_method(name):
-    """Every name in a table is an option of the method, with a value of its type that is allowed; a misspelt one would
-    be silently ignored. Each method has the presets that `--preset` promises."""
+    """Every name in a table is an option of the method, with a value of its type that is allowed. Each method has the presets that `--preset` promises."""
     recipe = RECIPES[name]
     tables, known = presets.read(recipe), options(recipe)
     assert {"paper", "public", "cpu", "quick"} <= set(tables)
@@ -98,6 +97,8 @@ def test_recipes_say_how_they_look():
         "[a]\nlike = 3",
         '[paper]\n[mine]\nlike = "paper"\niterations = 3',
         '[paper]\n[mine]\nlike = "paper"\n[mine."*"]\niterations = 3',
+        '[paper."*"."*"]\niteration = 3',
+        '[paper."*"."*"]\niterations = 3\n[mine]\nlike = "paper"\n[mine."*"."10+"]\nbatch_reel = 3',
     ],
 )
 def test_a_preset_file_that_is_none(tmp_path, text):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medjax.errors import UserError
+from medjax.pipeline.settings import fields, groups_of
 from medjax.recipes import Recipe
 
 PACKAGE = Path(__file__).parents[1]
@@ -26,8 +27,18 @@ Presets = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
 
 
 def read(recipe: Recipe) -> Presets:
-    """The presets of a method; {} where it has no file. Raises UserError for a file that cannot be read."""
-    return _read(Path(recipe.presets)) if recipe.presets else read_file(recipe.name)
+    """The presets of a method; {} where it has no file. Raises UserError for a file that cannot be read, and for an
+    entry that is no option of the method."""
+    found = _read(Path(recipe.presets)) if recipe.presets else read_file(recipe.name)
+    known = {field.name for field in fields(*groups_of(recipe))}
+    for preset, sets in found.items():
+        for table in (table for sizes in sets.values() for table in sizes.values()):
+            if unknown := sorted(set(table) - known):
+                file = recipe.presets or f"configs/{recipe.name}.toml"
+                raise UserError(
+                    f"{file}: {unknown[0]!r} in preset {preset!r} is no option of {recipe.name}: correct it"
+                )
+    return found
 
 
 def read_file(name: str) -> Presets:
