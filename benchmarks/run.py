@@ -14,6 +14,7 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -118,7 +119,8 @@ def surroundings() -> dict[str, Any]:
             versions[name] = None
     device = jax.devices()[0].device_kind
     return {
-        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "git": provenance.environment()["git"],
         "device": device if not CPU else f"{os.cpu_count()} cores, {provenance.processor()}",
         "python": platform.python_version(),
         **versions,
