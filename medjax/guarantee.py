@@ -47,6 +47,7 @@ def terms(guarantee: Mapping[str, Any]) -> list[str]:
         f" {guarantee['values']} values, sampling: {guarantee['sampling']}. Accountant:"
         f" {guarantee['accountant']}. Versions: {versions}.",
         f"It covers {guarantee['covers']}. The names and the number of classes and the size of images count as public.",
+        *([f"It holds only if {start}."] if (start := guarantee.get("only_if")) else []),
         "Several sets of the same data add up: of sets from different releases, their epsilons and their deltas.",
         "The noise is of floating-point numbers, which is not exactly the mechanism of the proof.",
     ]

@@ -84,6 +84,22 @@ def test_the_noise_is_normal():
     assert not np.array_equal(releases.gaussian((5,)), releases.gaussian((5,)))
 
 
+def test_the_tail_of_the_noise_has_no_gaps():
+    """Where a gap is wider than float32 tells apart, a value says from which of two neighbouring tables it comes. The
+    second word fills all between one first word and the next."""
+    ones = np.uint64(2**52 - 1)
+
+    def drawn(high, low):
+        words = np.stack(np.broadcast_arrays(np.uint64(high), np.asarray(low, np.uint64)))
+        return releases.gaussian((words[0].size,), lambda n: (words << np.uint64(12)).tobytes())
+
+    for high in (0, 3, 1000):  # 8.2, 7.9 and 7.2 standard deviations
+        low = np.random.default_rng(0).integers(0, 2**52, 1000, np.uint64)
+        assert len(np.unique(drawn(high, low).astype(np.float32))) > 200
+        assert drawn(high, [ones]) == pytest.approx(drawn(high + 1, [0]), abs=1e-12)
+    assert abs(drawn(0, [0])) > 11
+
+
 def test_class_means_and_what_is_left_of_them(model):
     """Without noise they are the means of the descriptions; the noise that was added is what is taken off the signal;
     a faint signal is said."""

@@ -20,10 +20,15 @@ from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import fingerprint, raw_dataset
 from medjax.distill.release import StatisticsConfig, joint_sums
+from medjax.guarantee import terms
 from medjax.models import ConvNetConfig, convnet
+from medjax.pipeline import ledger
 from medjax.pipeline import release as releases
 from medjax.pipeline.evaluate_saved import evaluate_saved, evaluation_settings
 from medjax.pipeline.progress import Silent
+from medjax.report import run_cells
+from medjax.report.overview import write_report
+from medjax.report.runs import collect
 from medjax.types import RawSplit
 
 
@@ -53,10 +58,10 @@ def test_all_that_is_released_comes_through_the_mechanism(tmp_path, accountant, 
     groups = np.repeat(np.arange(8), 5)
     raw = cells(groups)
     one = medjax.run("dp", settings(), tmp_path / "runs", data=raw)
-    (path,) = (tmp_path / "runs").glob("cells-*/release-*/release.npz")
+    (path,) = (tmp_path / "runs" / "releases").glob("*/release.npz")
     other = without(raw, 3)
-    place = tmp_path / "runs" / f"cells-{other.fingerprint[:8]}" / path.parent.name
-    shutil.copytree(path.parent, place)
+    place = ledger.place(tmp_path / "runs", other, releases._about(settings()))
+    shutil.copytree(path.parent, place.parent)
     two = medjax.run("dp", settings(), tmp_path / "runs", data=other)
     assert one.folder.parent != two.folder.parent
     wanted = "synthetic.npz", "config.json", "gallery.png", "strip.png"
@@ -141,6 +146,72 @@ def test_a_release_is_made_once(tmp_path, accountant):
         medjax.run("dp", settings(), tmp_path, data=raw)
 
 
+def test_the_same_training_images_have_one_release(tmp_path, accountant):
+    """Under another name, and with another test split. What was drawn stays counted when it is deleted, also where the
+    run lies beside it alone; a run that was copied away does not know."""
+    raw = cells()
+    first = medjax.run("dp", settings(), tmp_path, data=raw)
+    test = split(7, 12)
+    moved = raw._replace(name="b", test=test, fingerprint=fingerprint(raw.train, raw.val, test))
+    second = medjax.run("dp", settings(), tmp_path, data=moved)
+    (path,) = tmp_path.rglob("release.npz")
+    assert first.folder.parent != second.folder.parent
+    assert first.guarantee["release"] == second.guarantee["release"]
+    assert ledger.others(first.folder) == []
+    path.unlink()
+    third = medjax.run("dp", settings(ipc=2), tmp_path, data=raw)
+    assert third.guarantee["release"] != first.guarantee["release"]
+    assert [row["epsilon"] for row in ledger.others(first.folder)] == [4]
+    shutil.copytree(first.folder, tmp_path / "away" / "x" / "run")
+    assert ledger.others(tmp_path / "away" / "x" / "run") is None
+    card = privacy_of(read_finished_run(str(tmp_path / "away" / "x" / "run")), None, exact=True)
+    assert any("an unknown number of other releases" in line for line in card)
+
+
+def test_a_page_states_the_guarantee(tmp_path, accountant):
+    """All its terms. A withheld fingerprint keeps runs on two data sets of one name apart, and stands beside random
+    images of the same data."""
+    runs = tmp_path / "runs"
+    medjax.run("dp", settings(), runs, data=cells())
+    medjax.run("dp", settings(), runs, data=cells(count=44))
+    words = {
+        "size": SIDE,
+        "width": 4,
+        "depth": 1,
+        "whiten": "half",
+        "networks": 2,
+        "eval_epochs": 4,
+    }
+    medjax.run("random", medjax.settings("random", "quick", **words), runs, data=cells())
+    found = run_cells.cells(collect(runs)[0])
+    drawn = {cell.fingerprint for cell in found if cell.method.startswith("dp")}
+    (random,) = (cell.fingerprint for cell in found if cell.method == "random")
+    assert len(found) == 3 and len(drawn) == 2 and random in drawn
+    page = write_report(runs, tmp_path / "page")[0].read_text()
+    for words in (
+        "(4, 0.01)-differentially private",
+        "L2 sensitivity 1",
+        "Versions: dp-accounting 1",
+    ):
+        assert page.count(words) == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_one_set_comes_from_one_release(tmp_path, accountant, known):
+    """A run that was stopped, whose release is gone: it does not go on with a second one. known: whether its folder
+    says which it read."""
+    made = medjax.run("dp", settings(), tmp_path, data=cells())
+    (path,) = tmp_path.rglob("release.npz")
+    path.unlink()
+    (made.folder / "result.json").unlink()
+    if not known:
+        (made.folder / ledger.READ).unlink()
+    with pytest.raises(medjax.UserError, match="begun with another release"):
+        medjax.run("dp", settings(), tmp_path, data=cells())
+    again = medjax.run("dp", settings(), tmp_path, data=cells(), fresh=True)
+    assert again.guarantee["release"] != made.guarantee["release"]
+
+
 def test_what_names_a_release(tmp_path):
     """What it depends on, and nothing else: how convolutions are computed, and the unit, which the data say."""
     given = settings(conv="im2col"), settings(conv="lax"), settings(ipc=5, iterations=7)
@@ -162,6 +233,7 @@ def test_the_size_of_a_class_is_not_told(tmp_path, accountant):
         ({"epsilon": 0.0}, "--epsilon=0"),
         ({"delta": 0.0}, "--delta=0 must be above 0 and below 1 / 40"),
         ({"delta": 0.025}, "below 1 / 40"),
+        ({"delta": 1e-13}, "below 1e-12"),
         ({"unit": "patient"}, "does not say which images are of one patient"),
         ({"whiten": "zca"}, "--whiten=zca is fitted on the private images"),
         ({"select": "val"}, "--select=last"),
@@ -193,6 +265,17 @@ def test_data_that_no_guarantee_covers_are_refused(tmp_path, accountant):
     assert not list(tmp_path.rglob("release.npz"))
 
 
+def test_a_class_of_one_patient_is_refused(tmp_path, accountant):
+    """That it exists would say that the patient is there. Two are enough."""
+    groups = np.repeat(np.arange(8), 5)
+    raw = cells(groups)
+    alone = np.where(raw.train.labels == 1, 0, groups)
+    with pytest.raises(medjax.UserError, match="class 'b' of cells has one patient alone"):
+        medjax.run("dp", settings(), tmp_path, data=cells(alone))
+    alone[np.flatnonzero(raw.train.labels == 1)[0]] = 1
+    assert medjax.run("dp", settings(), tmp_path, data=cells(alone)).guarantee
+
+
 def test_patients_of_test_are_none_of_training(tmp_path, accountant):
     """Their scores would be read without noise. And delta is held against patients, not images."""
     raw = cells(np.repeat(np.arange(8), 5))
@@ -221,6 +304,14 @@ def test_a_start_from_the_same_data_is_refused(tmp_path, accountant):
         medjax.run("dp", again, tmp_path, data=cells()._replace(name="others"))
     public = medjax.run("dp", given, tmp_path, data=cells(count=44)._replace(name="others"))
     assert public.guarantee and public.start is not None
+    assert "public images" in public.guarantee["only_if"]
+    assert any("holds only if the set" in line for line in terms(public.guarantee))
+    arrays = dict(np.load(first.folder / "synthetic.npz"))
+    del arrays["fingerprint"]
+    np.savez(tmp_path / "unknown.npz", **arrays)
+    unknown = settings(init_set=str(tmp_path / "unknown.npz"))
+    with pytest.raises(medjax.UserError, match="does not say from what"):
+        medjax.run("dp", unknown, tmp_path, data=cells(count=48)._replace(name="others"))
 
 
 def test_without_noise_there_is_no_guarantee_and_no_table_on_disk(tmp_path, monkeypatch):

@@ -33,7 +33,8 @@ def options(recipe):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_presets_fit_their_method(name):
-    """Every name in a table is an option of the method, with a value of its type that is allowed. Each method has the presets that `--preset` promises."""
+    """Every name in a table is an option of the method, with a value of its type that is allowed. Each method has the
+    presets that `--preset` promises."""
     recipe = RECIPES[name]
     tables, known = presets.read(recipe), options(recipe)
     assert {"paper", "public", "cpu", "quick"} <= set(tables)

@@ -117,13 +117,13 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
         raise UserError(
             f"{folder / 'config.json'} is gone or damaged: give the folder as the run left it, or run it again"
         ) from error
-    from_images = values.get("init_images") == "real" or bool(values.get("init_set"))
     if result.selected_iteration == 0 and values.get("init_images") == "real":
         raise UserError(
             f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
         )
-    # Under a guarantee nothing of the data was in the images to begin with.
-    if from_images and not result.guarantee:
+    # Under a guarantee no image of the data is a start, but another set can be one.
+    from_real = values.get("init_images") == "real" and not result.guarantee
+    if from_real or values.get("init_set"):
         check_moved(folder, shared)
     return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
 

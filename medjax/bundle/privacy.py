@@ -4,7 +4,7 @@ from typing import Any
 
 from medjax.bundle.finished import FinishedRun
 from medjax.guarantee import terms
-from medjax.pipeline.release import known_releases
+from medjax.pipeline import ledger
 
 NOT_AUDITED = (
     "Not audited. Nobody has measured what these images give away of those that they were made from. A distilled"
@@ -32,12 +32,12 @@ def privacy_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
     whether the set as it was distilled is in the bundle. A set that has a guarantee is not audited here."""
     guarantee = run.result.guarantee
     if guarantee and guarantee.get("epsilon") is not None:
-        lines = terms(guarantee)
-        if (others := known_releases(run.folder.parent) - 1) > 0:
-            lines.append(
-                f"When this bundle was made, {others} other releases of the same data had been drawn."
-            )
-        return lines
+        others = ledger.others(run.folder)
+        count = "an unknown number of" if others is None else len(others)
+        drawn = (
+            f"When this bundle was made, {count} other releases of the same data had been drawn."
+        )
+        return [*terms(guarantee), *([] if others == [] else [drawn])]
     audited = found.get("card") if isinstance(found, dict) else None
     audited = [audited] if isinstance(audited, str) else audited
     lines = [str(line) for line in audited] if audited else [NOT_AUDITED]

@@ -38,7 +38,7 @@ REFERENCES = 256
 class PrivacyConfig:
     """The guarantee."""
 
-    epsilon: float = option(4.0, "privacy loss: above 0, smaller is more private", low=0)
+    epsilon: float = option(4.0, "privacy loss: above 0, smaller is more private", low=0, high=100)
     delta: float = option(
         1e-5, "chance of a larger loss: above 0, below 1 / number of units", low=0, below=1
     )

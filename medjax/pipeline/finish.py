@@ -9,6 +9,7 @@ import numpy as np
 from medjax import share, store
 from medjax.data import preprocess
 from medjax.data.archive import read_arrays
+from medjax.distill.images import ImagesConfig
 from medjax.distill.release import Release, signal_to_noise
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
@@ -115,6 +116,8 @@ def finish(
     if release is not None:
         ratio = signal_to_noise(release)
         found["guarantee"] = release.guarantee | {"signal_to_noise": ratio}
+        if session.settings.config(ImagesConfig).init_set:
+            found["guarantee"]["only_if"] = "the set that the images began as is of public images"
         found["warnings"] += faint(ratio)
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: store.phase_seconds(rows, p) for p in ("distill", "evaluate")}

@@ -1,9 +1,8 @@
 """The one noisy release of a run under differential privacy, and what must not happen beside it.
 
-It lies beside the runs on the same data, as release-1a2b3c4d/release.npz, and is made once: a second draw of the noise
-would be a second release. Runs that differ in what follows (images per class, iterations) read the same one. Sums
-without noise are never written. The noise comes from the operating system, not from ``seed``, which is public: who
-knows the noise can subtract it.
+It is made once (`medjax.pipeline.ledger` says where it lies): a second draw of the noise would be a second release.
+Runs that differ in what follows (images per class, iterations) read the same one. Sums without noise are never written.
+The noise comes from the operating system, not from ``seed``, which is public: who knows the noise can subtract it.
 """
 
 import importlib
@@ -28,6 +27,7 @@ from medjax.errors import UserError
 from medjax.eval_config import SelectConfig
 from medjax.guarantee import WITHHELD
 from medjax.models import MODELS
+from medjax.pipeline import ledger
 from medjax.pipeline.folders import changed, hold
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import Settings, fields
@@ -36,6 +36,10 @@ from medjax.recipes import Recipe
 from medjax.types import Dataset, RawDataset
 
 ACCOUNTANT = "dp-accounting"
+#: What computes descriptions, sums and noise.
+PACKAGES = (ACCOUNTANT, "jax", "jaxlib", "numpy", "scipy")
+#: Noise of floating-point numbers promises nothing of rarer events.
+LEAST_DELTA = 1e-12
 #: What the table of release.npz means: raised where networks, directions or columns of a release change.
 FORM = 1
 
@@ -45,7 +49,8 @@ def check(settings: Settings, raw: RawDataset) -> None:
     privacy = settings.config(PrivacyConfig)
     if raw.unguarded:
         raise UserError(f"dp can give no guarantee for {raw.name}: {raw.unguarded[0]}")
-    count = len(np.unique(units(raw)))
+    own, groups = units(raw), raw.train.groups
+    count, unit = len(np.unique(own)), "image" if groups is None else "patient"
     if privacy.noise and not privacy.epsilon > 0:
         raise UserError("--epsilon=0 takes noise without end: give a value above 0, such as 4")
     if privacy.noise and not 0 < privacy.delta < 1 / count:
@@ -53,7 +58,16 @@ def check(settings: Settings, raw: RawDataset) -> None:
             f"--delta={privacy.delta:g} must be above 0 and below 1 / {count}, one by the number of units: a mechanism"
             " that gives one unit away whole would pass otherwise"
         )
-    groups = raw.train.groups
+    if privacy.noise and privacy.delta < LEAST_DELTA:
+        raise UserError(
+            f"--delta={privacy.delta:g} is below {LEAST_DELTA:g}, more than floating-point noise can promise: give more"
+        )
+    for label, name in enumerate(raw.class_names):
+        if len(np.unique(own[raw.train.labels == label])) == 1:
+            raise UserError(
+                f"class {name!r} of {raw.name} has one {unit} alone, and the list of classes, which is public, would"
+                " show that it is there: leave the class out, or join it to another"
+            )
     if groups is None and privacy.unit == "patient":
         raise UserError(
             f"--unit=patient: {raw.name} does not say which images are of one patient (train_groups, or groups.csv"
@@ -119,11 +133,11 @@ def gaussian(
     """Standard normal numbers in float64, by the inverse of the distribution function. draw: bytes at random; the
     operating system's by default."""
     count = int(np.prod(shape))
-    bits = np.frombuffer((draw or os.urandom)(8 * count), np.uint64).reshape(shape)
-    half = (
-        (bits >> np.uint64(12)) + 0.5
-    ) * 2.0**-53  # in (0, 1/2): the lower tail has all its digits
-    return np.where(bits & np.uint64(1), 1, -1) * ndtri(half)
+    bits = np.frombuffer((draw or os.urandom)(16 * count), np.uint64).reshape(2, *shape)
+    high, low = bits >> np.uint64(12)
+    # In (0, 1/2). One word alone would leave gaps in the tail, where a value says from which of two tables it comes.
+    half = (high + (low + 0.5) * 2.0**-52) * 2.0**-53
+    return np.where(bits[0] & np.uint64(1), 1, -1) * ndtri(half)
 
 
 def noisy(
@@ -141,26 +155,23 @@ def release_of(session: Session, recipe: Recipe) -> Release:
     """The release of this run's data and settings: read back, or made now. Raises UserError for a damaged one."""
     if not session.settings.config(PrivacyConfig).noise:
         return _made(session, recipe)  # of the same bits every time
-    about = _about(session.settings)
-    path = session.home / f"release-{store.config_hash(about)}" / "release.npz"
+    path = ledger.place(session.home.parent, session.raw, _about(session.settings))
     with hold(path.parent, session.progress, wait=True):
         if not path.exists():
             made = _made(session, recipe)._asdict()
             made |= {"guarantee": np.array(json.dumps(made["guarantee"])), "form": np.array(FORM)}
             store.write_arrays(path, **made)
-        if others := known_releases(session.home) - 1:
-            session.note(
-                f"{others} other releases of these data lie in {session.home.parent}: of sets that are published, the"
-                " epsilons of their releases add up, and so do the deltas"
-            )
-        return _read(path)
-
-
-def known_releases(home: Path) -> int:
-    """How many releases of the data of this folder lie beside it: in it, and in those of the same data under other
-    names."""
-    homes = home.parent.glob(f"*-{home.name.rpartition('-')[2]}/release-*/release.npz")
-    return sum(1 for _ in homes)
+        read = _read(path)
+        drawn = ledger.enter(path, read)
+    ledger.bind(session.folder, path, read)
+    if len(drawn) > 1:
+        spent = [sum(row[name] for row in drawn) for name in ("epsilon", "delta")]
+        session.note(
+            f"{len(drawn) - 1} other releases of these training images were drawn: of sets that are published, the"
+            f" epsilons of their releases add up, and so do the deltas (of all {len(drawn)}: {spent[0]:g} and"
+            f" {spent[1]:g})"
+        )
+    return read
 
 
 def _about(settings: Settings) -> dict[str, Any]:
@@ -210,7 +221,8 @@ def _read(path: Path) -> Release:
             raise ValueError
         guarantee = json.loads(str(kept["guarantee"]))
         parts = kept["sums"], float(kept["sigma"]), kept["centres"], kept["key"]
-        return Release(*parts, guarantee)
+        made = Release(*parts, guarantee)
+        return made._replace(guarantee=guarantee | {"release": ledger.digest(made)})
     except (UserError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} is damaged, or of another version of medjax: get it back, or use that version; if you delete it, a"
@@ -234,6 +246,6 @@ def _guarantee(privacy: PrivacyConfig, sigma: float, values: int, patients: bool
         "values": values,
         "accountant": f"{ACCOUNTANT}: analytic Gaussian mechanism (Balle & Wang 2018)",
         "covers": "the training images of the file as it was given, not how the file was made (who came into which"
-        " split, what was left out); scores on val and test are not part of it",
-        "versions": {name: metadata.version(name) for name in (ACCOUNTANT, "numpy", "scipy")},
+        " split, what was left out); scores on val and test, and step sizes that they choose, are not part of it",
+        "versions": {name: metadata.version(name) for name in PACKAGES},
     }

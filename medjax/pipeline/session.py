@@ -223,10 +223,11 @@ def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
     """The stored images of a saved set in the model space of this run. Raises UserError where they are not as many, as
     large or of the same classes as this run's."""
     shared, ipc = share.load_set(user_path(path)), session.settings.ipc
-    if PrivacyConfig in session.settings.groups and made_of(shared, session.raw):
+    private = PrivacyConfig in session.settings.groups
+    if private and (not shared.origin.get("fingerprint") or made_of(shared, session.raw)):
         raise UserError(
-            f"--init_set={path} was made from {session.raw.name}, which is private, or by dp, so that it does not say"
-            " from what: give a set of public images"
+            f"--init_set={path} was made from {session.raw.name}, which is private, or does not say from what (sets of"
+            " dp do not): give a set of public images"
         )
     has = {
         "classes": ", ".join(shared.class_names),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from medjax import store
+from medjax.guarantee import terms
 from medjax.report.runs import Run
 from medjax.table import templates
 
@@ -87,7 +88,9 @@ def read_course(run: Run) -> list[dict]:
 
 
 def read_privacy(run: Run) -> list[str]:
-    """What an audit of the run found, in sentences; [] where there was none."""
+    """What the set promises and what an audit of the run found, in sentences; [] where there is neither."""
+    guarantee = run.result.guarantee
+    stated = terms(guarantee) if guarantee and guarantee.get("epsilon") is not None else []
     found = store.read_json(run.folder / "privacy.json") if run.folder else None
     lines = found.get("card") if isinstance(found, dict) else None
-    return [str(line) for line in lines] if isinstance(lines, list) else []
+    return [*stated, *(str(line) for line in (lines if isinstance(lines, list) else []))]

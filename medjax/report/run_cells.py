@@ -1,10 +1,11 @@
 """Finished runs in groups that differ in their seed alone: the cells of tables."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from medjax.eval_config import CUTMIX
+from medjax.guarantee import WITHHELD
 from medjax.recipes import describe, real
 from medjax.report.runs import Run, how_of
 from medjax.score import Score, pool
@@ -100,10 +101,12 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
     An evaluation of a saved set (`experiments.evaluate`) is not a run of a method; it is in no cell.
     """
     groups: dict[tuple, list[Run]] = {}
+    runs = list(runs)
+    known = {run.result.fingerprint[:8]: run.result.fingerprint for run in runs}
     for run in runs:
         r = run.result
         if r.select is not None:
-            about = (r.dataset, r.fingerprint, r.ipc, r.kind, r.model, run.settings)
+            about = (r.dataset, _data_of(run, known), r.ipc, r.kind, r.model, run.settings)
             groups.setdefault(about, []).append(run)
 
     def order(group: tuple) -> tuple:
@@ -116,3 +119,14 @@ def cells(runs: Iterable[Run]) -> list[Cell]:
         by_seed = {run.result.seed: run for run in groups[group]}
         found.append(Cell(*group, runs=tuple(by_seed[seed] for seed in sorted(by_seed))))
     return found
+
+
+def _data_of(run: Run, known: Mapping[str, str]) -> str:
+    """The fingerprint of a run's data. One that is withheld: what the folder of the data says of it, whole where
+    another run tells it, so that runs on the same data stand together and others do not. known: {first digits:
+    fingerprint}."""
+    told, folder = run.result.fingerprint, run.folder
+    if told != WITHHELD or folder is None:
+        return told
+    digits = folder.resolve().parent.name.rpartition("-")[2]
+    return known.get(digits, f"{WITHHELD} {digits}")

@@ -64,7 +64,9 @@ def cells_table(cells: list[Cell]) -> Table:
     for number, (cell, network) in enumerate(shown):
         mean = cell.mean(network)
         if cell.ipc and cell.usual and mean is not None:
-            leaders.setdefault((cell.fingerprint, cell.ipc), []).append((mean, number))
+            leaders.setdefault((cell.dataset, cell.fingerprint, cell.ipc), []).append(
+                (mean, number)
+            )
     best = {(max(group)[1], 5) for group in leaders.values() if len(group) > 1}
     rows = [_cell_row(cell, network, cells) for cell, network in shown]
     return Table(CELLS_HEAD, rows, words=4, best=best)
