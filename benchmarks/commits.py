@@ -21,6 +21,8 @@ def compared(suite: str, case: dict[str, int], old: str, turns: int) -> dict[str
     """The row of one case."""
     name = SUITES[suite][0]
     workers = [Worker("medjax", name, case, {}, folder) for folder in (os.getcwd(), old)]
+    if failed := [worker.error for worker in workers if worker.error]:
+        raise SystemExit(f"{suite}, {words(case)}: {failed[0]}")
     for _ in range(turns):
         for worker in workers:
             worker.run()

@@ -52,8 +52,9 @@ def under(policy: Policy) -> Iterator[None]:
         yield
 
 
-def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args: lax.map(lambda xs: function(*xs), args)
+def one_by_one(function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
+    """In place of `devices.map_per_device`."""
+    return lambda *args: lax.map(lambda xs: function(*shared, *xs), args)
 
 
 def compiler_options(policy: Policy) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from medjax import recipes, store
 from medjax.cli.console import Console
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.run import only_distilled, run_seeds
-from medjax.pipeline.session import load_data
+from medjax.pipeline.session import check_data, load_data
 from medjax.pipeline.settings import Settings
 from medjax.result import Result
 from medjax.score import shown
@@ -59,6 +59,8 @@ def rows(plan: dict[str, Any], data: Path) -> Iterator[Row]:
             k: v.replace("{data}", str(data)) if isinstance(v, str) else v
             for k, v in values.items()
         }
+        if isinstance(cell["datasets"], str):
+            raise TypeError("datasets is no list")
         for dataset in cell["datasets"]:
             file = data / f"{dataset}.npz"
             for seed in cell.get("seeds", [0]):
@@ -94,6 +96,7 @@ def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
     recipe, raw = recipes.find(group[0].method), load_data(settings_of(group[0]), progress)
     if recipe.release:
         raise medjax.UserError(f"{recipe.name} is run whole: leave out scored = false")
+    check_data(settings_of(group[0]), raw, progress)
     each = [settings_of(row) for row in group]
     return [session.folder for session in only_distilled(recipe, each, out, raw, progress)]
 
@@ -155,8 +158,13 @@ def main() -> None:
     places[f"benchmarks/plans/{asked.plan.name}"] = asked.plan
     if not asked.plan.is_file():
         parser.error(f"{asked.plan} is no file: give one of benchmarks/plans/")
-    plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
-    wanted, failed = list(rows(plan, asked.data)), 0
+    if not asked.data.is_dir():
+        parser.error(f"--data={asked.data} is no folder: give that of the data sets")
+    try:
+        plan = tomllib.loads(asked.plan.read_text(encoding="utf-8"))
+        wanted, failed = list(rows(plan, asked.data)), 0
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parser.error(f"{asked.plan} is no plan ({error!r}): correct it")
     words = [word for word in asked.only.split(";") if word] or [""]
     missing = [
         row

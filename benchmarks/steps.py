@@ -24,6 +24,7 @@ from medjax import evaluate, metrics, models, provenance, share, store
 from medjax.augment import augment
 from medjax.data import preprocess, sources
 from medjax.distill.random import packed_images, random_images
+from medjax.errors import UserError
 from medjax.eval_config import EvalConfig, epochs_of
 from medjax.table import Table
 from medjax.types import Synthetic
@@ -91,7 +92,10 @@ def main() -> None:
     parser.add_argument("--pack", type=int, default=1)
     asked = parser.parse_args()
     medjax.use_cores()
-    shared, raw = share.load_set(asked.set), sources.load(asked.data)
+    try:
+        shared, raw = share.load_set(asked.set), sources.load(asked.data)
+    except UserError as error:
+        parser.error(str(error))
     steps = [int(n) for n in asked.steps.split(",")]
     rates = [float(r) for r in asked.step_sizes.split(",") if r]
     if asked.random:

@@ -65,6 +65,11 @@ def epochs_of(steps: int, images: int, batch: int) -> int:
     return -(-steps // max(1, images // batch))
 
 
+def seen(steps: int, images: int, batch: int) -> int:
+    """Images of an epoch: where steps are counted, those of its full batches."""
+    return images // batch * batch if steps and images > batch else images
+
+
 def search_epochs(config: InterimConfig) -> int:
     """Epochs, over all networks, of a search for a step size on val (`GRID`)."""
     return len(GRID) * config.interim_networks * config.interim_epochs

@@ -44,7 +44,7 @@ def check_text(name: str) -> None:
 
 def results_path(text: str | os.PathLike) -> Path:
     """The path of a folder that results go to. Raises UserError as `user_path` does, where the current folder is gone,
-    and for characters with which checkpoints could not be read back."""
+    for a file, and for characters with which checkpoints could not be read back."""
     path = user_path(text)
     whole = str(user_path(path.absolute()))
     if odd := [letter for letter in PATTERN if letter in whole]:
@@ -52,4 +52,6 @@ def results_path(text: str | os.PathLike) -> Path:
             f"--out={whole}: checkpoints below a folder with {' '.join(odd)} in its name cannot be read back: choose"
             " another folder"
         )
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--out={path} is a file: give the name of a folder")
     return path

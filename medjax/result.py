@@ -103,7 +103,7 @@ class Result:
     test_chosen_step: _Row | None = None
     test_selected: _Row | None = None
     confusion: result_file.Confusion | None = None
-    guarantee: Mapping[str, Any] | None = None
+    guarantee: result_file.Guarantee | None = None
     ranking: Annotated[Ranking, result_file.known(*Ranking._fields)] | None = None
     eval_models: Mapping[str, NetworkScores] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, result_file.Seconds]

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationError
 
+from medjax.guarantee import UNITS
+
 #: Every number of a result is smaller than this.
 LARGEST = 2**53
 Number = Annotated[float, Strict()]
@@ -21,6 +23,21 @@ def _with_counts(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
     if not all(type(n) is int and 0 <= n < LARGEST for n in counts):
         raise ValueError("it does not say how many networks and epochs")
     return evaluation
+
+
+def _stated(guarantee: Mapping[str, Any]) -> Mapping[str, Any]:
+    if guarantee.get("epsilon") is None:
+        return guarantee
+    numbers = ("epsilon", "delta", "noise_multiplier", "sensitivity", "values")
+    texts = ("neighbouring", "mechanism", "sampling", "accountant", "covers")
+    if not (
+        all(type(guarantee.get(key)) in (int, float) for key in numbers)
+        and all(isinstance(guarantee.get(key), str) for key in texts)
+        and guarantee.get("unit") in UNITS
+        and isinstance(guarantee.get("versions"), Mapping)
+    ):
+        raise ValueError("it does not say all that a guarantee is of")
+    return guarantee
 
 
 def _square(counts: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
@@ -39,6 +56,7 @@ def known(*names: str) -> BeforeValidator:
 
 
 Evaluation = Annotated[Mapping[str, Any], AfterValidator(_with_counts)]
+Guarantee = Annotated[Mapping[str, Any], AfterValidator(_stated)]
 Confusion = Annotated[Sequence[Sequence[Count]], AfterValidator(_square)]
 
 

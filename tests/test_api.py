@@ -128,6 +128,8 @@ def test_seeds(launched, out, tmp_path):
         np.testing.assert_allclose(mine.images, theirs.images, atol=1e-4)
     with pytest.raises(medjax.UserError, match="--seeds=0"):
         medjax.run_seeds("dm", settings(), there, 0)
+    with pytest.raises(medjax.UserError, match="largest seed, 4294967295"):
+        medjax.run_seeds("dm", settings(seed=2**32 - 1), there, 2)
 
 
 def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch):
@@ -137,6 +139,8 @@ def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch):
     monkeypatch.setattr(distil, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     made = distil.together
     monkeypatch.setattr(distil, "together", lambda ds: seeds.append(len(ds)) or made(ds))
+    chunks, cut = [], distil.cost.per_call
+    monkeypatch.setattr(distil.cost, "per_call", lambda *a: chunks.append(a) or cut(*a))
     whole = medjax.run_seeds("dm", settings(), tmp_path / "whole", 2)
 
     def stopped(folder, done, tree):
@@ -151,6 +155,7 @@ def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch):
     seeds.clear()
     again = medjax.run_seeds("dm", settings(), there, 2)
     assert seeds == [1, 2]
+    assert len(set(chunks)) == 1, "calls of the one that is behind are cut as those of both"
     for one, other in zip(again, whole, strict=True):
         assert arrays(one.folder) == arrays(other.folder)
         rows = store.read_log(other.folder / "log.jsonl")

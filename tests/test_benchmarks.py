@@ -35,7 +35,7 @@ from benchmarks import (
 from benchmarks.measure import Side, in_turns
 from benchmarks.run import row
 from benchmarks.table import markdown
-from medjax import models, share, train
+from medjax import devices, models, share, train
 from medjax.augment import FAMILIES, augment
 from medjax.cli.launch import find
 from medjax.data import preprocess
@@ -263,6 +263,28 @@ def test_gpu_jobs_are_done_once_and_go_on_elsewhere(tiny, tmp_path, capsys):
     assert "slow: cut off" in said and "broken: status" in said
     kept = json.loads((tmp_path / "again" / "gpu.json").read_text())
     assert len(kept["calls"]) == 2 and len(kept["rows"]) == 1
+
+
+def test_rows_of_a_plan_go_on_elsewhere(tiny, tmp_path, monkeypatch):
+    """On another machine they lie where `benchmarks.rows` looks for what is done."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "first")
+    row = Path("results") / gpu.INGREDIENTS / "a-seed0" / "course.json"
+    row.parent.mkdir(parents=True)
+    row.write_text("[]")
+    tiny("work", "out")
+    monkeypatch.chdir(tmp_path / "second")
+    tiny("elsewhere", "again", f"--before={tmp_path / 'out' / 'state.tar.gz'}")
+    assert row.read_text() == "[]"
+
+
+def test_networks_one_by_one_are_those_side_by_side():
+    """The policy replaces what medjax does, shared arguments among them."""
+    shared, each = jnp.float32(3), jnp.arange(4.0)
+    with policies.under(policies.Policy(one_by_one=True)):
+        found = devices.map_per_device(lambda a, b: a * b, shared)(each)
+    assert np.array_equal(found, 3 * each)
 
 
 def test_gpu_jobs_end_before_the_call_does(tiny, capsys, monkeypatch):

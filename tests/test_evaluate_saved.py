@@ -12,8 +12,8 @@ from launching import MATCHING, NETWORK, SCORING, complaint, contents, other_gre
 import medjax
 from medjax import share
 from medjax.eval_config import EvalConfig
-from medjax.models import ResNetConfig
-from medjax.pipeline.evaluate_saved import as_distilled
+from medjax.models import MODELS, ResNetConfig
+from medjax.pipeline.evaluate_saved import as_distilled, evaluation_settings
 
 METRICS = {"accuracy", "balanced_accuracy", "auc"}
 
@@ -78,6 +78,34 @@ def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
     assert found["chosen"]["step_size_from"] == "val" and found["chosen"]["step_size"] >= 0.001
     assert "had collapsed" in found["chosen"]["warnings"][0]
     assert found["asked"]["step_size_from"] == "flag" and not found["asked"]["warnings"]
+
+
+def test_a_collapsed_step_size_is_no_other_network_s_either(tmp_path):
+    """The set's own network beside another one: it is not trained at a step size at which it stays untrained."""
+    whole = share.load_set(other_grey().folder / "synthetic.npz")
+    small = whole.synthetic._replace(step_size=np.float32(5e-5))
+    about = whole.origin | {"collapsed": "True", "eval_epochs": "2"}
+    parts = (small, whole.preprocessor, whole.class_names)
+    share.save_set(tmp_path / "bad.npz", *parts, network=whole.network, **about)
+    words = {"interim_networks": 1, "interim_epochs": 2, "networks": 1, "eval_augment": False}
+    words |= {"model": "mlp", "eval_models": whole.network[0], "dataset": str(tiny("grey"))}
+    asked = evaluation_settings(tmp_path / "bad.npz", **words)
+    row = medjax.evaluate_saved(asked, tmp_path / "out").eval_models[whole.network[0]]
+    assert row.step_size_from == "val" and row.step_size >= 0.001
+
+
+def test_options_are_those_of_the_set_s_network(tmp_path):
+    """Of a ResNet-18 set: its options are taken without --model, those of the default network are refused."""
+    whole = share.load_set(other_grey().folder / "synthetic.npz")
+    network = ("resnet18", MODELS["resnet18"].config(resnet_width=2))
+    parts = (whole.synthetic, whole.preprocessor, whole.class_names)
+    share.save_set(tmp_path / "set.npz", *parts, network=network, **whole.origin)
+    shared = share.load_set(tmp_path / "set.npz")
+    found = as_distilled(evaluation_settings("x", resnet_norm="batch"), shared)
+    assert found.run.model == "resnet18"
+    assert found.config(type(network[1])).resnet_norm == "batch"
+    with pytest.raises(medjax.UserError, match="--width is for --model=convnet, not for resnet18"):
+        as_distilled(evaluation_settings("x", width=64), shared)
 
 
 def test_classes_are_compared_by_name_and_another_width_is_another_network(tmp_path):

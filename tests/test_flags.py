@@ -27,10 +27,10 @@ from medjax.distill.average import AverageConfig, averaged, prepared
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
-from medjax.eval_config import EvalConfig, InterimConfig
+from medjax.eval_config import GRID, EvalConfig, InterimConfig
 from medjax.models import MODELS, ConvNetConfig, Model, convnet
 from medjax.models.vit import HIDDEN
-from medjax.pipeline import experts, folders, presets
+from medjax.pipeline import experts, folders, forecast, presets
 from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.rank import upper_bound
@@ -38,7 +38,8 @@ from medjax.pipeline.resolve import resolve, sized
 from medjax.pipeline.score import at_best
 from medjax.pipeline.session import check_data, load_data, open_session, random_start
 from medjax.pipeline.settings import SETS, UNNAMED, IpcConfig, RunConfig, groups_of
-from medjax.recipes.base import Setup
+from medjax.recipes import RECIPES
+from medjax.recipes.base import Costs, Setup
 from medjax.recipes.mtt import (
     RECIPE,
     expert_epochs,
@@ -770,6 +771,34 @@ def test_the_forecast_counts_the_evaluation_of_the_start(linear):
     )
     once = cost.GRADIENT * setup.model.flops * 2 * 300 * 3
     assert (test - val, searched - val) == (once, 2 * once)
+
+
+def test_the_forecast_of_random_images_counts_full_batches():
+    """Where steps are counted, an epoch of 50 images in batches of 32 sees 32."""
+    final = EvalConfig(networks=5, eval_epochs=10, eval_batch=32, eval_steps=10)
+    interim = InterimConfig(interim_networks=2, interim_epochs=4, interim_steps=4)
+    setup = Setup({EvalConfig: final, InterimConfig: interim}, linear(48, 5), 5, 10, (9, 4, 4, 3))
+    once = cost.GRADIENT * setup.model.flops * 32
+    found = RECIPES["random"].costs(setup).work["evaluation"]
+    assert found == once * (2 * 5 * 10 + len(GRID) * 2 * 4)
+
+
+@pytest.mark.parametrize(("expert_seed", "times"), [(-1, 4), (0, 1)])
+def test_the_forecast_of_several_seeds(monkeypatch, expert_seed, times):
+    """Four seeds take four times as long, but for experts of one seed, which all share."""
+    made, seen = forecast.Forecast({"experts": 60.0, "distillation": 120.0}, 1e9), []
+    monkeypatch.setattr(forecast, "estimate", lambda *_: made)
+    monkeypatch.setattr(cost, "matrix_rate", lambda: 1.0)
+
+    class Heard(Silent):
+        def say(self, text):
+            seen.append(text)
+
+    asked = medjax.settings("mtt", "quick", expert_seed=expert_seed)
+    forecast.forecast(
+        asked, Setup({}, linear(48, 3), 3, 1, (9, 4, 4, 3)), {}, Costs({}), Heard(), 4
+    )
+    assert f"experts {times} min, distillation 8 min" in seen[0]
 
 
 def test_runs_differ_in_the_flags_of_the_evaluation():

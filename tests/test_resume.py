@@ -13,6 +13,9 @@ import pytest
 from launching import SERVER, mtt, other_grey, paper_grey, read_log, tiny, workplace
 from orbax.checkpoint import v1 as ocp
 
+import medjax
+from medjax.pipeline.progress import Silent
+
 #: Where a run dies: a log row, and after it nothing is done any more.
 DEATHS = {
     "experts": r'"phase": "experts", "group": 0, "epoch": 2,',
@@ -164,6 +167,30 @@ def _what_it_needs_and_has_lost_is_made_again(words, whole):
     assert re.search(r"^note: .*/test-uint8.json is of another set", again.ended.stdout, re.M)
     assert re.search(r"^note: .*/start.json is of another set or other", again.ended.stdout, re.M)
     assert re.search(r"^note: .*/result.json: .* it is written again$", again.ended.stdout, re.M)
+
+
+def test_what_is_distilled_again_keeps_its_own_saves(tmp_path):
+    """An interim evaluation of a finished distillation is lost, and the run is stopped while it is made again: the next
+    start goes on from there, not from the beginning."""
+    words = {"size": 8, "width": 4, "depth": 1, "augment": "none", "batch_real": 4}
+    words |= {"networks": 1, "eval_epochs": 2, "interim_networks": 1, "interim_epochs": 2}
+    asked = medjax.settings("dm", "quick", iterations=6, eval_every=2, **words)
+    made = medjax.run("dm", asked, tmp_path)
+    (made.folder / "result.json").unlink()
+    (made.folder / "evaluations" / "interim-00000002.json").unlink()
+
+    class Stopped(Silent):
+        def bar(self, name, total, first=0):
+            def update(done, text=""):
+                if name == "distil" and done == 4:
+                    raise InterruptedError
+
+            return update
+
+    with pytest.raises(InterruptedError):
+        medjax.run("dm", asked, tmp_path, progress=Stopped())
+    kept = sorted(path.name for path in (made.folder / "checkpoints").iterdir() if path.is_dir())
+    assert kept == ["00000002", "00000004"]
 
 
 @pytest.fixture

@@ -110,6 +110,17 @@ def test_what_cannot_run_is_a_line(place, tmp_path, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["no toml", "[common]\npreset = 3", '[[cells]]\nname = "a"\nmethod = "dm"\ndatasets = "ok"'],
+)
+def test_a_plan_that_is_none_is_a_line(place, tmp_path, capsys, text):
+    """Status 2, and no folder of results."""
+    assert place(text) == 2
+    assert "is no plan" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "results" / "small").exists()
+
+
 @pytest.mark.slow
 def test_a_course_alone(place, tmp_path):
     """Without scores a run ends with its last interim evaluation; they are those of the whole run."""

@@ -21,11 +21,11 @@ from medjax.audit.shadows import (
 )
 from medjax.config import checked, option
 from medjax.errors import UserError
-from medjax.eval_config import EvalConfig
+from medjax.eval_config import EvalConfig, seen
 from medjax.guarantee import delta_of_replacement
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.forecast import duration, estimate, interim_images, lower_bound, seen
+from medjax.pipeline.forecast import duration, estimate, interim_images, lower_bound
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.session import Session, made_of
 from medjax.pipeline.settings import IpcConfig, Settings

@@ -23,13 +23,14 @@ def score_networks(
     test: Dataset,
     made_with: tuple[str, Any] | None,
     known: Mapping[str, dict],
+    collapsed: bool = False,
 ) -> tuple[dict[str, dict], list[str]]:
     """``eval_models`` of a result, every network of --eval_models trained on every set and scored on the test split,
     with warnings for networks that only guess.
 
     sets: row of the result -> images; "test" is among them. made_with: the network they were distilled with. known:
     rows that are there already, by network. Each network has the step size of `step_size_for`; random real images
-    ("start") have one of their own.
+    ("start") have one of their own. collapsed: whether the set's own has collapsed in its run.
     """
     table = {}
     for name, model in session.others.items():
@@ -37,7 +38,7 @@ def score_networks(
             table[name] = known[name]
             continue
         own = session._replace(model=model)
-        rate, origin = step_size_for(own, name, sets["test"], made_with)
+        rate, origin = step_size_for(own, name, sets["test"], made_with, collapsed)
         table[name] = {"step_size": rate, "step_size_from": origin}
         for row, images in sets.items():
             at = rate

@@ -1,5 +1,6 @@
 """The distillation of a run: iterations in chunks, each saved, with interim evaluations between them."""
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -52,7 +53,9 @@ def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: 
         behind = [i for i, one in enumerate(runs) if one.done == first]
         end = min([one.done for one in runs if one.done > first], default=iterations)
         for group in [behind] if several else [[i] for i in behind]:
-            chunk = cost.per_call(every, cost.work_per_call() / costs.iteration / len(group))
+            # As many as of all seeds together, for the cuts of those that are behind to be the same.
+            beside = len(runs) if several else 1
+            chunk = cost.per_call(every, cost.work_per_call() / costs.iteration / beside)
             own = [runs[i] for i in group]
             advanced = _advance(own, several, end, iterations, chunk, update)
             for i, one in zip(group, advanced, strict=True):
@@ -70,6 +73,8 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
     found = store.load_latest(checkpoints, fresh, session.note)
     if found and (gone := interim.lost(session.folder, config, found[0])):
         session.note(f"{gone} is missing or damaged; the distillation is done again to get it back")
+        # Beside later ones, the saves of this one would be deleted as the oldest.
+        shutil.rmtree(checkpoints)
         found = None
     if found is None:
         begun = prepared(average, inner, _preparation(session, recipe, setup, inner))

@@ -23,7 +23,7 @@ from medjax.pipeline import folders, presets
 from medjax.pipeline.cross_architecture import score_networks, step_size_for
 from medjax.pipeline.finish import write_result
 from medjax.pipeline.progress import Progress, Silent
-from medjax.pipeline.resolve import fit_size, resolve
+from medjax.pipeline.resolve import check_networks, fit_size, resolve
 from medjax.pipeline.run import read_finished
 from medjax.pipeline.score import final_row
 from medjax.pipeline.session import Session, build_models, check_data, load_data
@@ -106,7 +106,7 @@ def evaluate_saved(
 
 def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
     """The network that the set was distilled with, and networks trained as in its run; where no flag says otherwise.
-    A preset that was asked for says all of how they are trained."""
+    A preset that was asked for says all of how they are trained. Raises UserError for an option of another network."""
     groups, origin = dict(settings.groups), dict(settings.origin)
     asked = origin["preset"] == "flag"
     given = {"flag", f"preset {settings.run.preset}"} if asked else {"flag"}
@@ -130,7 +130,8 @@ def as_distilled(settings: Settings, shared: SharedSet) -> Settings:
         values = {n: v for n, v in values.items() if origin[n] not in given}
         groups[group] = dataclasses.replace(groups[group], **values)
         origin |= dict.fromkeys(values, "set")
-    return fit_size(Settings(groups, origin))
+    check_networks(found := Settings(groups, origin))
+    return fit_size(found)
 
 
 def open_shared(
@@ -200,7 +201,8 @@ def _evaluate(session: Session, shared: SharedSet) -> Result:
     for row in sets:
         found[row] = final_row(session, sets, row, found, test, rate)
     if session.others:
-        table, guesses = score_networks(session, sets, test, shared.network, {own: dict(found)})
+        mine = {own: dict(found)}
+        table, guesses = score_networks(session, sets, test, shared.network, mine, collapsed)
         found["eval_models"], warnings = table, warnings + guesses
     if settings.origin["preset"] != "flag" and "eval_epochs" in shared.origin:
         found["preset"] = "of the set"

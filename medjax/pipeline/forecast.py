@@ -7,13 +7,23 @@ from medjax import cost, devices, memory, train
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.images import ImagesConfig
 from medjax.errors import UserError
-from medjax.eval_config import GRID, EvalConfig, InterimConfig, SelectConfig, search_epochs
+from medjax.eval_config import (
+    GRID,
+    EvalConfig,
+    InterimConfig,
+    SelectConfig,
+    search_epochs,
+    seen,
+)
+from medjax.experts import ExpertsConfig
 from medjax.models import Model
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import Settings
 from medjax.ranking import RankingConfig
 from medjax.recipes import Costs, Setup
 
+#: Phases of the experts, and of what is computed of them.
+SHARED = ("experts", "moments")
 #: On a CPU a forecast of more seconds than this comes with a hint.
 LONG = 3600.0
 #: By preset; "" is for all others.
@@ -76,7 +86,8 @@ def peak_memory(
     own = cost.footprint(setup.model, image)
     passing = costs.forward * own.forward + costs.real * (own.forward + own.gradient)
     twice = costs.made * cost.META_ALIVE * cost.bytes_read(setup.model, image)
-    side_by_side = seeds if seeds == 1 or not devices.on_cpu() else min(seeds, lanes)
+    # A CPU distils fewer seeds than it has cores in turn.
+    side_by_side = seeds if not devices.on_cpu() else 1 if seeds < lanes else lanes
     method = copies * own.parameters + side_by_side * (costs.kept + max(passing, twice))
     # float32 images on every device (of a CPU all are in its memory), and once more while they are made.
     data = 4 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(setup.shape)
@@ -98,8 +109,11 @@ def forecast(
 ) -> None:
     """Say the forecast of a whole run from nothing (what an earlier run left is not subtracted), or of as many as there
     are ``seeds``. Raises UserError for a run that the device's memory cannot hold."""
-    rate = cost.matrix_rate() * cost.EFFICIENCY / seeds
-    found = estimate(settings, setup, others, costs, rate, seeds)
+    found = estimate(settings, setup, others, costs, cost.matrix_rate() * cost.EFFICIENCY, seeds)
+    # One seed of experts serves all runs.
+    shared = SHARED if settings.config(ExpertsConfig).expert_seed >= 0 else ()
+    times = {n: s * (1 if n in shared else seeds) for n, s in found.seconds.items()}
+    found = found._replace(seconds=times)
     parts = ", ".join(f"{name} {duration(value)}" for name, value in found.seconds.items())
     progress.say(
         f"forecast from nothing: {lower_bound()}{duration(found.total)} of computing ({parts}), "
@@ -138,11 +152,6 @@ def evaluation_flops(
         if name != settings.run.model:
             flops += model.flops * (2 * search + last)
     return cost.GRADIENT * flops
-
-
-def seen(steps: int, images: int, batch: int) -> int:
-    """Images of an epoch: where steps are counted, those of its full batches."""
-    return images // batch * batch if steps and images > batch else images
 
 
 def interim_images(settings: Settings, images: int, iterations: int) -> int:

@@ -27,6 +27,9 @@ from medjax.pipeline.settings import (
     groups_of,
 )
 
+#: The option that names a saved set.
+SAVED = "synthetic"
+
 
 def settings(
     method: str,
@@ -58,7 +61,6 @@ def resolve(
     run = from_values(RunConfig, {k: v for k, v in given.items() if k in named})
     ipc = from_values(IpcConfig, {k: v for k, v in given.items() if k == "ipc"}).ipc
     preset = presets.chosen(tables, run.preset, Path(run.dataset).stem, ipc)
-    _check_networks(groups, given, run)
     built, origin = {}, {}
     for group in groups:
         names = [field.name for field in dataclasses.fields(group)]
@@ -67,21 +69,23 @@ def resolve(
         for name in names:
             source = f"preset {run.preset}" if name in preset else "default"
             origin[name] = "flag" if name in given else source
+    if SAVED not in origin:  # a saved set says later which network it is
+        check_networks(Settings(built, origin))
     settings = fit_size(Settings(built, origin))
     check_together(settings.values(), given)
     return settings
 
 
-def _check_networks(groups: tuple[type, ...], given: Mapping[str, Any], run: RunConfig) -> None:
+def check_networks(settings: Settings) -> None:
     """UserError for an option of a network that is not asked for: it would change nothing."""
-    asked = {k: v for k, v in given.items() if k == "eval_models"}
-    others = from_values(EvalModelsConfig, asked).names
+    model, others = settings.config(RunConfig).model, settings.config(EvalModelsConfig).names
     for name, network in MODELS.items():
-        unused = sorted(f.name for f in fields(network.config) if f.name in given)
-        if unused and network.config in groups and name not in (run.model, *others):
-            raise UserError(
-                f"--{unused[0]} is for --model={name}, not for {run.model}: leave it out"
-            )
+        if network.config not in settings.groups or name in (model, *others):
+            continue
+        if unused := sorted(
+            f.name for f in fields(network.config) if settings.origin[f.name] == "flag"
+        ):
+            raise UserError(f"--{unused[0]} is for --model={name}, not for {model}: leave it out")
 
 
 def sized(settings: Settings, channels: int) -> Settings:

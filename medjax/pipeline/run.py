@@ -82,6 +82,10 @@ def run_seeds(
         )
     if not 1 <= seeds <= MOST:
         raise UserError(f"--seeds={seeds} is not possible: give 1 to {MOST}")
+    if settings.run.seed + seeds > 2**32:
+        raise UserError(
+            f"--seed={settings.run.seed} with --seeds={seeds} passes the largest seed, {2**32 - 1}"
+        )
     progress, out = progress or Silent(), results_path(folder)
     if data is not None:
         check_in_memory(data)

@@ -24,6 +24,7 @@ def costs(setup: Setup) -> Costs:
         dp.iteration_flops(setup.model, setup.classes * each),
         real=each * (min(setup.classes, lanes) if devices.on_cpu() else setup.classes),
         forward=max(min(at_once, lanes) * size, release.REFERENCES),
+        searches=0,  # its start has a step size too
     )
 
 
