@@ -786,7 +786,7 @@ def test_the_forecast_of_random_images_counts_full_batches():
 @pytest.mark.parametrize(("expert_seed", "times"), [(-1, 4), (0, 1)])
 def test_the_forecast_of_several_seeds(monkeypatch, expert_seed, times):
     """Four seeds take four times as long, but for experts of one seed, which all share."""
-    made, seen = forecast.Forecast({"experts": 60.0, "distillation": 120.0}, 1e9), []
+    made, seen = forecast.Forecast({"experts": 120.0, "distillation": 240.0}, 1e9), []
     monkeypatch.setattr(forecast, "estimate", lambda *_: made)
     monkeypatch.setattr(cost, "matrix_rate", lambda: 1.0)
 
@@ -798,7 +798,7 @@ def test_the_forecast_of_several_seeds(monkeypatch, expert_seed, times):
     forecast.forecast(
         asked, Setup({}, linear(48, 3), 3, 1, (9, 4, 4, 3)), {}, Costs({}), Heard(), 4
     )
-    assert f"experts {times} min, distillation 8 min" in seen[0]
+    assert f"experts {2 * times} min, distillation 16 min" in seen[0]
 
 
 def test_runs_differ_in_the_flags_of_the_evaluation():
