@@ -1,6 +1,6 @@
 """Writes the tables of runs in README.md and in the pages anew, from the result files: python docs/tables.py
 
-A table of runs follows, on its page, the command that prints it; the others begin with their first line.
+A table of runs follows, on its page, the command that prints it, and so does one of a benchmark; the others begin with their first line.
 """
 
 import re
@@ -20,6 +20,9 @@ COMMAND = re.compile(r"python -m experiments\.tabulate results/(\w+)/\*/result\.
 SCRIPTS = {ROOT / "README.md": readme_table, DOCS / "study.md": study_table}
 #: Pages whose tables of runs are whole (docs/methods.md names the command, and shows a part).
 PAGES = [DOCS / f"{name}.md" for name in ("results", "dp", "sharing")]
+#: A page with tables that a benchmark wrote beside its JSON file.
+AUDIT = DOCS / "audit.md"
+MADE = re.compile(r"--out=(results/zca_members/\w+\.json)")
 
 
 def tables() -> Iterator[tuple[Path, str, list[str]]]:
@@ -28,6 +31,9 @@ def tables() -> Iterator[tuple[Path, str, list[str]]]:
         for found in COMMAND.finditer(page.read_text(encoding="utf-8")):
             paths = sorted((ROOT / "results" / found[1]).glob("*/result.json"))
             yield page, found[0], runs_table([read_run(p) for p in paths]).markdown().splitlines()
+    for found in MADE.finditer(AUDIT.read_text(encoding="utf-8")):
+        lines = (ROOT / found[1]).with_suffix(".md").read_text(encoding="utf-8").splitlines()
+        yield AUDIT, found[0], [line for line in lines if line]
     for page, script in SCRIPTS.items():
         lines = script.lines()
         yield page, lines[0], lines

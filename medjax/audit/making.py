@@ -101,6 +101,9 @@ def audit_run(
                 networks = settings.config(EvalConfig).networks
                 found = page.about(run, canaries, scores, networks) | {"membership": attacked}
                 rates = roc(guess(scores.scores, scores.inside, canaries.mislabelled))
+                if scores.by_map is not None:
+                    by_map = scores._replace(scores=scores.by_map)
+                    found["whitening"] = membership(by_map, canaries, settings.run.seed)["all"]
                 draw_roc(run.folder / "roc.png", *rates, attacked["all"]["auc"])
                 found["roc"] = {"false_positives": rates[0], "true_positives": rates[1]}
             balanced = float(scores.balanced.mean())
@@ -108,7 +111,7 @@ def audit_run(
         found["beside"] = beside
         found["copies"], closest = find_copies(session, run.shared, from_real(settings))
         pairs(run.folder / "closest.png", *closest, "Closest pairs: real images, keep them at home")
-        found["card"] = page.sentences(found)
+        found["card"], found["card_exact"] = page.sentences(found), page.map_words(found)
         store.write_json(run.folder / "privacy.json", found)
     return store.strict(found)
 

@@ -29,8 +29,8 @@ LIMITS = (
     "The interval of the AUC draws shadows and canaries anew. All others take the guesses for independent, which those"
     " of one canary or of one shadow are only in part. Those of true positives allow for the threshold, which the same"
     " guesses gave.",
-    "Attacked were networks that were trained on the 8-bit images. What the set as it was distilled (synthetic.npz,"
-    " exact.npz) says beyond them was not: its preprocessing may have been fitted on the training images.",
+    "Attacked were networks that were trained on the 8-bit images. Of what the set as it was distilled (synthetic.npz,"
+    " exact.npz) says beyond them, the whitening map alone, where it has one.",
 )
 
 
@@ -130,6 +130,18 @@ def sentences(found: dict[str, Any]) -> list[str]:
     if stated := found.get("stated"):
         lines.append(against(stated, attacked["epsilon_at_least"]))
     return [*lines, *copies_words(found["copies"]), *LIMITS]
+
+
+def map_words(found: dict[str, Any]) -> list[str]:
+    """What holds of the set as it was distilled, beside the rest: [] where its whitening was not fitted by ZCA."""
+    if "whitening" not in found:
+        return []
+    attacked = found["whitening"]
+    rates = " ".join(rate_words(attacked, row) for row in attacked["true_positives"][:1])
+    return [
+        "The whitening map of the set as it was distilled, attacked over the same shadows by how well each canary fits"
+        f" the covariance in it: AUC {attacked['auc']:.3f} ({within(attacked['auc_interval'], False)}). {rates}"
+    ]
 
 
 def against(stated: dict[str, Any], shown: float) -> str:

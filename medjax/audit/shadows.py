@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 
 from medjax import evaluate, share, store
 from medjax.audit.canaries import Canaries, half, shadow_data
+from medjax.audit.whitening import membership_score
 from medjax.augment import augment
 from medjax.data import preprocess
 from medjax.distill.images import ImagesConfig
@@ -39,16 +40,20 @@ from medjax.types import RawDataset, Synthetic
 Release = Callable[[Settings, RawDataset, Path, Progress], SharedSet]
 #: Log odds of networks that are certain.
 CERTAIN = 1e3
+#: What is kept of a shadow's canaries; there is no whitening map in every set.
+SCORES = ("scores", "by_map")
 
 
 class ShadowScores(NamedTuple):
     """Of all shadows: the score of each canary (log odds of the label it is given, mean over networks), who was in,
-    the balanced accuracy of the networks on test, and the seed of each shadow."""
+    the balanced accuracy of the networks on test, the seed of each shadow, and the score of each canary by the
+    whitening map (`medjax.audit.whitening`), if there is one."""
 
     scores: Float[np.ndarray, "s n"]
     inside: Bool[np.ndarray, "s n"]
     balanced: Float[np.ndarray, " s"]
     seeds: list[int]
+    by_map: Float[np.ndarray, "s n"] | None = None
 
 
 class NamedProgress:
@@ -164,14 +169,16 @@ def attack_shadows(
             shared = release(own, data, work, told)
             bar = told.bar("score", own.config(EvalConfig).eval_epochs)
             scores, balanced = score(own, raw, canaries, shared, work / "scores", bar)
-            kept = about | {"scores": scores, "balanced_accuracy": balanced}
+            by_map = membership_score(shared.preprocessor, raw.train.images[canaries.rows])
+            kept = about | {"scores": scores, "balanced_accuracy": balanced, "by_map": by_map}
             store.write_json(path, kept)
         shutil.rmtree(folder / f"{name}-{shadow:02}", ignore_errors=True)
-        made.append(
-            (np.array(kept["scores"], float), inside, kept["balanced_accuracy"], own.run.seed)
-        )
-    scores, insides, balanced, seeds = zip(*made, strict=True)
-    return ShadowScores(np.stack(scores), np.stack(insides), np.array(balanced), list(seeds))
+        score_of = [kept[n] if kept[n] is None else np.array(kept[n], float) for n in SCORES]
+        made.append((*score_of, inside, kept["balanced_accuracy"], own.run.seed))
+    scores, by_map, insides, balanced, seeds = zip(*made, strict=True)
+    maps = None if by_map[0] is None else np.stack(by_map)
+    parts = np.stack(scores), np.stack(insides), np.array(balanced), list(seeds)
+    return ShadowScores(*parts, maps)
 
 
 def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | None:
@@ -179,7 +186,8 @@ def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | Non
     found = store.read_json(path)
     try:
         same = {name: found[name] for name in about} == store.strict(about)
-        whole = np.array(found["scores"], float).shape == (count,)
+        kept = [found[name] for name in SCORES if name != "by_map" or found[name] is not None]
+        whole = all(np.array(values, float).shape == (count,) for values in kept)
         return found if same and whole and isinstance(found["balanced_accuracy"], float) else None
     except (TypeError, KeyError, ValueError):
         return None

@@ -16,6 +16,12 @@ FITTED = {
     "zca": "the mean of all training images, pixel by pixel, and their covariance",
     "normalise": "the mean and the standard deviation of all training images",
 }
+#: What can be told from it.
+TELLS = {
+    "zca": " Who holds an image can tell from the covariance whether it was among them: almost surely where there were"
+    " fewer training images than values in an image, less surely with more.",
+    "normalise": "",
+}
 
 
 def start_of(run: FinishedRun) -> str:
@@ -45,7 +51,9 @@ def privacy_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
     fitted = FITTED.get(run.shared.preprocessor.kind) if exact else None
     if fitted:
         lines.append(
-            f"exact.npz holds {fitted}: its preprocessing was fitted on them. No audit attacks that, for audits attack"
-            " the 8-bit images; share --exact=false leaves it out."
+            f"exact.npz holds {fitted}: its preprocessing was fitted on them.{TELLS[run.shared.preprocessor.kind]}"
+            " share --exact=false leaves it out."
         )
+        more = found.get("card_exact") if isinstance(found, dict) else None
+        lines += [str(line) for line in more] if isinstance(more, list) else []
     return lines
