@@ -220,6 +220,8 @@ def test_an_audit_from_beginning_to_end(monkeypatch):
     assert found == read_json(run / "privacy.json")
     assert found["unit"] == "image" and found["canaries"]["count"] == 6
     assert found["membership"]["all"]["members"] == 4 * 3
+    assert found["whitening"]["members"] == 4 * 3
+    assert len(found["card_exact"]) == 1 and "whitening map" in found["card_exact"][0]
     assert found["copies"]["pixels"]["of"] == 3 == found["copies"]["start_is_nearest"]["of"]
     text = json.dumps(found)
     assert "anonym" not in text.lower()
@@ -232,7 +234,8 @@ def test_an_audit_from_beginning_to_end(monkeypatch):
     (run / "audit" / "begun").mkdir()
     (run / "audit" / "begun" / "result.json").write_text((run / "result.json").read_text())
     page, shown, complaints = write_report(out, out / "page")
-    assert (shown, complaints) == (1, []) and "LiRA" in page.read_text()
+    text = page.read_text()
+    assert (shown, complaints) == (1, []) and "LiRA" in text and "The whitening map" in text
 
 
 def bytes_below(folder):

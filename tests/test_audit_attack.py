@@ -6,7 +6,10 @@ from scipy import stats
 
 from medjax.audit import attack
 from medjax.audit.attack import Guesses, clopper_pearson, epsilon_at, epsilon_bound, guess
+from medjax.audit.whitening import membership_score
+from medjax.data import preprocess
 from medjax.guarantee import delta_of_replacement
+from medjax.metrics import auc_one_vs_rest
 
 NORMAL = stats.norm
 
@@ -244,3 +247,22 @@ def test_roc_rises_from_nothing_to_all():
     assert (false[0], true[0]) == (0, 0) and (false[-1], true[-1]) == (1, 1)
     assert (np.diff(false) >= 0).all() and (np.diff(true) >= 0).all() and len(false) <= 201
     assert np.trapezoid(true, false) == pytest.approx(guesses.auc, abs=0.01)
+
+
+@pytest.mark.parametrize(("count", "low", "high"), [(60, 0.99, 1.0), (3000, 0.4, 0.75)])
+def test_the_whitening_map_tells_few_training_images(count, low, high):
+    """Fewer images than the 64 values in each: an image among them is told from others almost surely; of many, hardly.
+    A map of two numbers for a channel is not attacked."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(64, 64)) / 4
+    images = np.clip(128 + 40 * rng.normal(size=(count + 200, 64)) @ base, 0, 255)
+    images = images.round().astype(np.uint8).reshape(-1, 8, 8, 1)
+    pre = preprocess.fit(preprocess.PreprocessConfig(8, "zca"), images[:count])
+    some = np.concatenate([images[: min(count, 200)], images[count:]])
+    inside = np.arange(len(some)) < min(count, 200)
+    scores = membership_score(pre, some)
+    assert low <= auc_one_vs_rest(scores, inside) <= high
+    assert (
+        membership_score(preprocess.fit(preprocess.PreprocessConfig(8, "normalise"), images), some)
+        is None
+    )

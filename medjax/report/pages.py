@@ -92,5 +92,6 @@ def read_privacy(run: Run) -> list[str]:
     guarantee = run.result.guarantee
     stated = terms(guarantee) if guarantee and guarantee.get("epsilon") is not None else []
     found = store.read_json(run.folder / "privacy.json") if run.folder else None
-    lines = found.get("card") if isinstance(found, dict) else None
-    return [*stated, *(str(line) for line in (lines if isinstance(lines, list) else []))]
+    found = found if isinstance(found, dict) else {}
+    lines = [found.get(name) for name in ("card", "card_exact")]
+    return [*stated, *(str(line) for part in lines if isinstance(part, list) for line in part)]
