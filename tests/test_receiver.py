@@ -247,7 +247,7 @@ def test_images_that_cannot_be_scored_are_refused(receiver, tmp_path, capsys, fi
     said("can be read")
     said("numbers of these classes", test_images=images, test_labels=np.arange(4))
     said("one whole number for each of 4", test_images=images, test_labels=np.arange(3))
-    said("one whole number for each of 4", test_images=images, test_labels=np.arange(4) / 2)
+    said("one whole number for each image", test_images=images, test_labels=np.arange(4) / 2)
     said("not empty", test_images=images[:0], test_labels=np.arange(0))
     said("must be uint8", test_images=images / 255, test_labels=np.arange(4) % 3)
     said("one-hot rows", test_images=images, test_labels=np.ones((4, 3), int))
@@ -268,7 +268,30 @@ def test_classes_without_names_are_those_of_the_receiver(receiver, tmp_path, cap
         assert found[1].tolist() == [0, 1, 0, 1]
     with pytest.raises(SystemExit):
         program(file).test_split(tmp_path / "mine.npz", 3, ["b", "a"])
-    assert "numbers of these classes: b, a" in capsys.readouterr().err
+    assert "numbers of these classes: 0 (b), 1 (a)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])
+@pytest.mark.parametrize("given", [None, ["", "a", "b  c", "é"], ["a", "b  c", "e\u0301"]])
+def test_labels_with_gaps_are_those_of_medjax(receiver, tmp_path, capsys, file, given):
+    """Labels from 1 on, of which test lacks the last, without names, with names for all labels or for the classes that
+    there are: each image has the class that medjax gives it, by whose names it is asked."""
+    if "torch" in file:
+        pytest.importorskip("torch")
+    images = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8, 1)
+    arrays = {f"{n}_images": images for n in ("train", "val", "test")}
+    arrays |= {"train_labels": np.array([1, 2, 3, 1, 2, 3]), "val_labels": np.array([3, 2, 1] * 2)}
+    arrays |= {"test_labels": np.array([2, 1, 2, 2, 1, 1])}
+    arrays |= {} if given is None else {"class_names": np.array(given)}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    raw = sources.load(str(tmp_path / "mine.npz"))
+    found = program(file).test_split(tmp_path / "mine.npz", 1, list(raw.class_names))[1]
+    assert found.tolist() == raw.test.labels.tolist() == [1, 0, 1, 1, 0, 0]
+    wrong = {"test_images": images, "test_labels": np.arange(6)}
+    np.savez(tmp_path / "wrong.npz", **wrong)
+    with pytest.raises(SystemExit):
+        program(file).test_split(tmp_path / "wrong.npz", 1, list(raw.class_names))
+    assert "numbers of these classes" in capsys.readouterr().err
 
 
 # --- the PyTorch twin

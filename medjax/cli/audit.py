@@ -17,7 +17,7 @@ def main(words: list[str]) -> None:
             console.terminal.print(beside_table(found))
         folder = user_path(config.run)
         files = {"all numbers": "privacy.json", "ROC": "roc.png", "closest pairs": "closest.png"}
-        for line in found["card"]:
+        for line in [*found["card"], *found["card_exact"]]:
             console.say(line)
         for name, file in files.items():
             console.say(f"{name:<13}  {folder / file}")

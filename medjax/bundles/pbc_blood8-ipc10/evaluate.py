@@ -11,7 +11,9 @@ in README.md. The networks are ConvNets, trained by SGD with momentum 0.9, weigh
 import argparse
 import functools
 import json
+import re
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -219,37 +221,60 @@ def refuse(words):
 
 
 def arrays_of(path):
-    """test_images [n, h, w, c], uint8, test_labels [n], and class_names, or None, of a file."""
+    """test_images [n, h, w, c], uint8, test_labels [n], the labels that its train_labels has, and class_names; None for
+    those of the last two that are not in the file."""
     try:
         with np.load(path) as z:
             if missing := {"test_images", "test_labels"} - set(z.files):
                 refuse(f"{path} has no {' and no '.join(sorted(missing))}")
             images, labels = z["test_images"], z["test_labels"]
-            names = [str(n) for n in z["class_names"]] if "class_names" in z else None
+            trained = z.get("train_labels")
+            names = spelled(z["class_names"]) if "class_names" in z else None
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         refuse(f"{path} is no .npz file that can be read ({type(error).__name__})")
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
         refuse(f"{path}: test_images must be uint8 [n, h, w] or [n, h, w, c], and not empty")
-    if labels.ndim == 2 and labels.shape[1] > 1:  # one-hot
-        if not (np.sort(labels, 1)[:, -2:] == [0, 1]).all():
-            refuse(f"{path}: test_labels must be one number for each image, or one-hot rows")
-        labels = labels.argmax(1)
-    labels = labels.reshape(-1)
-    if len(labels) != len(images) or labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
+    labels = flat(path, "test_labels", labels)
+    if len(labels) != len(images):
         refuse(f"{path}: test_labels must be one whole number for each of {len(images)} images")
-    return images.reshape(*images.shape[:3], -1), labels.astype(np.int64), names
+    trained = None if trained is None else np.unique(flat(path, "train_labels", trained)).tolist()
+    return images.reshape(*images.shape[:3], -1), labels, trained, names
+
+
+def flat(path, name, labels):
+    """Labels [n] of one number for each image, or of one-hot rows."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        if not (np.sort(labels, 1)[:, -2:] == [0, 1]).all():
+            refuse(f"{path}: {name} must be one number for each image, or one-hot rows")
+        labels = labels.argmax(1)
+    if labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
+        refuse(f"{path}: {name} must be one whole number for each image")
+    return labels.reshape(-1).astype(np.int64)
+
+
+def spelled(names):
+    """Names of classes, however they are composed and spaced."""
+    return [" ".join(unicodedata.normalize("NFC", str(name)).split()) for name in names]
 
 
 def test_split(path, channels, names):
-    """Pixels, uint8 [n, h, w, c], and labels [n]. names: of the classes of the set."""
-    images, labels, theirs = arrays_of(path)
-    numbered = [f"class {i}" for i in range(len(names))]
+    """Pixels, uint8 [n, h, w, c], and labels [n], numbered as the classes of the set. names: of these."""
+    images, labels, trained, theirs = arrays_of(path)
     if images.shape[3] != channels:
         refuse(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
-    named = theirs is not None and numbered not in (names, theirs)
-    if (named and theirs != names) or not 0 <= min(labels) <= max(labels) < len(names):
-        refuse(f"{path}: labels must be the numbers of these classes: {', '.join(names)}")
-    return images, labels
+    unnamed = [re.fullmatch(r"class (\d+)", name) for name in names]
+    numbers = list(range(len(names)))
+    if all(unnamed):  # each is called by its label
+        numbers = [int(found[1]) for found in unnamed]
+    elif trained is not None and len(trained) == len(names):  # labels may have gaps
+        numbers = trained
+    if theirs is not None and len(theirs) > max(numbers):
+        theirs = [theirs[number] for number in numbers]
+    named = theirs and not all(unnamed) and not all(re.fullmatch(r"class \d+", n) for n in theirs)
+    if (named and theirs != spelled(names)) or not {*labels.tolist()} <= {*numbers}:
+        pairs = ", ".join(f"{n} ({name})" for n, name in zip(numbers, names, strict=True))
+        refuse(f"{path}: labels must be the numbers of these classes: {pairs}")
+    return images, np.searchsorted(numbers, labels)
 
 
 def resized(images, shape):
