@@ -42,7 +42,7 @@ from medjax.store import write_arrays
 from medjax.types import Synthetic
 
 #: How a set was made, and how networks were trained on it.
-ORIGIN = ("method", "dataset", "fingerprint", "collapsed", *TRAINING)
+ORIGIN = ("method", "dataset", "fingerprint", "collapsed", "begun", *TRAINING)
 SWITCHES = ("collapsed", "eval_augment", "decay_parity")
 NUMBERS = ("eval_epochs", "eval_batch")
 #: The exceptions that reading a damaged file can raise.

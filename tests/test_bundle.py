@@ -19,12 +19,12 @@ import medjax
 from medjax import packing, share, store
 from medjax.bundle import loading
 from medjax.bundle.card import source_of
-from medjax.bundle.finished import read_finished_run
+from medjax.bundle.finished import check_apart, read_finished_run
 from medjax.bundle.images import class_folders, images_of
 from medjax.bundle.licence import licence_of
 from medjax.bundle.making import ShareConfig, make_bundle
 from medjax.bundle.received import _settings, as_received
-from medjax.data import sources
+from medjax.data import preprocess, sources
 from medjax.errors import UserError
 from medjax.eval_config import InterimConfig
 from medjax.result import Result
@@ -310,6 +310,59 @@ def test_images_that_have_not_moved_are_real(tmp_path, start):
                 read_finished_run(str(folder))
         else:
             read_finished_run(str(folder))
+    (folder / "snapshots" / "00000000.npz").unlink()
+    with pytest.raises(UserError, match=r"has no snapshots/00000000\.npz"):
+        read_finished_run(str(folder))
+
+
+@pytest.mark.parametrize("pack", [1, 2])
+def test_a_training_image_in_the_set_is_found(tmp_path, pack):
+    """One of the later ones of a class, or one tile of four; a set that has moved far is taken."""
+    folder = finished(tmp_path / "run", launching.tiny("rgb"), pack=pack)
+    shared, raw = share.load_set(folder / "synthetic.npz"), sources.load(launching.tiny("rgb"))
+    side = shared.images_uint8.shape[1] // pack
+    check_apart(folder, shared, raw)
+    image = preprocess.resize(raw.train.images[7:8], shared.images_uint8.shape[1])
+    image = np.rint(255 * image).astype(np.uint8)
+    if pack > 1:
+        image = np.rint(255 * preprocess.resize(image, side)).astype(np.uint8)
+    images = shared.images_uint8.copy()
+    images[-1, -side:, :side] = image[0] ^ 1
+    with pytest.raises(UserError, match="is a training image of"):
+        check_apart(folder, shared._replace(images_uint8=images), raw)
+
+
+def test_the_licence_of_a_start_is_not_lost(tmp_path):
+    """The set says what its images began as; one that does not is taken only with the file that it began with."""
+    folder = finished(tmp_path / "run", launching.tiny("grey"))
+    run = read_finished_run(str(folder))
+    run = run._replace(values=run.values | {"init_set": str(tmp_path / "gone.npz")})
+    said = run.shared._replace(origin=run.shared.origin | {"begun": "dermamnist"})
+    assert run._replace(shared=said).begun == "dermamnist"
+    with pytest.raises(UserError, match="whose licence holds for this set too"):
+        run.begun  # noqa: B018
+    shutil.copy(folder / "synthetic.npz", tmp_path / "gone.npz")
+    assert run.begun == run.result.dataset
+
+
+def test_an_audit_of_another_run_is_refused(colour, tmp_path):
+    """Its numbers would stand in the card as this set's."""
+    run = shutil.copytree(colour[0], tmp_path / "run")
+    made = Result.read(run)
+    about = {name: getattr(made, name) for name in ("method", "dataset", "fingerprint", "seed")}
+    for changed in ({"seed": 7}, {"method": "dm"}):
+        store.write_json(run / "privacy.json", {"card": ["low"], "run": about | changed})
+        with pytest.raises(UserError, match="is of another run"):
+            bundle(run, tmp_path / "bundle")
+    store.write_json(run / "privacy.json", {"card": ["low"], "run": about, "set": "0"})
+    with pytest.raises(UserError, match=r"another run \(set differs"):
+        bundle(run, tmp_path / "bundle")
+    more = {"card_exact": ["The whitening map tells much."]}
+    store.write_json(run / "privacy.json", {"card": ["low"], "run": about} | more)
+    said = (bundle(run, tmp_path / "bundle") / "README.md").read_text()
+    assert (
+        "- The whitening map tells much." in said and "almost surely where there were fewer" in said
+    )
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,8 @@ def test_a_start_from_the_same_data_is_refused(tmp_path, accountant):
     public = medjax.run("dp", given, tmp_path, data=cells(count=44)._replace(name="others"))
     assert public.guarantee and public.start is not None
     assert "public images" in public.guarantee["only_if"]
+    made = medjax.load_set(public.folder / "synthetic.npz")
+    assert made.origin["begun"] == "cells", "whose licence holds for what is made of it"
     assert any("holds only if the set" in line for line in terms(public.guarantee))
     arrays = dict(np.load(first.folder / "synthetic.npz"))
     del arrays["fingerprint"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import medjax
-from medjax import provenance
+from medjax import provenance, store
 from medjax.audit.attack import CONFIDENCE
 from medjax.audit.canaries import Canaries
 from medjax.audit.opening import Audited
@@ -55,6 +55,7 @@ def about(run: Audited, canaries: Canaries, made: ShadowScores, networks: int) -
             n: getattr(result, n)
             for n in ("method", "dataset", "fingerprint", "ipc", "seed", "preset")
         },
+        "set": store.digest(run.shared.synthetic),
         "unit": canaries.unit,
         "canaries": {"count": len(canaries.rows), "mislabelled": wrong, "seed": result.seed},
         "shadows": {
@@ -117,8 +118,9 @@ def sentences(found: dict[str, Any]) -> list[str]:
     ):
         if name in found["membership"]:
             one = found["membership"][name]
+            rates = " ".join(rate_words(one, row) for row in one["true_positives"][:1])
             lines.append(
-                f"Of {words} alone: AUC {one['auc']:.3f} ({within(one['auc_interval'], False)})."
+                f"Of {words} alone: AUC {one['auc']:.3f} ({within(one['auc_interval'], False)}). {rates}"
             )
     lines += [rate_words(attacked, row) for row in attacked["true_positives"]]
     lines.append(

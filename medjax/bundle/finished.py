@@ -9,6 +9,7 @@ import numpy as np
 
 from medjax import share, store
 from medjax.bundle.licence import parts_of
+from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import find
 from medjax.data.labels import unnamed
@@ -20,6 +21,7 @@ from medjax.recipes import real
 from medjax.result import Result
 from medjax.share import SharedSet
 from medjax.table import one_line
+from medjax.types import RawDataset
 
 #: Options that may hold paths, or names of files: they stay at home.
 LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
@@ -28,6 +30,8 @@ LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
 #: Levels of 255 by which images must differ on average from the real ones that they began as. (Those of the rows in
 #: docs/results.md differ by 16 and more.)
 MOVED = 2.0
+#: Training images that are compared at once.
+BLOCK = 1000
 
 
 class FinishedRun(NamedTuple):
@@ -63,12 +67,18 @@ class FinishedRun(NamedTuple):
 
     @property
     def begun(self) -> str:
-        """The data set that the images of ``init_set`` are of; empty where there is none, or its file is gone."""
+        """The data set that the images of ``init_set`` are of, or those that they began with; empty where there is
+        none. Raises UserError where the set does not say it, and that file is gone: its licence holds here too."""
         path = str(self.values.get("init_set") or "")
+        if not path or "begun" in self.shared.origin:
+            return self.shared.origin.get("begun", "")
         try:
-            return share.load_set(user_path(path)).origin.get("dataset", "") if path else ""
-        except UserError:
-            return ""
+            return share.load_set(user_path(path)).origin.get("dataset", "unknown")
+        except UserError as error:
+            raise UserError(
+                f"the images began as those of --init_set={path}, whose licence holds for this set too, and it cannot"
+                f" be read ({error}): put it back"
+            ) from error
 
     @property
     def set_file(self) -> Path:
@@ -133,8 +143,11 @@ def check_moved(folder: Path, shared: SharedSet) -> None:
     real. The run's folder keeps the first of each class, as it began, in 8 bits."""
     try:
         begun = read_arrays(folder / "snapshots" / "00000000.npz")["images"]
-    except (UserError, KeyError):
-        return
+    except (UserError, KeyError) as error:
+        raise UserError(
+            f"{folder} has no snapshots/00000000.npz, by which is seen that no image is one it began as: give the"
+            " folder as the run left it"
+        ) from error
     labels = np.asarray(shared.synthetic.labels)
     first = shared.images_uint8[np.searchsorted(labels, np.arange(len(shared.class_names)))]
     if begun.shape == first.shape and np.abs(first.astype(int) - begun.astype(int)).mean() < MOVED:
@@ -142,6 +155,27 @@ def check_moved(folder: Path, shared: SharedSet) -> None:
             f"{folder}: the images have hardly moved from those that they began as: distil longer, or with a"
             " larger --lr_img"
         )
+
+
+def check_apart(folder: Path, shared: SharedSet, raw: RawDataset) -> None:
+    """UserError where an image, or a tile of a packed one, is a training image but for `MOVED`."""
+    size, channels = shared.images_uint8.shape[2:]
+    side = -(-size // shared.pack)
+    room = shared.pack * side - size
+    stored = np.pad(shared.images_uint8, ((0, 0), (0, room), (0, room), (0, 0)))
+    tiles = stored.reshape(-1, shared.pack, side, shared.pack, side, channels)
+    ours = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side * side * channels).astype(np.float32)
+    for first in range(0, len(raw.train.images), BLOCK):
+        theirs = preprocess.resize(raw.train.images[first : first + BLOCK], size)
+        if shared.pack > 1:
+            theirs = preprocess.resize(np.rint(theirs * 255).astype(np.uint8), side)
+        theirs = 255 * theirs.reshape(len(theirs), -1)
+        near = ((theirs**2).sum(1) - 2 * ours @ theirs.T).argmin(1)
+        if (np.abs(ours - theirs[near]).mean(1) < MOVED).any():
+            raise UserError(
+                f"{folder}: an image of the set is a training image of {raw.name}, or nearly one: distil longer, or"
+                " with a larger --lr_img"
+            )
 
 
 def with_class_names(run: FinishedRun, words: str) -> FinishedRun:

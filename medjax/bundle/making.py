@@ -155,7 +155,7 @@ def contents(
 
 def _audit_of(run: FinishedRun) -> dict[str, Any] | None:
     """What an audit found that may leave with the set. Of a set with a guarantee nothing: an audit reads the private
-    images without noise. Raises UserError where it found the guarantee broken."""
+    images without noise. Raises UserError where it found the guarantee broken, and for an audit of another run."""
     path, guarantee = run.folder / "privacy.json", run.result.guarantee or {}
     if not path.is_file():
         return None
@@ -163,10 +163,16 @@ def _audit_of(run: FinishedRun) -> dict[str, Any] | None:
     try:
         sound = isinstance(found.get("card", []), str | list)
         shown = float(found.get("membership", {}).get("all", {}).get("epsilon_at_least", 0.0))
+        of = found.get("run", {}) | {"set": found.get("set", store.digest(run.shared.synthetic))}
     except (AttributeError, TypeError, ValueError):
         sound = False
     if not sound:
         raise UserError(f"{path} is damaged: audit the run again, or delete it")
+    mine = run.result.to_json() | {"set": store.digest(run.shared.synthetic)}
+    if other := [name for name in of if of[name] != mine.get(name)]:
+        raise UserError(
+            f"{path} is of another run ({other[0]} differs): audit this one, or delete it"
+        )
     if guarantee.get("epsilon") is None:
         return found
     if contradicted(guarantee, shown):

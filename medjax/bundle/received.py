@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medjax import share, store
-from medjax.bundle.finished import FinishedRun
+from medjax.bundle.finished import FinishedRun, check_apart
 from medjax.bundle.images import Images
 from medjax.data import preprocess
 from medjax.errors import UserError
@@ -58,7 +58,7 @@ def received(
     `medjax.eval_config.GRID` that is chosen on val. What was measured before is read back from the run's folder.
 
     dataset: where the images of the run are, if not where it found them. data: the images themselves. Raises UserError
-    for a ``dataset`` or ``data`` that cannot be had or is another.
+    for a ``dataset`` or ``data`` that cannot be had or is another, and for a set that holds one of its images.
     """
     shared = as_received(run.shared, images)
     settings = _settings(run, shared, dataset)
@@ -82,6 +82,8 @@ def received(
     raw = _data(run, settings, False, progress) if data is None else data
     if raw is None:
         return plan
+    if not run.result.guarantee:
+        check_apart(run.folder, run.shared, raw)
     raw = in_order(raw, shared.class_names)
     with folders.hold(place, progress):
         session = open_shared(settings, raw, shared, place, progress)

@@ -15,6 +15,7 @@ from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig
 from medjax.form import form
+from medjax.paths import user_path
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.health import blind, faint, health, no_gain
 from medjax.pipeline.interim import selected, selected_scores, selected_step_size
@@ -134,7 +135,10 @@ def write_set(
 ) -> share.SharedSet:
     """synthetic.npz, read back as its users will."""
     path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
-    training = session.settings.config(EvalConfig)
+    training, begun = session.settings.config(EvalConfig), {}
+    if start := session.settings.config(ImagesConfig).init_set:
+        origin = share.load_set(user_path(start)).origin
+        begun = {"begun": origin.get("begun") or origin.get("dataset", "unknown")}
     share.save_set(
         path,
         synthetic,
@@ -147,6 +151,7 @@ def write_set(
         fingerprint=raw.fingerprint,
         method=method,
         collapsed=str(collapsed),
+        **begun,
         **{name: str(getattr(training, name)) for name in TRAINING},
     )
     return share.load_set(path)
