@@ -1,6 +1,7 @@
 """Writes the tables of runs in README.md and in the pages anew, from the result files: python docs/tables.py
 
-A table of runs follows, on its page, the command that prints it, and so does one of a benchmark; the others begin with their first line.
+A table of runs follows, on its page, the command that prints it, and so does one of a benchmark; the others begin with
+their first line.
 """
 
 import re

@@ -232,7 +232,7 @@ def test_a_run_that_memory_cannot_hold_is_refused_with_the_numbers(name, tmp_pat
     words += ["--noise=false"] if name == "dp" else ["--whiten=normalise"]
     words += [f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}"]
     ended = launching.SERVER.run(f"experiments.{name}", *words)
-    assert ended.status == 2 and "forecast from nothing" in ended.stdout
+    assert ended.status == 2 and "forecast of the whole run" in ended.stdout
     said = (
         r"error: this run needs some [\d.]+ GB of memory and the device has [\d.]+ GB: lower .*\n"
     )

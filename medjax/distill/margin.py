@@ -45,7 +45,7 @@ class MarginConfig:
 
     iterations: int = option(3, "rounds of training networks and replacing images", low=1)
     begin: float = option(
-        1.0, "share of each class that is there at first, and repeats", low=0, high=1
+        1.0, "share of each class that the first set has; its images repeat", low=0, high=1
     )
     replaced: float = option(0.2, "share of each class that a round replaces", low=0, high=1)
     judges: int = option(2, "networks that a round trains", low=1)

@@ -116,7 +116,7 @@ def forecast(
     found = found._replace(seconds=times)
     parts = ", ".join(f"{name} {duration(value)}" for name, value in found.seconds.items())
     progress.say(
-        f"forecast from nothing: {lower_bound()}{duration(found.total)} of computing ({parts}), "
+        f"forecast of the whole run: {lower_bound()}{duration(found.total)} of computing ({parts}), "
         f"{found.memory / 1e9:.1f} GB of memory"
     )
     if found.memory > (room := device_memory()):
