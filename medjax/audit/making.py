@@ -196,6 +196,6 @@ def say_plan(
     times = shadows * procedures
     paced = times * sum(run.result.seconds.values()) * one / whole.total
     progress.say(
-        f"forecast of the whole audit: {lower_bound()}{duration(one * times)} of computing; {duration(paced)} at the pace"
-        f" of the run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
+        f"forecast of the whole audit: {lower_bound()}{duration(one * times)} of computing; {duration(paced)} at the"
+        f" pace of the run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
     )
