@@ -45,6 +45,17 @@ def test_the_command_is_the_methods(monkeypatch, capsys, ipc):
     assert ("its images are real ones" in said) == (ipc == 50)
 
 
+def test_a_dry_run_says_how_long_it_takes(tmp_path, monkeypatch, capsys):
+    """Of the method, and nothing is written."""
+    monkeypatch.setattr(best, "run_seeds", lambda *_: pytest.fail("it ran"))
+    monkeypatch.chdir(tmp_path)
+    with launching.own_flags():
+        launching.parse(best.GROUPS, "--dataset=bloodmnist", "--ipc=10", "--dry_run")
+        best.main([])
+    assert "forecast of the whole run: " in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_presets_are_refused():
     """One line that says what there is."""
     with (

@@ -10,6 +10,7 @@ from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
 from medjax.cli.methods import SeedsConfig, show
+from medjax.cli.planning import dry_run
 from medjax.config import from_values, option
 from medjax.pipeline import presets
 from medjax.pipeline.resolve import settings
@@ -26,6 +27,8 @@ class BestConfig(RunConfig):
     )
 
 
+#: Flags that are no options of a run.
+PLACE = ("seeds", "dry_run", "out", "fresh")
 GROUPS = (BestConfig, IpcConfig, SeedsConfig, OutConfig)
 
 
@@ -38,7 +41,7 @@ def method_of(dataset: str, ipc: int) -> str:
 def main(words: list[str]) -> None:
     """Run it, and say what it is."""
     asked = flags.given(*GROUPS)
-    place: dict[str, Any] = {n: asked.pop(n) for n in ("seeds", "out", "fresh") if n in asked}
+    place: dict[str, Any] = {n: asked.pop(n) for n in PLACE if n in asked}
     named = {field.name for field in dataclasses.fields(BestConfig)}
     run = from_values(BestConfig, {n: v for n, v in asked.items() if n in named})
     ipc = asked.get("ipc", IpcConfig.ipc)
@@ -54,8 +57,10 @@ def main(words: list[str]) -> None:
                 "note: its images are real ones, not to be shared; to distil a set of this size,"
                 f" use `python -m experiments.mtt --preset=best --ipc={ipc}`"
             )
-        how = {"progress": console, "fresh": place.get("fresh", False)}
         out, seeds = place.get("out", OutConfig.out), place.get("seeds", SeedsConfig.seeds)
+        if place.get("dry_run"):
+            return dry_run(recipe, chosen, seeds, console)
+        how = {"progress": console, "fresh": place.get("fresh", False)}
         for result in run_seeds(recipe, chosen, out, seeds, **how):
             show(result, console)
 

@@ -34,9 +34,9 @@ SHOWN = {
     "model",
     "seed",
     "seeds",
+    "dry_run",
     "size",
     "whiten",
-    "select",
     "eval_models",
 }
 SHOWN |= {"out", "fresh", "synthetic", "step_size"}

@@ -7,6 +7,7 @@ from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.cli.flags import OutConfig
+from medjax.cli.planning import dry_run
 from medjax.config import option
 from medjax.pipeline import presets
 from medjax.pipeline.run import MOST, run_seeds
@@ -18,9 +19,10 @@ from medjax.result import Result
 
 @dataclasses.dataclass(frozen=True)
 class SeedsConfig:
-    """Several runs at once."""
+    """Several runs at once, or none."""
 
     seeds: int = option(1, "runs of as many seeds from --seed on, side by side", low=1, high=MOST)
+    dry_run: bool = option(False, "say how long it takes, and do nothing")
 
 
 #: What a run leaves for its user: what it is -> its file; first the folder itself, which `audit` and `share` take.
@@ -41,8 +43,11 @@ def command(recipe: Recipe) -> Command:
 
     def main(words: list[str]) -> None:
         settings, place = flags.read_settings((*groups, SeedsConfig), presets.read(recipe))
-        seeds = settings.groups.pop(SeedsConfig).seeds
+        several = settings.groups.pop(SeedsConfig)
+        seeds = several.seeds
         with Console() as console:
+            if several.dry_run:
+                return dry_run(recipe, settings, seeds, console)
             how = {"progress": console, "fresh": place.fresh}
             for result in run_seeds(recipe, settings, place.out, seeds, **how):
                 show(result, console)

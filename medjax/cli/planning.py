@@ -1,0 +1,53 @@
+"""What a run will take, from the size of its data alone: nothing is fitted, trained or written."""
+
+import functools
+
+from medjax.data import sources
+from medjax.data.catalog import find, parts
+from medjax.data.preprocess import PreprocessConfig
+from medjax.models import Model
+from medjax.packing import PackConfig
+from medjax.pipeline.forecast import forecast
+from medjax.pipeline.packs import TRIED
+from medjax.pipeline.progress import Progress
+from medjax.pipeline.resolve import sized
+from medjax.pipeline.session import build_models
+from medjax.pipeline.settings import RunConfig, Settings
+from medjax.recipes import Recipe, Setup
+
+#: Classes, channels, training images.
+Size = tuple[int, int, int]
+
+
+@functools.cache
+def data_size(name: str, integrate: str = "") -> Size:
+    """(classes, channels, training images) of a data set. The catalog knows those of a named set, without a download.
+    integrate: the sets that an integrated set is made of (a,b); "" for the study's."""
+    if name == "integrated":
+        counts = [data_size(part)[2] for part in parts(integrate)]
+        shares = [max(1, round(RunConfig.integrate_share * count)) for count in counts]
+        return len(counts), 3, sum(shares)
+    if named := find(name):
+        entry, _ = named
+        return len(entry.class_names), entry.channels, entry.images[0]
+    raw = sources.load(name)
+    return len(raw.class_names), raw.train.images.shape[-1], len(raw.train.labels)
+
+
+def planned(settings: Settings, size: Size) -> tuple[Settings, Setup, dict[str, Model]]:
+    """The settings as a run on data of this size has them, what its method is built from, and the further networks."""
+    classes, channels, count = size
+    made = sized(settings, channels)
+    if not made.config(PackConfig).pack:  # the most that val may choose
+        made.groups[PackConfig] = PackConfig(max(TRIED))
+    made = made.counted(made.decoded * classes)
+    side = made.config(PreprocessConfig).size
+    model, others = build_models(made, classes, channels)
+    return made, made.setup(model, classes, (count, side, side, channels)), others
+
+
+def dry_run(recipe: Recipe, settings: Settings, seeds: int, progress: Progress) -> None:
+    """Say the forecast of a run, or of ``seeds`` of them. Raises UserError where the memory is too small."""
+    size = data_size(settings.run.dataset, settings.run.integrate)
+    made, setup, others = planned(settings, size)
+    forecast(made, setup, others, recipe.costs(setup), progress, seeds)
