@@ -643,3 +643,33 @@ def test_one_bit_a_pixel(tmp_path):
     data.PixelData = np.packbits(mask, bitorder="little").tobytes()
     data.save_as(path)
     np.testing.assert_array_equal(shown(path), mask * 255)
+
+
+def test_patients_are_those_of_the_files(tmp_path):
+    """Files of one PatientID stay in one split, without groups.csv, which wins where it is. One that all files share is
+    warned of, and so are files without one; the names are in no report and no array."""
+    rng = np.random.default_rng(0)
+
+    def write(folder, name_of):
+        for number in range(40):
+            place = folder / "ab"[number % 2] / f"{number}.dcm"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            dicom(place, rng.integers(0, 255, (8, 8)).astype(np.uint8), PatientID=name_of(number))
+        return folder
+
+    grouped = write(tmp_path / "grouped", lambda n: f"Mustermann-{n // 4}")
+    made = read_folder(grouped, 8)
+    assert len(np.unique(made.groups)) == 10
+    for patient in range(10):
+        assert len(np.unique(made.splits[made.groups == patient])) == 1
+    assert any("PatientID of DICOM files: 40 images of 10 patients" in line for line in made.lines)
+    assert "Mustermann" not in text(made)
+    (grouped / "groups.csv").write_text(
+        "file,patient\n" + "".join(f"{n}.dcm,{n}\n" for n in range(40))
+    )
+    assert len(np.unique(read_folder(grouped, 8).groups)) == 40
+    alike = read_folder(write(tmp_path / "alike", lambda n: "ANON"), 8)
+    assert alike.groups is None
+    assert any(line.startswith("WARNING") and "one PatientID" in line for line in alike.lines)
+    some = read_folder(write(tmp_path / "some", lambda n: f"P{n}" if n < 30 else ""), 8)
+    assert any(line.startswith("WARNING: 10 images are not in") for line in some.lines)

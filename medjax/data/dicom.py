@@ -45,6 +45,25 @@ def read_dicom(path: Path, window: Window, megapixels: float) -> Planes:
             raise Unreadable(one_line(error)[:200]) from error
 
 
+def patient_of(path: Path) -> str | None:
+    """The PatientID of a file; None where it is no DICOM file, has none, or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            if not is_dicom(file.read(132)):
+                return None
+        import pydicom
+
+        logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            words = {"stop_before_pixels": True, "force": True, "specific_tags": ["PatientID"]}
+            return str(pydicom.dcmread(path, **words).get("PatientID") or "").strip() or None
+    except (
+        Exception
+    ):  # pydicom raises many types; that such a file cannot be read is said when it is read
+        return None
+
+
 def _parse(path: Path, pydicom: Any) -> Any:
     """The data set, which must have pixels of at most 16 bits."""
     try:

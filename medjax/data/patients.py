@@ -1,5 +1,5 @@
-"""Which images show the same patient: the table groups.csv beside a folder's images. Scores are too high where one
-patient is in two splits."""
+"""Which images show the same patient: the table groups.csv beside a folder's images, or the PatientID of DICOM files.
+Scores are too high where one patient is in two splits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from medjax.data.dicom import patient_of
 from medjax.data.tables import Names, read_table
 from medjax.errors import UserError, first_few
 
@@ -15,19 +16,16 @@ COLUMNS = ("file", "patient")
 
 
 def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] | None, list[str]]:
-    """A group number for each image, None without a table, and lines about them. An image's group is its patient in
-    groups.csv (columns file and patient); an image without a patient is a group of its own.
+    """A group number for each image, None where nothing says them, and lines about them. An image's group is its
+    patient in groups.csv (columns file and patient), or, without that table, the PatientID of a DICOM file; an image
+    without a patient is a group of its own.
 
     The table names files as `medjax.data.tables.Names` says. Raises UserError for a table that cannot be read, that
     names none of the images, or that gives a file two patients.
     """
     table = next((p for p in sorted(folder.iterdir()) if p.name.lower() == NAME), None)
     if table is None:
-        line = (
-            f"no {NAME} (columns {' and '.join(COLUMNS)}): images of one patient may be in several splits, and"
-            " scores would be too high."
-        )
-        return None, [line]
+        return _of_dicom(paths)
     names = Names(folder, paths)
     found: dict[int, str] = {}
     strange: list[str] = []
@@ -47,6 +45,18 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] 
             f"WARNING: {len(strange)} lines of {table.name} name no image: {first_few(strange)}."
         )
     return groups, lines
+
+
+def _of_dicom(paths: list[Path]) -> tuple[Int[np.ndarray, " n"] | None, list[str]]:
+    """Groups by PatientID. One that all files share, as some tools write that take names away, says nothing."""
+    leak = "images of one patient may be in several splits, and scores would be too high."
+    found = [patient_of(path) for path in paths]
+    if len(patients := {patient for patient in found if patient}) > 1:
+        return numbered("PatientID of DICOM files", found)
+    missing = f"no {NAME} (columns {' and '.join(COLUMNS)})"
+    if patients:
+        return None, [f"WARNING: {missing}, and all DICOM files have one PatientID: {leak}"]
+    return None, [f"{missing}: {leak}"]
 
 
 def numbered(table: str, found: Sequence[str | None]) -> tuple[Int[np.ndarray, " n"], list[str]]:

@@ -28,7 +28,8 @@ class PrepareConfig:
     -> my.npz."""
 
     folder: str = option(
-        "", "folder of the images; groups.csv in it (file, patient) keeps patients together"
+        "",
+        "folder of the images; groups.csv in it (file, patient) or PatientID groups them",
     )
     exclude: str = option("", "files and folders to leave out: *_mask.png,masks")
     labels: str = option("", "a table (CSV, TSV) of the labels, if folders are not classes")
