@@ -223,7 +223,8 @@ def test_fresh_begins_anew(launched, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"nonsense": 1}, "'nonsense' is no option here"),
+        ({"nonsense": 1}, "'nonsense' is no option here: see the command reference"),
+        ({"iteration": 1}, "'iteration' is no option here: did you mean iterations?"),
         ({"experts": 1}, "'experts' is no option here"),
         ({"iterations": "20"}, "--iterations='20' is not a whole number"),
         ({"iterations": 2.5}, "--iterations=2.5 is not a whole number"),

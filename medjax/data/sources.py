@@ -63,6 +63,10 @@ def from_arrays(name: str, **arrays: Any) -> RawDataset:
     class), class_names [k], and train_groups, val_groups, test_groups [n], the patients. Raises UserError, in one line,
     for arrays that cannot be used.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UserError(
+            f"the first of from_arrays is a name, not a {type(name).__name__}: from_arrays('mine', **arrays)"
+        )
     made = {}
     for key, value in arrays.items():
         try:

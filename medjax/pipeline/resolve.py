@@ -4,6 +4,7 @@ The order: the dataclass's default < the preset's entry for (data set, IPC) < a 
 """
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,8 +56,11 @@ def resolve(
 ) -> Settings:
     """The options of these groups from defaults, the presets ``tables`` and the values ``given``. Raises UserError for
     an unknown option and for a value that is not allowed."""
-    if unknown := sorted(set(given) - {field.name for field in fields(*groups)}):
-        raise UserError(f"{unknown[0]!r} is no option here: see the command reference")
+    known = {field.name for field in fields(*groups)}
+    if unknown := sorted(set(given) - known):
+        near = difflib.get_close_matches(unknown[0], sorted(known), n=1)
+        meant = f"did you mean {near[0]}?" if near else "see the command reference"
+        raise UserError(f"{unknown[0]!r} is no option here: {meant}")
     named = [field.name for field in fields(RunConfig)]
     run = from_values(RunConfig, {k: v for k, v in given.items() if k in named})
     ipc = from_values(IpcConfig, {k: v for k, v in given.items() if k == "ipc"}).ipc

@@ -33,7 +33,7 @@ class RunConfig:
     )
     data_dir: str = option("", "folder where named sets are looked for first and downloaded to")
     integrate: str = option("", "integrated: its sets, names or paths a,b,c; else the study's 8")
-    integrate_share: float = option(0.1, "integrated: share of each set, 0 to 1", low=0)
+    integrate_share: float = option(0.1, "integrated: share of each set, 0 to 1", low=0, high=1)
     integrate_seed: int = option(0, "integrated: seed of the draw of the shares", low=0)
     preset: str = option(
         "paper",
