@@ -31,7 +31,12 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError for an unknown family."""
-        strategy(self.augment, "augment")
+        self.chosen  # noqa: B018
+
+    @property
+    def chosen(self) -> "DSA | None":
+        """The families that are named; None: no augmentation."""
+        return strategy(self.augment, "augment")
 
 
 class Augmentation:

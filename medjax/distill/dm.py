@@ -24,8 +24,7 @@ from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
 from medjax.distill.random import random_images
-from medjax.errors import UserError
-from medjax.models.base import Model
+from medjax.models.base import Model, require
 from medjax.types import Dataset, PyTree
 
 
@@ -45,8 +44,8 @@ def dm(
 ) -> Distiller:
     """DM as a `Distiller`. Raises UserError for a network that does not say what its features are."""
     features = model.features
-    if features is None:
-        raise UserError("DM needs a network with features; choose --model=convnet")
+    require(model, "DM", features=True, separable=False)
+    assert features is not None
     tx = optax.sgd(config.lr_img, momentum=config.img_momentum)
 
     def step(key: Array, state: State, data: Dataset, item: PyTree) -> tuple[State, Info]:

@@ -5,7 +5,7 @@ import dataclasses
 from medjax.config import option
 from medjax.distill.segments import Draws
 from medjax.errors import UserError
-from medjax.models.base import Model
+from medjax.models.base import Model, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,7 @@ def draws(config: MTTConfig) -> Draws:
 
 def check(config: MTTConfig, model: Model, epochs: int) -> None:
     """UserError if the network, or experts of ``epochs`` epochs, do not fit the configuration."""
-    if not model.separable:
-        raise UserError("MTT needs a network without batch statistics; choose --model=convnet")
+    require(model, "MTT", features=False, separable=True)
     if 0 < config.skip_factor < 1:
         raise UserError(
             f"--skip_factor={config.skip_factor} would skip usual iterations: give 1 or more, or 0"

@@ -20,8 +20,7 @@ from jaxtyping import Array, Float, Int, UInt32
 from medjax import devices, graphs
 from medjax.config import option
 from medjax.distill.moments import feature_count, pieces_at_once
-from medjax.errors import UserError
-from medjax.models.base import Model
+from medjax.models.base import Model, require
 from medjax.types import Dataset, PyTree
 
 #: b: the share of a unit's length that counts it. Its counts have noise of standard deviation sigma / b.
@@ -185,10 +184,7 @@ def signal_to_noise(release: Release) -> float:
 
 def check(model: Model) -> None:
     """UserError for a network whose images influence each other, or that does not say what its features are."""
-    if not model.separable or model.features is None:
-        raise UserError(
-            "dp needs a network with features and without batch statistics; choose --model=convnet"
-        )
+    require(model, "dp", features=True, separable=True)
 
 
 def release_flops(config: StatisticsConfig, model: Model, images: int) -> float:

@@ -48,7 +48,7 @@ from medjax.distill.moments import (
 )
 from medjax.distill.segments import snapshot_reader
 from medjax.errors import UserError
-from medjax.models.base import Model, flattening
+from medjax.models.base import Model, flattening, require
 from medjax.types import Dataset, PyTree, Trajectories
 
 
@@ -205,10 +205,7 @@ def draw_snapshots(
 
 def check(config: TGDDConfig, model: Model, epochs: int) -> None:
     """UserError if the network, or experts of ``epochs`` epochs, do not fit the configuration."""
-    if not model.separable:
-        raise UserError("TGDD needs a network without batch statistics; choose --model=convnet")
-    if model.features is None:
-        raise UserError("TGDD needs a network with features; choose --model=convnet")
+    require(model, "TGDD", features=True, separable=True)
     if epochs < config.max_start_epoch - 1:
         raise UserError(
             f"experts reach epoch {epochs}, but starts below --max_start_epoch={config.max_start_epoch} read epoch"

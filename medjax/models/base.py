@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from medjax.errors import UserError
 from medjax.types import PyTree
 
 
@@ -31,6 +32,15 @@ class Model(NamedTuple):
     flops: float
     separable: bool
     features: Callable[[PyTree, PyTree, Float[Array, "n h w c"]], Any] | None = None
+
+
+def require(model: Model, method: str, *, features: bool, separable: bool) -> None:
+    """UserError for a network without what a method needs: one that says what its features are, or whose images do not
+    influence each other."""
+    lacking = ["with features"] * (features and model.features is None)
+    lacking += ["without batch statistics"] * (separable and not model.separable)
+    if lacking:
+        raise UserError(f"{method} needs a network {' and '.join(lacking)}; choose --model=convnet")
 
 
 class Network(NamedTuple):

@@ -3,7 +3,7 @@
 import functools
 
 from medjax import devices, train
-from medjax.augment import AugmentConfig, strategy
+from medjax.augment import AugmentConfig
 from medjax.distill import dc
 from medjax.distill.base import Distiller
 from medjax.distill.dc import DCConfig
@@ -26,7 +26,7 @@ def costs(setup: Setup) -> Costs:
 
 def build(setup: Setup, augmented: bool) -> Distiller:
     """DC, or DSA where the images are augmented."""
-    augment = strategy(setup.config(AugmentConfig).augment, "augment") if augmented else None
+    augment = setup.config(AugmentConfig).chosen if augmented else None
     return dc.dc(
         setup.config(DCConfig),
         model=setup.model,

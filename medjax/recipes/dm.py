@@ -1,7 +1,7 @@
 """DM: distribution matching."""
 
 from medjax import devices
-from medjax.augment import AugmentConfig, strategy
+from medjax.augment import AugmentConfig
 from medjax.distill import dm
 from medjax.distill.base import Distiller
 from medjax.distill.dm import DMConfig
@@ -26,7 +26,7 @@ def costs(setup: Setup) -> Costs:
 def build(setup: Setup) -> Distiller:
     """DM with its augmentation."""
     config, model = setup.config(DMConfig), setup.model
-    augment = strategy(setup.config(AugmentConfig).augment, "augment")
+    augment = setup.config(AugmentConfig).chosen
     return dm.dm(config, model=model, augment=augment, ipc=setup.ipc, classes=setup.classes)
 
 

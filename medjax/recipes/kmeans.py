@@ -9,7 +9,7 @@ from medjax import cost, train
 from medjax.distill import kmeans
 from medjax.errors import UserError
 from medjax.experts import ExpertsConfig, epoch_images
-from medjax.models.base import flattening
+from medjax.models.base import flattening, require
 from medjax.packing import PackConfig
 from medjax.recipes import random
 from medjax.recipes.base import Costs, Recipe, Select, Setup
@@ -24,10 +24,7 @@ def expert_epochs(setup: Setup) -> int:
 def check(setup: Setup) -> None:
     """UserError for a network or experts whose features cannot be read."""
     config = setup.config(ExpertsConfig)
-    if not setup.model.separable or setup.model.features is None:
-        raise UserError(
-            "kmeans needs a network with features and without batch statistics; choose --model=convnet"
-        )
+    require(setup.model, "kmeans", features=True, separable=True)
     if config.experts != 1:
         raise UserError(
             f"--experts={config.experts}: kmeans reads the features of one expert: give --experts=1"

@@ -1,13 +1,14 @@
 """Margin selection: real images that networks get wrong."""
 
 from medjax import cost, train
-from medjax.augment import AugmentConfig, strategy
+from medjax.augment import AugmentConfig
 from medjax.distill import margin
 from medjax.distill.base import Distiller
 from medjax.distill.margin import MarginConfig
 from medjax.errors import UserError
 from medjax.eval_config import SelectConfig
 from medjax.experts import ExpertsConfig, epoch_images, side_by_side
+from medjax.models.base import require
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -20,10 +21,7 @@ def expert_epochs(setup: Setup) -> int:
 def costs(setup: Setup) -> Costs:
     """The experts and the rounds. Raises UserError for values with which margin selection cannot work."""
     config, experts, model = setup.config(MarginConfig), setup.config(ExpertsConfig), setup.model
-    if not model.separable:
-        raise UserError(
-            "margin needs a network without batch statistics, for its experts; choose --model=convnet"
-        )
+    require(model, "margin", features=False, separable=True)
     if experts.expert_epochs < 1:
         raise UserError(
             "--expert_epochs=0 leaves the networks untrained that say which images can be learned: give 1 or more"
@@ -60,7 +58,7 @@ def build(setup: Setup) -> Distiller:
     return margin.margin(
         setup.config(MarginConfig),
         model=setup.model,
-        augment=strategy(setup.config(AugmentConfig).augment, "augment"),
+        augment=setup.config(AugmentConfig).chosen,
         trajectories=setup.trajectories,
         ipc=setup.ipc,
         classes=setup.classes,

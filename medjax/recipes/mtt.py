@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from medjax import cost, train
-from medjax.augment import Augmentation, AugmentConfig, strategy
+from medjax.augment import Augmentation, AugmentConfig
 from medjax.distill import mtt
 from medjax.distill.base import Distiller
 from medjax.distill.images import ImagesConfig
@@ -58,7 +58,7 @@ def unchecked_costs(setup: Setup) -> Costs:
 
 def students_augmentation(setup: Setup) -> Augmentation | None:
     """How students augment the synthetic images."""
-    return strategy(setup.config(AugmentConfig).augment, "augment")
+    return setup.config(AugmentConfig).chosen
 
 
 def build(setup: Setup) -> Distiller:

@@ -1,7 +1,7 @@
 """TGDD: experts first, then the moments of the real images at their snapshots, then the distillation."""
 
 from medjax import cost, devices, train
-from medjax.augment import AugmentConfig, strategy
+from medjax.augment import AugmentConfig
 from medjax.distill import moments, tgdd
 from medjax.distill.base import Distiller
 from medjax.distill.images import ImagesConfig
@@ -28,7 +28,7 @@ def expert_epochs(setup: Setup) -> int:
 def wanted(setup: Setup) -> Wanted:
     """Moments of all snapshots that an iteration may start from."""
     config = setup.config(TGDDConfig)
-    augment = strategy(setup.config(AugmentConfig).augment, "augment")
+    augment = setup.config(AugmentConfig).chosen
     draws = tgdd.draws_of(config, augment)
     return Wanted(config.statistics, augment, draws, config.max_start_epoch)
 
@@ -69,7 +69,7 @@ def build(setup: Setup) -> Distiller:
     return tgdd.tgdd(
         setup.config(TGDDConfig),
         model=setup.model,
-        augment=strategy(setup.config(AugmentConfig).augment, "augment"),
+        augment=setup.config(AugmentConfig).chosen,
         trajectories=setup.trajectories,
         moments=setup.moments,
         ipc=setup.ipc,
