@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +69,13 @@ class SharedSet(NamedTuple):
     origin: dict[str, str]
     network: tuple[str, Any] | None
     pack: int = 1
+
+
+def made_of(origin: Mapping[str, str]) -> str:
+    """The names of the data sets that a set comes from, with commas: its own, and those of the set that it began with.
+    origin: of the set."""
+    names = [origin.get("dataset") or "unknown", *origin.get("begun", "").split(",")]
+    return ",".join(dict.fromkeys(filter(None, names)))
 
 
 def save_set(

@@ -315,19 +315,23 @@ def test_images_that_have_not_moved_are_real(tmp_path, start):
         read_finished_run(str(folder))
 
 
-@pytest.mark.parametrize("pack", [1, 2])
+@pytest.mark.parametrize("pack", [1, 2, 3])
 def test_a_training_image_in_the_set_is_found(tmp_path, pack):
     """One of the later ones of a class, or one tile of four; a set that has moved far is taken."""
     folder = finished(tmp_path / "run", launching.tiny("rgb"), pack=pack)
     shared, raw = share.load_set(folder / "synthetic.npz"), sources.load(launching.tiny("rgb"))
-    side = shared.images_uint8.shape[1] // pack
+    side = -(-shared.images_uint8.shape[1] // pack)
+    last = shared.images_uint8.shape[1] - side * (
+        pack - 1
+    )  # of the tiles at the end, which may be cut
     check_apart(folder, shared, raw)
     image = preprocess.resize(raw.train.images[7:8], shared.images_uint8.shape[1])
     image = np.rint(255 * image).astype(np.uint8)
     if pack > 1:
         image = np.rint(255 * preprocess.resize(image, side)).astype(np.uint8)
     images = shared.images_uint8.copy()
-    images[-1, -side:, :side] = image[0] ^ 1
+    odd = (np.arange(side).reshape(-1, 1, 1) % 2).astype(np.uint8)
+    images[-1, -last:, :side] = (image[0] ^ odd)[:last]  # every other line is off by one
     with pytest.raises(UserError, match="is a training image of"):
         check_apart(folder, shared._replace(images_uint8=images), raw)
 
@@ -343,6 +347,9 @@ def test_the_licence_of_a_start_is_not_lost(tmp_path):
         run.begun  # noqa: B018
     shutil.copy(folder / "synthetic.npz", tmp_path / "gone.npz")
     assert run.begun == run.result.dataset
+    chain = {"dataset": "dermamnist", "begun": "phantom"}
+    assert share.made_of(chain) == "dermamnist,phantom"
+    assert licence_of("bloodmnist", "", "", begun=share.made_of(chain)).hub == "cc-by-nc-4.0"
 
 
 def test_an_audit_of_another_run_is_refused(colour, tmp_path):

@@ -670,6 +670,10 @@ def test_patients_are_those_of_the_files(tmp_path):
     assert len(np.unique(read_folder(grouped, 8).groups)) == 40
     alike = read_folder(write(tmp_path / "alike", lambda n: "ANON"), 8)
     assert alike.groups is None
-    assert any(line.startswith("WARNING") and "one PatientID" in line for line in alike.lines)
+    assert any(line.startswith("WARNING") and "share 1 PatientID:" in line for line in alike.lines)
+    most = read_folder(write(tmp_path / "most", lambda n: "ANON" if n < 20 else f"P{n}"), 8)
+    assert any(
+        line.startswith("WARNING: 20 of 40 images have one PatientID") for line in most.lines
+    )
     some = read_folder(write(tmp_path / "some", lambda n: f"P{n}" if n < 30 else ""), 8)
     assert any(line.startswith("WARNING: 10 images are not in") for line in some.lines)

@@ -149,10 +149,14 @@ def test_a_release_is_made_once(tmp_path, accountant):
 def test_the_same_training_images_have_one_release(tmp_path, accountant):
     """Under another name, and with another test split. What was drawn stays counted when it is deleted, also where the
     run lies beside it alone; a run that was copied away does not know."""
-    raw = cells()
+    raw = cells(np.repeat(np.arange(8), 5))
     first = medjax.run("dp", settings(), tmp_path, data=raw)
-    test = split(7, 12)
-    moved = raw._replace(name="b", test=test, fingerprint=fingerprint(raw.train, raw.val, test))
+    test = split(7, 12, np.arange(1000, 1012))
+    later = raw.train._replace(
+        groups=raw.train.groups + 3
+    )  # three patients of test came before them
+    about = {"name": "b", "fingerprint": fingerprint(later, raw.val, test)}
+    moved = raw._replace(train=later, test=test, **about)
     second = medjax.run("dp", settings(), tmp_path, data=moved)
     (path,) = tmp_path.rglob("release.npz")
     assert first.folder.parent != second.folder.parent
@@ -166,6 +170,29 @@ def test_the_same_training_images_have_one_release(tmp_path, accountant):
     assert ledger.others(tmp_path / "away" / "x" / "run") is None
     card = privacy_of(read_finished_run(str(tmp_path / "away" / "x" / "run")), None, exact=True)
     assert any("an unknown number of other releases" in line for line in card)
+
+
+def test_a_release_of_an_earlier_version_is_the_release(tmp_path, accountant):
+    """It lay in the folder of the data: runs read it, a stopped one goes on, and all of them are counted."""
+    made = medjax.run("dp", settings(), tmp_path, data=cells())
+    (path,) = tmp_path.rglob("release.npz")
+    options = path.parent.name.partition("-")[2]
+    kept = made.folder.parent / f"release-{options}" / "release.npz"
+    kept.parent.mkdir()
+    path.rename(kept)
+    shutil.rmtree(tmp_path / ledger.FOLDER)
+    for name in ("result.json", ledger.READ):
+        (made.folder / name).unlink()
+    shutil.copytree(kept.parent, kept.parent.with_name("release-00000000"))
+    arrays = dict(np.load(kept))
+    np.savez(
+        kept.parent.with_name("release-00000000") / "release.npz",
+        **arrays | {"sums": arrays["sums"] + 1},
+    )
+    again = medjax.run("dp", settings(), tmp_path, data=cells())
+    assert again.guarantee["release"] == made.guarantee["release"]
+    assert len(ledger.others(again.folder)) == 1
+    assert files(again.folder, ["synthetic.npz"])[1] == (made.folder / "synthetic.npz").read_bytes()
 
 
 def test_a_page_states_the_guarantee(tmp_path, accountant):
@@ -208,6 +235,7 @@ def test_one_set_comes_from_one_release(tmp_path, accountant, known):
         (made.folder / ledger.READ).unlink()
     with pytest.raises(medjax.UserError, match="begun with another release"):
         medjax.run("dp", settings(), tmp_path, data=cells())
+    assert not list(tmp_path.rglob("release.npz")), "a run that is refused draws nothing"
     again = medjax.run("dp", settings(), tmp_path, data=cells(), fresh=True)
     assert again.guarantee["release"] != made.guarantee["release"]
 

@@ -22,6 +22,7 @@ from medjax.bundle.received import as_received
 from medjax.data import preprocess, sources
 from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, build
+from medjax.pipeline.evaluate_saved import in_order
 from medjax.result import Result
 
 TEMPLATES = Path(share.__file__).parent / "templates" / "bundle"
@@ -247,7 +248,7 @@ def test_images_that_cannot_be_scored_are_refused(receiver, tmp_path, capsys, fi
     said("can be read")
     said("numbers of these classes", test_images=images, test_labels=np.arange(4))
     said("one whole number for each of 4", test_images=images, test_labels=np.arange(3))
-    said("one whole number for each image", test_images=images, test_labels=np.arange(4) / 2)
+    said("one whole number for each of 4", test_images=images, test_labels=np.arange(4) / 2)
     said("not empty", test_images=images[:0], test_labels=np.arange(0))
     said("must be uint8", test_images=images / 255, test_labels=np.arange(4) % 3)
     said("one-hot rows", test_images=images, test_labels=np.ones((4, 3), int))
@@ -266,9 +267,29 @@ def test_classes_without_names_are_those_of_the_receiver(receiver, tmp_path, cap
     for names in (["class 0", "class 1"], ["a", "b"]):
         found = program(file).test_split(tmp_path / "mine.npz", 3, names)
         assert found[1].tolist() == [0, 1, 0, 1]
+    found = program(file).test_split(tmp_path / "mine.npz", 3, ["b", "a"])
+    assert found[1].tolist() == [1, 0, 1, 0], "by name, as medjax does"
     with pytest.raises(SystemExit):
-        program(file).test_split(tmp_path / "mine.npz", 3, ["b", "a"])
-    assert "numbers of these classes: 0 (b), 1 (a)" in capsys.readouterr().err
+        program(file).test_split(tmp_path / "mine.npz", 3, ["b", "c"])
+    assert "numbers of these classes: 0 (b), 1 (c)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])
+def test_classes_that_are_called_class_1(receiver, tmp_path, file):
+    """Folders of that name, sorted as text: their labels are 0 to 2, and class 10 is the second."""
+    if "torch" in file:
+        pytest.importorskip("torch")
+    names = ["class 1", "class 10", "class 2"]
+    images = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
+    arrays = {f"{n}_images": images for n in ("train", "val", "test")}
+    arrays |= {f"{n}_labels": np.array([2, 0, 1]) for n in ("train", "val", "test")}
+    np.savez(tmp_path / "own.npz", **arrays, class_names=np.array(names))
+    assert program(file).test_split(tmp_path / "own.npz", 1, names)[1].tolist() == [2, 0, 1]
+    other = arrays | {f"{n}_labels": np.array([2, 1, 10]) for n in ("train", "val", "test")}
+    np.savez(tmp_path / "other.npz", **other)
+    raw = in_order(sources.load(str(tmp_path / "other.npz")), tuple(names))
+    found = program(file).test_split(tmp_path / "other.npz", 1, names)[1]
+    assert found.tolist() == raw.test.labels.tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])

@@ -21,6 +21,7 @@ from medjax.audit.canaries import Canaries, half, shadow_data
 from medjax.audit.whitening import membership_score
 from medjax.augment import augment
 from medjax.data import preprocess
+from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.eval_config import EvalConfig
@@ -172,6 +173,10 @@ def attack_shadows(
             by_map = membership_score(shared.preprocessor, raw.train.images[canaries.rows])
             kept = about | {"scores": scores, "balanced_accuracy": balanced, "by_map": by_map}
             store.write_json(path, kept)
+        if "by_map" not in kept:  # of a version that did not attack the map
+            pre = preprocess.fit(own.config(PreprocessConfig), data.train.images)
+            kept["by_map"] = membership_score(pre, raw.train.images[canaries.rows])
+            store.write_json(path, kept)
         shutil.rmtree(folder / f"{name}-{shadow:02}", ignore_errors=True)
         score_of = [kept[n] if kept[n] is None else np.array(kept[n], float) for n in SCORES]
         made.append((*score_of, inside, kept["balanced_accuracy"], own.run.seed))
@@ -186,7 +191,7 @@ def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | Non
     found = store.read_json(path)
     try:
         same = {name: found[name] for name in about} == store.strict(about)
-        kept = [found[name] for name in SCORES if name != "by_map" or found[name] is not None]
+        kept = [found[name] for name in SCORES if name != "by_map" or found.get(name) is not None]
         whole = all(np.array(values, float).shape == (count,) for values in kept)
         return found if same and whole and isinstance(found["balanced_accuracy"], float) else None
     except (TypeError, KeyError, ValueError):

@@ -43,14 +43,16 @@ def licence_of(
     """The licence of what is made from a data set. dataset: its name. integrate: names of the parts of an integrated
     set. given: what the user says of images that the catalog does not know; empty for nothing. public: whether the
     data are those that the name means; of others with the name of a public set it only forbids, and grants nothing.
-    begun: the data set of the images that the distillation began with, if it is another one. Raises UserError where
+    begun: the data sets of the images that the distillation began with, with commas. Raises UserError where
     ``given`` contradicts the catalog, or does not allow to pass on what is made of the images."""
     if re.search(r"\bnd\b|noderiv", given.lower()):
         raise UserError(
             f"--license={given} forbids to pass on what is made of the images, as this set is: ask their owner for"
             " another licence"
         )
-    parts = parts_of(dataset, integrate) + (parts_of(begun, "") if begun else [])
+    parts = parts_of(dataset, integrate) + [
+        name for start in begun.split(",") if start for name in parts_of(start, "")
+    ]
     known = [_of_catalog(part) for part in parts]
     if not public:
         known = [name if name and "NC" in name else None for name in known]

@@ -74,16 +74,24 @@ def received(
             f"{dataset or data.name} holds other images than those of the run: give the --dataset that it was made of"
         )
     file = place / "received.json"
+    raw = _data(run, settings, False, progress) if data is None else data
+    guarded = (run.result.guarantee or {}).get(
+        "epsilon"
+    ) is not None  # then it reads no training image
+    if raw is not None and not guarded:
+        check_apart(run.folder, run.shared, raw)
+    elif not guarded:
+        progress.say(
+            "note: the set was not compared with the training images, which are not at hand"
+        )
     if file.exists():
         try:
             return plan._replace(result=Result.read(file))
         except UserError as error:
             progress.say(f"note: {error}; it is measured again")
-    raw = _data(run, settings, False, progress) if data is None else data
     if raw is None:
+        progress.say("note: so there are no scores as received: give --dataset to have them")
         return plan
-    if not run.result.guarantee:
-        check_apart(run.folder, run.shared, raw)
     raw = in_order(raw, shared.class_names)
     with folders.hold(place, progress):
         session = open_shared(settings, raw, shared, place, progress)
@@ -162,9 +170,7 @@ def _data(
         if asked or folders.made_from(run.folder, run.result.fingerprint, raw):
             return raw
         why = f"{settings.run.dataset} holds other images now"
-    progress.say(
-        f"note: no scores as received, for the run's data set is not at hand ({why}): give --dataset to have them"
-    )
+    progress.say(f"note: the run's data set is not at hand ({why}): give --dataset")
     return None
 
 

@@ -20,17 +20,20 @@ Size = tuple[int, int, int]
 
 
 @functools.cache
-def data_size(name: str, integrate: str = "") -> Size:
-    """(classes, channels, training images) of a data set. The catalog knows those of a named set, without a download.
-    integrate: the sets that an integrated set is made of (a,b); "" for the study's."""
+def data_size(
+    name: str, integrate: str = "", share: float = RunConfig.integrate_share, data_dir: str = ""
+) -> Size:
+    """(classes, channels, training images) of a data set. The catalog knows those of a named set, without a download;
+    others are loaded. integrate: the sets that an integrated set is made of (a,b), of each ``share``; "" for the
+    study's."""
     if name == "integrated":
-        counts = [data_size(part)[2] for part in parts(integrate)]
-        shares = [max(1, round(RunConfig.integrate_share * count)) for count in counts]
+        counts = [data_size(part, data_dir=data_dir)[2] for part in parts(integrate)]
+        shares = [max(1, round(share * count)) for count in counts]
         return len(counts), 3, sum(shares)
     if named := find(name):
         entry, _ = named
         return len(entry.class_names), entry.channels, entry.images[0]
-    raw = sources.load(name)
+    raw = sources.load(name, data_dir or None)
     return len(raw.class_names), raw.train.images.shape[-1], len(raw.train.labels)
 
 
@@ -48,6 +51,7 @@ def planned(settings: Settings, size: Size) -> tuple[Settings, Setup, dict[str, 
 
 def dry_run(recipe: Recipe, settings: Settings, seeds: int, progress: Progress) -> None:
     """Say the forecast of a run, or of ``seeds`` of them. Raises UserError where the memory is too small."""
-    size = data_size(settings.run.dataset, settings.run.integrate)
+    run = settings.run
+    size = data_size(run.dataset, run.integrate, run.integrate_share, run.data_dir)
     made, setup, others = planned(settings, size)
     forecast(made, setup, others, recipe.costs(setup), progress, seeds)

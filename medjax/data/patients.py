@@ -1,6 +1,7 @@
 """Which images show the same patient: the table groups.csv beside a folder's images, or the PatientID of DICOM files.
 Scores are too high where one patient is in two splits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from medjax.errors import UserError, first_few
 
 NAME = "groups.csv"
 COLUMNS = ("file", "patient")
+#: Patients for three splits.
+FEWEST = 3
 
 
 def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] | None, list[str]]:
@@ -48,15 +51,22 @@ def read_groups(folder: Path, paths: list[Path]) -> tuple[Int[np.ndarray, " n"] 
 
 
 def _of_dicom(paths: list[Path]) -> tuple[Int[np.ndarray, " n"] | None, list[str]]:
-    """Groups by PatientID. One that all files share, as some tools write that take names away, says nothing."""
+    """Groups by PatientID. Fewer than there are splits, as of tools that write one for all, say nothing."""
     leak = "images of one patient may be in several splits, and scores would be too high."
     found = [patient_of(path) for path in paths]
-    if len(patients := {patient for patient in found if patient}) > 1:
-        return numbered("PatientID of DICOM files", found)
     missing = f"no {NAME} (columns {' and '.join(COLUMNS)})"
-    if patients:
-        return None, [f"WARNING: {missing}, and all DICOM files have one PatientID: {leak}"]
-    return None, [f"{missing}: {leak}"]
+    counts = Counter(patient for patient in found if patient)
+    if not counts:
+        return None, [f"{missing}: {leak}"]
+    if len(counts) < FEWEST:
+        few = f"all DICOM files share {len(counts)} PatientID{'s' * (len(counts) > 1)}"
+        return None, [f"WARNING: {missing}, and {few}: {leak}"]
+    groups, lines = numbered("PatientID of DICOM files", found)
+    if (most := max(counts.values())) > len(found) / 3:
+        lines.append(
+            f"WARNING: {most} of {len(found)} images have one PatientID, which may stand for none: a {NAME} would win."
+        )
+    return groups, lines
 
 
 def numbered(table: str, found: Sequence[str | None]) -> tuple[Int[np.ndarray, " n"], list[str]]:

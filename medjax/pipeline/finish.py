@@ -137,8 +137,7 @@ def write_set(
     path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
     training, begun = session.settings.config(EvalConfig), {}
     if start := session.settings.config(ImagesConfig).init_set:
-        origin = share.load_set(user_path(start)).origin
-        begun = {"begun": origin.get("begun") or origin.get("dataset", "unknown")}
+        begun = {"begun": share.made_of(share.load_set(user_path(start)).origin)}
     share.save_set(
         path,
         synthetic,

@@ -9,6 +9,8 @@ that was made of it may be in the world.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medjax import store
 from medjax.distill.release import Release
 from medjax.errors import UserError
@@ -21,7 +23,10 @@ READ = "release.json"
 
 def place(out: Path, raw: RawDataset, options: dict[str, Any]) -> Path:
     """The file of a release. options: all that it depends on beside the data."""
-    train = store.digest((raw.train.images, raw.train.labels, raw.train.groups))[:16]
+    groups = raw.train.groups
+    if groups is not None:  # a file numbers them over all splits
+        groups = np.unique(groups, return_inverse=True)[1]
+    train = store.digest((raw.train.images, raw.train.labels, groups))[:16]
     return out / FOLDER / f"{train}-{store.config_hash(options)}" / "release.npz"
 
 
@@ -40,17 +45,34 @@ def enter(path: Path, release: Release) -> list[dict[str, Any]]:
     return store.read_log(file)
 
 
-def bind(folder: Path, path: Path, release: Release) -> None:
-    """Write into a run's folder which release it reads. path: of the release. Raises UserError where it was begun with
-    another one: its set would come from both."""
-    mine = {"digest": digest(release), "folder": path.parent.name}
-    begun = (folder / READ).exists() or (folder / "checkpoints").exists()
-    if begun and store.read_json(folder / READ) != mine:
-        raise UserError(
-            f"{folder} was begun with another release of these data, and its set would come from both: get that one"
-            " back, or begin anew with --fresh"
-        )
-    store.write_json(folder / READ, mine)
+def earlier(home: Path, options: dict[str, Any] | None = None) -> list[Path]:
+    """Releases that versions before 0.3 left in the folders of the data, under any name of these; those with these
+    options alone, if they are given."""
+    name = "release-*" if options is None else f"release-{store.config_hash(options)}"
+    return sorted(home.parent.glob(f"*-{home.name.rpartition('-')[2]}/{name}/release.npz"))
+
+
+def begun(folder: Path) -> bool:
+    """Whether a run's folder has something that was made of a release."""
+    return (folder / READ).exists() or (folder / "checkpoints").exists()
+
+
+def bind(folder: Path, path: Path, release: Release, old: bool = False) -> None:
+    """Write into a run's folder which release it reads. path: of the release. old: whether an earlier version drew it,
+    whose runs do not say which they read. Raises UserError where the run was begun with another one: its set would come
+    from both."""
+    mine, said = {"digest": digest(release), "folder": path.parent.name}, folder / READ
+    if begun(folder) and store.read_json(said) != mine and (said.exists() or not old):
+        raise gone(folder)
+    store.write_json(said, mine)
+
+
+def gone(folder: Path) -> UserError:
+    """What is said of a run whose release is not there."""
+    return UserError(
+        f"{folder} was begun with another release of these data, and its set would come from both: get that one back,"
+        " or begin anew with --fresh"
+    )
 
 
 def others(folder: Path) -> list[dict[str, Any]] | None:

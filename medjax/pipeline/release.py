@@ -155,15 +155,23 @@ def release_of(session: Session, recipe: Recipe) -> Release:
     """The release of this run's data and settings: read back, or made now. Raises UserError for a damaged one."""
     if not session.settings.config(PrivacyConfig).noise:
         return _made(session, recipe)  # of the same bits every time
-    path = ledger.place(session.home.parent, session.raw, _about(session.settings))
+    about = _about(session.settings)
+    path = ledger.place(session.home.parent, session.raw, about)
+    old = ledger.earlier(session.home, about)
     with hold(path.parent, session.progress, wait=True):
+        if not path.exists() and old:
+            store.write_bytes(path, old[0].read_bytes())
         if not path.exists():
+            if ledger.begun(session.folder):
+                raise ledger.gone(session.folder)
             made = _made(session, recipe)._asdict()
             made |= {"guarantee": np.array(json.dumps(made["guarantee"])), "form": np.array(FORM)}
             store.write_arrays(path, **made)
         read = _read(path)
+        for other in ledger.earlier(session.home):
+            ledger.enter(path, _read(other))
         drawn = ledger.enter(path, read)
-    ledger.bind(session.folder, path, read)
+    ledger.bind(session.folder, path, read, bool(old))
     if len(drawn) > 1:
         spent = [sum(row[name] for row in drawn) for name in ("epsilon", "delta")]
         session.note(

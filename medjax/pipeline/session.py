@@ -214,7 +214,7 @@ def made_of(shared: share.SharedSet, raw: RawDataset) -> bool:
     """Whether a set says that it was made from these images, by their name or their fingerprint. One whose fingerprint
     is withheld may be of any."""
     said = shared.origin
-    return raw.name == said.get("dataset") or same_data(
+    return raw.name in share.made_of(said).split(",") or same_data(
         said.get("fingerprint", ""), raw.fingerprint
     )
 

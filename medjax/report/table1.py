@@ -93,7 +93,7 @@ def _best(mine: dict[str, tuple[Cell, str]]) -> str | None:
 def dataset_label(dataset: str, fingerprint: str, cells: list[Cell]) -> str:
     """The name of a data set, with its fingerprint where another set has the same name."""
     twins = {c.fingerprint for c in cells if c.dataset == dataset}
-    return dataset if len(twins) == 1 else f"{dataset} ({fingerprint[:8]})"
+    return dataset if len(twins) == 1 else f"{dataset} ({fingerprint.split()[-1][:8]})"
 
 
 def study_score(cell: Cell, network: str, ipc: int) -> Score | None:

@@ -228,28 +228,31 @@ def arrays_of(path):
             if missing := {"test_images", "test_labels"} - set(z.files):
                 refuse(f"{path} has no {' and no '.join(sorted(missing))}")
             images, labels = z["test_images"], z["test_labels"]
-            trained = z.get("train_labels")
+            trained = labels_in(z)
             names = spelled(z["class_names"]) if "class_names" in z else None
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         refuse(f"{path} is no .npz file that can be read ({type(error).__name__})")
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
         refuse(f"{path}: test_images must be uint8 [n, h, w] or [n, h, w, c], and not empty")
-    labels = flat(path, "test_labels", labels)
-    if len(labels) != len(images):
-        refuse(f"{path}: test_labels must be one whole number for each of {len(images)} images")
-    trained = None if trained is None else np.unique(flat(path, "train_labels", trained)).tolist()
-    return images.reshape(*images.shape[:3], -1), labels, trained, names
-
-
-def flat(path, name, labels):
-    """Labels [n] of one number for each image, or of one-hot rows."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
+    if labels.ndim == 2 and labels.shape[1] > 1:  # one-hot
         if not (np.sort(labels, 1)[:, -2:] == [0, 1]).all():
-            refuse(f"{path}: {name} must be one number for each image, or one-hot rows")
+            refuse(f"{path}: test_labels must be one number for each image, or one-hot rows")
         labels = labels.argmax(1)
-    if labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
-        refuse(f"{path}: {name} must be one whole number for each image")
-    return labels.reshape(-1).astype(np.int64)
+    labels = labels.reshape(-1)
+    if len(labels) != len(images) or labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
+        refuse(f"{path}: test_labels must be one whole number for each of {len(images)} images")
+    return images.reshape(*images.shape[:3], -1), labels.astype(np.int64), trained, names
+
+
+def labels_in(z):
+    """The labels of training images, sorted; None where a file has none that can be used."""
+    try:
+        found = z["train_labels"]
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return None
+    if found.ndim == 2 and found.shape[1] > 1:
+        found = found.argmax(1)
+    return np.unique(found.astype(np.int64)).tolist() if found.dtype.kind in "iuf" else None
 
 
 def spelled(names):
@@ -258,23 +261,38 @@ def spelled(names):
 
 
 def test_split(path, channels, names):
-    """Pixels, uint8 [n, h, w, c], and labels [n], numbered as the classes of the set. names: of these."""
+    """Pixels, uint8 [n, h, w, c], and labels [n], numbered as the classes of the set. names: of these.
+
+    Classes are found by their names, whatever their order. Those of a file that has no names, or of a set that has
+    none, are taken in the order of their labels, which may have gaps.
+    """
     images, labels, trained, theirs = arrays_of(path)
     if images.shape[3] != channels:
         refuse(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
-    unnamed = [re.fullmatch(r"class (\d+)", name) for name in names]
-    numbers = list(range(len(names)))
-    if all(unnamed):  # each is called by its label
-        numbers = [int(found[1]) for found in unnamed]
-    elif trained is not None and len(trained) == len(names):  # labels may have gaps
+    ours, numbers = spelled(names), list(range(len(names)))
+    if trained is not None and len(trained) == len(names):
         numbers = trained
-    if theirs is not None and len(theirs) > max(numbers):
+    elif theirs is not None:
+        numbers = list(range(len(theirs)))
+    elif nameless(ours):
+        numbers = [int(name.split()[1]) for name in ours]
+    if theirs is None:
+        theirs = [f"class {number}" for number in numbers]
+    elif len(theirs) > max(numbers):
         theirs = [theirs[number] for number in numbers]
-    named = theirs and not all(unnamed) and not all(re.fullmatch(r"class \d+", n) for n in theirs)
-    if (named and theirs != spelled(names)) or not {*labels.tolist()} <= {*numbers}:
-        pairs = ", ".join(f"{n} ({name})" for n, name in zip(numbers, names, strict=True))
+    if {*ours} <= {*theirs}:
+        numbers = [numbers[theirs.index(name)] for name in ours]
+    fits = {*ours} <= {*theirs} or nameless(ours) or nameless(theirs)
+    place = {number: label for label, number in enumerate(numbers)}
+    if not fits or len(place) != len(names) or not {*labels.tolist()} <= place.keys():
+        pairs = ", ".join(f"{n} ({name})" for n, name in zip(numbers, names, strict=False))
         refuse(f"{path}: labels must be the numbers of these classes: {pairs}")
-    return images, np.searchsorted(numbers, labels)
+    return images, np.array([place[label] for label in labels.tolist()])
+
+
+def nameless(names):
+    """Whether classes are called by their labels."""
+    return all(re.fullmatch(r"class \d+", name) for name in names)
 
 
 def resized(images, shape):
