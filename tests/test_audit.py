@@ -196,7 +196,8 @@ def test_too_few_canaries_are_one_line():
             AuditConfig("run", **words)
 
 
-WORDS = (*NETWORK, "--networks=2", "--eval_epochs=30", "--interim_networks=1")
+WORDS = tuple("--whiten=zca" if "--whiten" in word else word for word in NETWORK)
+WORDS += ("--networks=2", "--eval_epochs=30", "--interim_networks=1")
 WORDS += ("--interim_epochs=3", "--iterations=2", "--batch_real=4", "--eval_every=2")
 WORDS += ("--augment=none", "--eval_augment=false")
 
