@@ -10,7 +10,7 @@ import pytest
 from launching import NETWORK, SERVER, complaint, read_json, tiny, workplace
 
 import medjax
-from medjax import share
+from medjax import share, store
 from medjax.audit import copies, making, page, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
@@ -229,9 +229,17 @@ def test_an_audit_from_beginning_to_end(monkeypatch):
     assert str(workplace()) not in text, "no path leaves the house"
     for name in ("roc.png", "closest.png"):
         assert (run / name).read_bytes()[:4] == b"\x89PNG"
-    before = bytes_below(run)
-    audit_run(config)
-    assert bytes_below(run) == before
+    before, said = bytes_below(run), []
+
+    class Heard(Silent):
+        def say(self, text):
+            said.append(text)
+
+    audit_run(config, progress=Heard())
+    assert bytes_below(run) == before and not any("replaces it" in line for line in said)
+    store.write_json(run / "privacy.json", found | {"shadows": {"count": 16}})
+    audit_run(config, progress=Heard())
+    assert any("--shadows=16" in line for line in said) and bytes_below(run) == before
     (run / "audit" / "begun").mkdir()
     (run / "audit" / "begun" / "result.json").write_text((run / "result.json").read_text())
     page, shown, complaints = write_report(out, out / "page")

@@ -1,6 +1,7 @@
 """The audit of a finished run, from beginning to end: forecast, shadows, attack, copies, RUN/privacy.json."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ def audit_run(
         for own, _ in releases.values():  # what cannot work is said before the hours that come
             check_start(own, raw)
             session._replace(settings=own).setup()
+        say_replaced(run, config, releases, progress)
         long = sum(release is not real_images for _, release in releases.values())
         say_plan(run, session, canaries, config.shadows, long, progress)
         found: dict[str, Any] = {}
@@ -144,6 +146,25 @@ def check_start(settings: Settings, raw: RawDataset) -> None:
             f"--init_set={path} was made from {raw.name}, or by dp, so that it does not say: every shadow would begin"
             " with a set that has seen all canaries, and the audit would miss what it gives away; audit a run that"
             " begins otherwise"
+        )
+
+
+def say_replaced(
+    run: Audited, config: AuditConfig, releases: Mapping[str, Any], progress: Progress
+) -> None:
+    """A note where privacy.json of an earlier audit says more than this one will. Its shadows are kept, so that it can
+    be had again in seconds."""
+    before = store.read_json(run.folder / "privacy.json")
+    try:
+        shadows, beside = int(before["shadows"]["count"]), set(before["beside"])
+    except (TypeError, KeyError, ValueError):
+        return
+    more = [f"--shadows={shadows}"] * (shadows > config.shadows)
+    more += ["--beside"] * bool(beside - set(releases))
+    if more:
+        progress.say(
+            f"note: privacy.json is of an audit with {' '.join(more)}, and this one replaces it: ask for that again to"
+            " keep it"
         )
 
 
