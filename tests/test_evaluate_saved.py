@@ -89,6 +89,7 @@ def test_a_collapsed_step_size_is_no_other_network_s_either(tmp_path):
     share.save_set(tmp_path / "bad.npz", *parts, network=whole.network, **about)
     words = {"interim_networks": 1, "interim_epochs": 2, "networks": 1, "eval_augment": False}
     words |= {"model": "mlp", "eval_models": whole.network[0], "dataset": str(tiny("grey"))}
+    words |= {name: getattr(whole.network[1], name) for name in ("width", "depth")}
     asked = evaluation_settings(tmp_path / "bad.npz", **words)
     row = medjax.evaluate_saved(asked, tmp_path / "out").eval_models[whole.network[0]]
     assert row.step_size_from == "val" and row.step_size >= 0.001
