@@ -458,6 +458,8 @@ def test_two_checkouts_in_turns(monkeypatch):
     turns = []
 
     class Fake:
+        error = None
+
         def __init__(self, side, suite, case, environment, folder="."):
             self.old, self.seconds = folder == "old", []
 
@@ -473,6 +475,9 @@ def test_two_checkouts_in_turns(monkeypatch):
     assert turns == [False, True] * 3
     assert (found["new_s"], found["old_s"], found["case"]) == (3.0, 12.0, "images=8")
     assert found["ratio"] == 4.0 and found["quartiles"] == [3.8, 5.0]
+    Fake.error = "killed for memory?"
+    with pytest.raises(SystemExit, match="mtt, images=8: killed for memory"):
+        commits.compared("mtt", {"images": 8}, "old", 3)
 
 
 def test_score_by_steps(tmp_path, monkeypatch, jitter):
