@@ -46,7 +46,7 @@ def enter(path: Path, release: Release) -> list[dict[str, Any]]:
 
 
 def earlier(home: Path, options: dict[str, Any] | None = None) -> list[Path]:
-    """Releases that versions before 0.3 left in the folders of the data, under any name of these; those with these
+    """Releases that earlier versions left in the folders of the data, under any name of these; those with these
     options alone, if they are given."""
     name = "release-*" if options is None else f"release-{store.config_hash(options)}"
     return sorted(home.parent.glob(f"*-{home.name.rpartition('-')[2]}/{name}/release.npz"))
