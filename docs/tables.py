@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import readme_table
+import received_table
 import study_table
 
 from medjax.report.run_tables import runs_table
@@ -19,6 +20,7 @@ ROOT = DOCS.parent
 COMMAND = re.compile(r"python -m experiments\.tabulate results/(\w+)/\*/result\.json")
 #: Page -> the script that has the lines of its table.
 SCRIPTS = {ROOT / "README.md": readme_table, DOCS / "study.md": study_table}
+SCRIPTS |= {DOCS / "sharing.md": received_table}
 #: Pages whose tables of runs are whole (docs/methods.md names the command, and shows a part).
 PAGES = [DOCS / f"{name}.md" for name in ("results", "dp", "sharing")]
 #: A page with tables that a benchmark wrote beside its JSON file.
