@@ -9,6 +9,7 @@ import pytest
 
 import medjax
 from medjax.bundle.loading import BUNDLES
+from medjax.bundle.making import PROGRAMS, TEMPLATES
 from medjax.bundle.writing import SUMS, read_sums
 
 NAMES = [("pbc_blood8", 1), ("pbc_blood8", 10)]
@@ -32,6 +33,8 @@ def test_one_call_loads_it(name, ipc):
     assert sum(map(len, files.values())) < 1_000_000
     sums = {n: hashlib.sha256(content).hexdigest() for n, content in files.items() if n != SUMS}
     assert sums == read_sums(folder)
+    for program in PROGRAMS:
+        assert files[program] == (TEMPLATES / program).read_bytes(), "those of today"
     with np.load(folder / "medmnist.npz") as z:
         np.testing.assert_array_equal(z["train_images"], shared.images_uint8)
         assert len(z["train_labels"]) % (8 * ipc) == 0 and set(z["train_labels"][:, 0]) == {

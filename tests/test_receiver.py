@@ -29,7 +29,9 @@ TEMPLATES = Path(share.__file__).parent / "templates" / "bundle"
 
 
 def program(name):
-    """A program of the bundle as a module."""
+    """A program of the bundle as a module. As a script it finds the file beside it, which both use."""
+    if str(TEMPLATES) not in sys.path:
+        sys.path.append(str(TEMPLATES))
     spec = importlib.util.spec_from_file_location(name, TEMPLATES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -28,6 +28,7 @@ FILES = {
     "gallery.png": "the synthetic images",
     "evaluate.py": "scores the set on other images (NumPy, JAX)",
     "evaluate_torch.py": "the same in PyTorch, on the 8-bit images",
+    "own_images.py": "what both read your images and count scores with",
 }
 #: Where the run's own set is left out.
 AS_RECEIVED = {

@@ -40,7 +40,7 @@ from medjax.types import RawDataset
 
 #: Files of this folder that go into a bundle as they are.
 TEMPLATES = Path(__file__).parents[1] / "templates" / "bundle"
-PROGRAMS = ("evaluate.py", "evaluate_torch.py")
+PROGRAMS = ("evaluate.py", "evaluate_torch.py", "own_images.py")
 #: The form of recipe.json.
 FORM = 1
 
