@@ -61,13 +61,19 @@ def test_real_images_are_not_called_distilled(tmp_path):
     assert "distilled" not in ended.stdout.replace("distilled from", "")
 
 
-def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
-    """A set whose run says so is scored at a step size chosen on val, with a warning; a flag wins."""
+def collapsed_set(path):
+    """The grey run's set, saved as one whose step size has collapsed; as it was."""
     whole = share.load_set(other_grey().folder / "synthetic.npz")
     small = whole.synthetic._replace(step_size=np.float32(5e-5))
     about = whole.origin | {"collapsed": "True", "eval_epochs": "2"}
     parts = (small, whole.preprocessor, whole.class_names)
-    share.save_set(tmp_path / "bad.npz", *parts, network=whole.network, **about)
+    share.save_set(path, *parts, network=whole.network, **about)
+    return whole
+
+
+def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
+    """A set whose run says so is scored at a step size chosen on val, with a warning; a flag wins."""
+    collapsed_set(tmp_path / "bad.npz")
     words = (f"--synthetic={tmp_path / 'bad.npz'}", f"--dataset={tiny('grey')}")
     words += ("--interim_networks=1", "--interim_epochs=2", "--networks=1", "--eval_augment=false")
     found = {}
@@ -82,11 +88,7 @@ def test_a_step_size_that_collapsed_does_not_decide(tmp_path):
 
 def test_a_collapsed_step_size_is_no_other_network_s_either(tmp_path):
     """The set's own network beside another one: it is not trained at a step size at which it stays untrained."""
-    whole = share.load_set(other_grey().folder / "synthetic.npz")
-    small = whole.synthetic._replace(step_size=np.float32(5e-5))
-    about = whole.origin | {"collapsed": "True", "eval_epochs": "2"}
-    parts = (small, whole.preprocessor, whole.class_names)
-    share.save_set(tmp_path / "bad.npz", *parts, network=whole.network, **about)
+    whole = collapsed_set(tmp_path / "bad.npz")
     words = {"interim_networks": 1, "interim_epochs": 2, "networks": 1, "eval_augment": False}
     words |= {"model": "mlp", "eval_models": whole.network[0], "dataset": str(tiny("grey"))}
     words |= {name: getattr(whole.network[1], name) for name in ("width", "depth")}

@@ -226,6 +226,7 @@ def test_evaluate_complains_in_one_line(phantom, tmp_path, file):
         assert ended.returncode == 2 and words in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
     assert alone(out, file, file_of, "--networks=0").returncode == 2
+    assert not list(out.rglob("__pycache__")), "the folder stays as SHA256SUMS says"
 
 
 @pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])

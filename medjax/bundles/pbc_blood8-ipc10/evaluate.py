@@ -17,7 +17,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from own_images import refuse, scores, test_split
+
+sys.dont_write_bytecode = True  # nothing comes into this folder that SHA256SUMS does not list
+from own_images import refuse, scores, test_split  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 

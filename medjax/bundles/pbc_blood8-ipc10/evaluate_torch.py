@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from own_images import refuse, scores, test_split
 from torch import nn
+
+sys.dont_write_bytecode = True  # nothing comes into this folder that SHA256SUMS does not list
+from own_images import refuse, scores, test_split  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
