@@ -161,6 +161,7 @@ def alone(folder, *words):
     command = [sys.executable, "-c", hidden, *map(str, words)]
     # Threads of PyTorch that wait for each other on busy cores take many times as long.
     environment = launching.environment() | {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONDONTWRITEBYTECODE"] = ""  # as a receiver has it
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
