@@ -28,7 +28,7 @@ import medjax
 from medjax import recipes, store
 from medjax.cli.console import Console
 from medjax.pipeline.progress import Progress
-from medjax.pipeline.run import only_distilled, run_seeds
+from medjax.pipeline.run import Asked, only_distilled, run_seeds
 from medjax.pipeline.session import check_data, load_data
 from medjax.pipeline.settings import Settings
 from medjax.result import Result
@@ -97,8 +97,8 @@ def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
     if recipe.release:
         raise medjax.UserError(f"{recipe.name} is run whole: leave out scored = false")
     check_data(settings_of(group[0]), raw, progress)
-    each = [settings_of(row) for row in group]
-    return [session.folder for session in only_distilled(recipe, each, out, raw, progress)]
+    each = [Asked(settings_of(row), raw, out) for row in group]
+    return [session.folder for session in only_distilled(recipe, each, progress)]
 
 
 def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from launching import NETWORK, SERVER, complaint, read_json, tiny, workplace
 
 import medjax
-from medjax import share, store
+from medjax import devices, share, store
 from medjax.audit import copies, making, page, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
@@ -21,7 +21,9 @@ from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import raw_dataset
 from medjax.errors import UserError
+from medjax.pipeline import distil
 from medjax.pipeline.progress import Silent
+from medjax.pipeline.run import Asked
 from medjax.pipeline.session import open_session, random_start
 from medjax.pipeline.settings import RunConfig
 from medjax.report.overview import write_report
@@ -73,12 +75,13 @@ def attacked(release, folder, count=8, canaries=20):
 def test_a_planted_leak_is_found(tmp_path):
     """A procedure that publishes the canaries that it saw: nearly all are told from the others."""
 
-    def release(settings, raw, folder, progress):
+    def release(each, progress):
+        ((_, raw, folder),) = each
         chosen = draw(noisy(), 20, 0, 1)
         rest = {image.tobytes() for image in np.delete(noisy().train.images, chosen.rows, 0)}
         planted = [i for i, image in enumerate(raw.train.images) if image.tobytes() not in rest]
         assert len(planted) == 10
-        return published(folder, raw.train.images[planted], raw.train.labels[planted])
+        return [published(folder, raw.train.images[planted], raw.train.labels[planted])]
 
     found, chosen = attacked(release, tmp_path)
     membership = making.membership(found, chosen, seed=0)
@@ -90,9 +93,10 @@ def test_a_planted_leak_is_found(tmp_path):
 def test_nothing_is_found_where_no_canary_was_used(tmp_path):
     """A procedure that publishes images of its own, other ones each time: no better than guessing."""
 
-    def release(settings, raw, folder, progress):
+    def release(each, progress):
+        ((settings, _, folder),) = each
         other = noise(100 + settings.run.seed, 10)
-        return published(folder, other.images, other.labels)
+        return [published(folder, other.images, other.labels)]
 
     found, chosen = attacked(release, tmp_path)
     all_of_them = making.membership(found, chosen, seed=0)["all"]
@@ -113,12 +117,13 @@ def test_finished_shadows_are_not_done_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shadows, "score", score)
 
-    def release(settings, raw, folder, progress):
+    def release(each, progress):
+        ((settings, _, folder),) = each
         done.append(settings.run.seed)
         if len(done) == 3:
             raise KeyboardInterrupt
         other = noise(settings.run.seed, 4)
-        return published(folder, other.images, other.labels)
+        return [published(folder, other.images, other.labels)]
 
     with pytest.raises(KeyboardInterrupt):
         attacked(release, tmp_path, count=4)
@@ -336,11 +341,50 @@ def test_a_shadow_releases_what_an_ordinary_run_does(tmp_path):
     iteration."""
     run = open_run(run_of(workplace() / "audit"))
     raw = data_of(run, str(tiny("rgb")), "", Silent())
-    made = shadows.of_method(run.recipe)(run.settings, raw, tmp_path, Silent())
+    asked = Asked(run.settings, raw, tmp_path)
+    (made,) = shadows.of_method(run.recipe)([asked], Silent())
     assert made.images_uint8.any() and np.array_equal(made.images_uint8, run.shared.images_uint8)
     np.testing.assert_array_equal(made.synthetic.images, run.shared.synthetic.images)
     assert made.origin["collapsed"] == run.shared.origin["collapsed"]
     assert [path.name for path in tmp_path.rglob("evaluations/*")] == ["interim-00000002.json"]
+
+
+def test_shadows_side_by_side(tmp_path, monkeypatch):
+    """In blocks of three, each distilled in one program, with one shadow stopped while its networks train: the scores
+    of shadows that are made in turn."""
+    run, seeds, score = open_run(run_of(workplace() / "audit")), [], shadows.score
+    raw = data_of(run, str(tiny("rgb")), "", Silent())
+    chosen, made = draw(raw, 6, 0, 1), distil.together
+    parts = "own", run.settings, shadows.of_method(run.recipe), raw, chosen, 4
+    alone = shadows.attack_shadows(*parts, tmp_path / "alone", Silent())
+    monkeypatch.setattr(distil, "together", lambda ds: seeds.append(len(ds)) or made(ds))
+
+    def stopped(settings, *rest):
+        if settings.run.seed == 2:
+            raise InterruptedError
+        return score(settings, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shadows, "score", stopped)
+        with pytest.raises(InterruptedError):
+            shadows.attack_shadows(*parts, tmp_path / "beside", Silent(), beside=3)
+    assert seeds == [3] and [p.name for p in (tmp_path / "beside").glob("*.json")] == [
+        "own-00.json"
+    ]
+    found = shadows.attack_shadows(*parts, tmp_path / "beside", Silent(), beside=3)
+    assert seeds == [3], "what was distilled is not distilled again, and the fourth is alone"
+    assert found.seeds == alone.seeds and np.array_equal(found.inside, alone.inside)
+    for name in ("scores", "balanced", "by_map"):
+        np.testing.assert_allclose(getattr(found, name), getattr(alone, name), atol=1e-3)
+    assert not np.allclose(alone.scores[0], alone.scores[1], atol=1e-2)
+
+
+def test_how_many_shadows_side_by_side(monkeypatch):
+    """A CPU makes them in turn; an accelerator as many as half of its memory holds."""
+    assert shadows.side_by_side(1.0) == 1
+    monkeypatch.setattr(devices, "on_cpu", lambda: False)
+    monkeypatch.setattr(devices, "accelerator_bytes", lambda: 64e9)
+    assert [shadows.side_by_side(size) for size in (2e9, 31e9, 33e9)] == [16, 1, 1]
 
 
 def test_procedures_beside(tmp_path):
@@ -355,7 +399,7 @@ def test_procedures_beside(tmp_path):
     other = shadows.started_from(medjax.settings("mtt"), init_set="set.npz")
     assert other is not None and other.values()["init_set"] == "set.npz"
     assert shadows.started_from(medjax.settings("dc"), init_set="set.npz") is None
-    kept = shadows.real_images(settings(ipc=3), noisy(), tmp_path, Silent())
+    (kept,) = shadows.real_images([Asked(settings(ipc=3), noisy(), tmp_path)], Silent())
     real = {image.tobytes() for image in noisy().train.images}
     assert all(image.tobytes() in real for image in kept.images_uint8)
     assert len(kept.images_uint8) == 6 and kept.origin["collapsed"] == "True"

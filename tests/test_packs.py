@@ -10,7 +10,7 @@ from medjax.data import sources
 from medjax.metrics import Metrics
 from medjax.pipeline import packs
 from medjax.pipeline.progress import Silent
-from medjax.pipeline.run import only_distilled
+from medjax.pipeline.run import Asked, only_distilled
 from medjax.pipeline.session import build_models
 
 RANDOM = recipes.find("random")
@@ -123,8 +123,8 @@ def test_a_run_is_the_one_of_the_factor(scored, tmp_path):
 
 def test_a_distillation_without_a_result_is_packed_too(scored, tmp_path):
     raw = sources.load(str(launching.tiny("rgb")))
-    each = [asked("margin", seed=seed, experts=1) for seed in (0, 1)]
-    sessions = only_distilled(recipes.find("margin"), each, tmp_path, raw, Silent())
+    each = [Asked(asked("margin", seed=seed, experts=1), raw, tmp_path) for seed in (0, 1)]
+    sessions = only_distilled(recipes.find("margin"), each, Silent())
     assert [session.train.packing.factor for session in sessions] == [2, 2]
 
 

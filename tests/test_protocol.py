@@ -140,27 +140,37 @@ def test_walk(make, name, case):
     assert not np.array_equal(start.images, end.images)
 
 
+def other_images(data, number):
+    """Images, labels and preprocessing that differ from these; the class of label 0 has more of them."""
+    labels = data.labels.at[-number:].set(0) if number else data.labels
+    packing = jax.tree.map(lambda a: a * (1 + 0.2 * number), data.packing)
+    return Dataset(jnp.roll(data.images, number, axis=0) * (1 + 0.1 * number), labels, packing)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["one set", "own images"])
 @pytest.mark.parametrize(("name", "case"), [(n, "grey") for n in CONFIGS] + [("mtt", "packed")])
-def test_seeds_side_by_side(make, name, case, monkeypatch):
-    """Three seeds in one program (a call of the device serves them all) end where each ends alone."""
+def test_seeds_side_by_side(make, name, case, own, monkeypatch):
+    """Three seeds in one program (a call of the device serves them all) end where each ends alone, on the same images
+    or each on its own."""
     made, called = make(name, case), []
     keys, starts = jax.random.split(jax.random.key(4), 3), jax.random.split(jax.random.key(5), 3)
-    begun = [made.init(key, made.data) for key in starts]
+    data = [other_images(made.data, number * own) for number in range(3)]
+    begun = [made.init(*pair) for pair in zip(starts, data, strict=True)]
 
-    def end(method, key, state):
+    def end(method, key, state, data):
         def counted(function, **more):
             compiled = jax.jit(function, **more)
             return lambda *args: (called.append(1), compiled(*args))[1]
 
         with monkeypatch.context() as patch:
             patch.setattr(graphs, "jit", counted)
-            *_, last = run(method, key, made.data, state, first=0, iterations=4, chunk=2)
+            *_, last = run(method, key, data, state, first=0, iterations=4, chunk=2)
         return last
 
-    alone = [end(made.method, key, state) for key, state in zip(keys, begun, strict=True)]
+    alone = [end(made.method, *parts) for parts in zip(keys, begun, data, strict=True)]
     assert len(called) == 3 * 2
     called.clear()
-    last = end(together([made.method] * 3), keys, stacked(begun))
+    last = end(together([made.method] * 3), keys, stacked(begun), stacked(data) if own else data[0])
     assert len(called) == 2
     for i, one in enumerate(alone):
         close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-4)

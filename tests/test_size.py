@@ -9,7 +9,7 @@ from medjax.cli import experts
 from medjax.cli.flags import OutConfig
 from medjax.data import sources
 from medjax.pipeline.progress import Silent
-from medjax.pipeline.run import only_distilled
+from medjax.pipeline.run import Asked, only_distilled
 from medjax.report.runs import collect
 
 SMALL = {"preset": "quick", "width": 2, "depth": 1, "whiten": "normalise", "networks": 1}
@@ -36,7 +36,8 @@ def test_rows_that_are_only_distilled(tmp_path):
     path = str(launching.tiny("grey"))
     asked = medjax.settings("dm", dataset=path, size=0, iterations=1, **SMALL)
     raw = sources.load(path)
-    (session,) = only_distilled(recipes.find("dm"), [asked], tmp_path, raw, Silent())
+    each = [Asked(asked, raw, tmp_path)]
+    (session,) = only_distilled(recipes.find("dm"), each, Silent())
     assert session.pre.size == 28 and session.train.images.shape == (60, 28, 28, 1)
 
 

@@ -18,6 +18,7 @@ from medjax.audit.shadows import (
     attack_shadows,
     of_method,
     real_images,
+    side_by_side,
     started_from,
 )
 from medjax.config import checked, option
@@ -89,12 +90,12 @@ def audit_run(
             session._replace(settings=own).setup()
         say_replaced(run, config, releases, progress)
         long = sum(release is not real_images for _, release in releases.values())
-        say_plan(run, session, canaries, config.shadows, long, progress)
+        at_once = side_by_side(plan(run, session, canaries, config.shadows, long, progress))
         found: dict[str, Any] = {}
         beside: dict[str, Any] = {}
         for name, (own, release) in releases.items():
             there = place / f"canaries-{len(canaries.rows)}"
-            parts = raw, canaries, config.shadows, there, progress
+            parts = raw, canaries, config.shadows, there, progress, at_once
             scores = attack_shadows(name, own, release, *parts)
             # A shadow without one canary holds another in its place.
             delta = delta_of_replacement(run.result.guarantee or {})
@@ -186,15 +187,16 @@ def membership(
     return {name: summary(g, seed, delta) for name, g in own.items() if 0 < g.inside.mean() < 1}
 
 
-def say_plan(
+def plan(
     run: Audited,
     session: Session,
     canaries: Canaries,
     shadows: int,
     procedures: int,
     progress: Progress,
-) -> None:
-    """What will be attacked, and the forecast. procedures: how many distil."""
+) -> float:
+    """Say what will be attacked, and the forecast. procedures: how many distil. Returns the bytes of memory that a
+    shadow takes."""
     count, unit = len(canaries.rows), canaries.unit
     progress.say(
         f"audit of {run.folder}: {shadows} shadows, {count} canaries ({unit}s), {count // 2} of them in each"
@@ -220,3 +222,4 @@ def say_plan(
         f"forecast of the whole audit: {lower_bound()}{duration(one * times)} of computing; {duration(paced)} at the"
         f" pace of the run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
     )
+    return whole.memory

@@ -3,7 +3,7 @@ on what each releases.
 
 A shadow is an ordinary run up to the set that it releases, so it refits everything that saw the data. What is kept of
 it is one small file; the files of its run are removed when that is written. A shadow whose file is there is not done
-again.
+again. An accelerator distils several in one program.
 """
 
 import dataclasses
@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from medjax import evaluate, share, store
+from medjax import devices, evaluate, share, store
 from medjax.audit.canaries import Canaries, half, shadow_data
 from medjax.audit.whitening import membership_score
 from medjax.augment import augment
 from medjax.data import preprocess
-from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.eval_config import EvalConfig
@@ -30,18 +29,18 @@ from medjax.pipeline.cross_architecture import step_size_for
 from medjax.pipeline.evaluate_saved import open_shared
 from medjax.pipeline.finish import choose, write_set
 from medjax.pipeline.progress import Progress, Silent, Update
-from medjax.pipeline.run import only_distilled
+from medjax.pipeline.run import Asked, only_distilled
 from medjax.pipeline.session import open_session
 from medjax.pipeline.settings import RunConfig, Settings
 from medjax.recipes import Recipe
 from medjax.share import SharedSet
 from medjax.types import RawDataset, Synthetic
 
-#: What a procedure makes of data: (settings, data, folder, progress) -> the released set.
-Release = Callable[[Settings, RawDataset, Path, Progress], SharedSet]
+#: What a procedure makes of each of some shadows: (runs that are asked for, progress) -> their released sets.
+Release = Callable[[list[Asked], Progress], list[SharedSet]]
 #: Log odds of networks that are certain.
 CERTAIN = 1e3
-#: What is kept of a shadow's canaries; there is no whitening map in every set.
+#: What is kept of a shadow's canaries; ``by_map`` is null where there is no whitening map.
 SCORES = ("scores", "by_map")
 
 
@@ -76,22 +75,31 @@ class NamedProgress:
 def of_method(recipe: Recipe) -> Release:
     """The set that a method distils."""
 
-    def release(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> SharedSet:
-        (session,) = only_distilled(recipe, [settings], folder, raw, progress)
-        return choose(session, recipe).written
+    def release(each: list[Asked], progress: Progress) -> list[SharedSet]:
+        sessions = only_distilled(recipe, each, progress)
+        return [choose(session, recipe).written for session in sessions]
 
     return release
 
 
-def real_images(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> SharedSet:
+def real_images(each: list[Asked], progress: Progress) -> list[SharedSet]:
     """As many random real images, released as a distilled set is: what leaks by construction."""
-    place = folder / folders.home(folder, raw).name / "real"
-    session = open_session(settings, raw, place, progress)
-    images, labels = packed_images(
-        random_images, session.key("init"), session.train, settings.ipc, session.classes
-    )
-    stored = session.stored(Synthetic(images, labels, jnp.float32(0)))
-    return write_set(session, "random", stored, collapsed=True)
+    made = []
+    for settings, raw, folder in each:
+        place = Path(folder) / folders.home(Path(folder), raw).name / "real"
+        session = open_session(settings, raw, place, progress)
+        images, labels = packed_images(
+            random_images, session.key("init"), session.train, settings.ipc, session.classes
+        )
+        stored = session.stored(Synthetic(images, labels, jnp.float32(0)))
+        made.append(write_set(session, "random", stored, collapsed=True))
+    return made
+
+
+def side_by_side(memory: float) -> int:
+    """Shadows that are distilled in one program, where one takes so many bytes: as many as half of an accelerator's
+    memory holds. A CPU does them in turn, with the images of each dealt out to its cores."""
+    return 1 if devices.on_cpu() else max(1, int(devices.accelerator_bytes() / 2 / memory))
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:
@@ -145,6 +153,36 @@ def score(
     return own.mean(0), float(np.mean([one.balanced_accuracy for one in scored]))
 
 
+class Shadow(NamedTuple):
+    """One shadow: its number, which canaries are in it, the run that it is, and the file of what is kept of it."""
+
+    number: int
+    inside: Bool[np.ndarray, " n"]
+    asked: Asked
+    path: Path
+
+    def read(self) -> dict[str, Any] | None:
+        """What is kept of it; None where it is not there, not whole, or of another one."""
+        found = store.read_json(self.path)
+        try:
+            same = {name: found[name] for name in self.about} == store.strict(self.about)
+            kept = [found[n] for n in SCORES if found[n] is not None]
+            whole = all(np.array(v, float).shape == self.inside.shape for v in kept)
+            balanced = found["balanced_accuracy"]
+            return found if same and whole and isinstance(balanced, float) else None
+        except (TypeError, KeyError, ValueError):
+            return None
+
+    def write(self, **found: Any) -> None:
+        """Keep what was found, and with it what the shadow is."""
+        store.write_json(self.path, self.about | found)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        settings, data, _ = self.asked
+        return {"data": data.fingerprint, "settings": settings.identity()}
+
+
 def attack_shadows(
     name: str,
     settings: Settings,
@@ -154,45 +192,38 @@ def attack_shadows(
     count: int,
     folder: Path,
     progress: Progress,
+    beside: int = 1,
 ) -> ShadowScores:
-    """The scores of ``count`` shadows of one procedure. name: of their files in ``folder``."""
-    made = []
-    for shadow in range(count):
-        inside = half(canaries, settings.run.seed, shadow)
-        data = shadow_data(raw, canaries, inside)
-        own = with_seed(settings, settings.run.seed + 1 + shadow)
-        about = {"data": data.fingerprint, "settings": own.identity()}
-        path = folder / f"{name}-{shadow:02}.json"
-        kept = _read(path, about, len(inside))
-        if kept is None:
-            work = folder / f"{name}-{shadow:02}"
-            told = NamedProgress(progress, f"{name} {shadow + 1}/{count}")
-            shared = release(own, data, work, told)
+    """The scores of ``count`` shadows of one procedure, of which ``beside`` are made at once. name: of their files in
+    ``folder``."""
+    seed, images, made = settings.run.seed, raw.train.images[canaries.rows], []
+
+    def shadow(number: int) -> Shadow:
+        inside, called = half(canaries, seed, number), f"{name}-{number:02}"
+        data, own = shadow_data(raw, canaries, inside), with_seed(settings, seed + 1 + number)
+        return Shadow(number, inside, Asked(own, data, folder / called), folder / f"{called}.json")
+
+    for first in range(0, count, beside):
+        block = [shadow(number) for number in range(first, min(first + beside, count))]
+        # All sets of a block are made before one is scored: an audit that goes on runs the program of them all again.
+        missing = [one for one in block if one.read() is None]
+        numbers = "-".join(str(one.number + 1) for one in (*missing[:1], *missing[1:][-1:]))
+        told = NamedProgress(progress, f"{name} {numbers}/{count}")
+        sets = release([one.asked for one in missing], told) if missing else []
+        for one, shared in zip(missing, sets, strict=True):
+            told = NamedProgress(progress, f"{name} {one.number + 1}/{count}")
+            own, _, work = one.asked
             bar = told.bar("score", own.config(EvalConfig).eval_epochs)
-            scores, balanced = score(own, raw, canaries, shared, work / "scores", bar)
-            by_map = membership_score(shared.preprocessor, raw.train.images[canaries.rows])
-            kept = about | {"scores": scores, "balanced_accuracy": balanced, "by_map": by_map}
-            store.write_json(path, kept)
-        if "by_map" not in kept:  # of a version that did not attack the map
-            pre = preprocess.fit(own.config(PreprocessConfig), data.train.images)
-            kept["by_map"] = membership_score(pre, raw.train.images[canaries.rows])
-            store.write_json(path, kept)
-        shutil.rmtree(folder / f"{name}-{shadow:02}", ignore_errors=True)
-        score_of = [kept[n] if kept[n] is None else np.array(kept[n], float) for n in SCORES]
-        made.append((*score_of, inside, kept["balanced_accuracy"], own.run.seed))
+            scores, balanced = score(own, raw, canaries, shared, Path(work) / "scores", bar)
+            by_map = membership_score(shared.preprocessor, images)
+            one.write(scores=scores, balanced_accuracy=balanced, by_map=by_map)
+        for one in block:
+            kept, own = one.read(), one.asked.settings
+            assert kept
+            shutil.rmtree(one.asked.folder, ignore_errors=True)
+            score_of = [kept[n] if kept[n] is None else np.array(kept[n], float) for n in SCORES]
+            made.append((*score_of, one.inside, kept["balanced_accuracy"], own.run.seed))
     scores, by_map, insides, balanced, seeds = zip(*made, strict=True)
     maps = None if by_map[0] is None else np.stack(by_map)
     parts = np.stack(scores), np.stack(insides), np.array(balanced), list(seeds)
     return ShadowScores(*parts, maps)
-
-
-def _read(path: Path, about: dict[str, Any], count: int) -> dict[str, Any] | None:
-    """What is kept of a shadow; None where it is not there, not whole, or of another one."""
-    found = store.read_json(path)
-    try:
-        same = {name: found[name] for name in about} == store.strict(about)
-        kept = [found[name] for name in SCORES if name != "by_map" or found.get(name) is not None]
-        whole = all(np.array(values, float).shape == (count,) for values in kept)
-        return found if same and whole and isinstance(found["balanced_accuracy"], float) else None
-    except (TypeError, KeyError, ValueError):
-        return None

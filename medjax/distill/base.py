@@ -50,11 +50,12 @@ class Chunk(NamedTuple):
 
 def iterated(distiller: Distiller, several: bool) -> Callable[..., tuple[Any, Any]]:
     """The program of a device call: (state, key, data, numbers [K], items) -> (state, infos). Of ``several`` seeds
-    state, key, items and infos have a leading axis [s]; the seeds are dealt out to the devices, which exchange nothing
-    until the call's end. A seed's numbers are those of its own distillation, to rounding."""
+    state, key, items and infos have a leading axis [s], and data too where each seed has its own; the seeds are dealt
+    out to the devices, which exchange nothing until the call's end. A seed's numbers are those of its own distillation,
+    to rounding."""
 
     def one_seed(
-        data: Dataset, numbers: Array, key: Array, state: Any, items: PyTree
+        numbers: Array, data: Dataset, key: Array, state: Any, items: PyTree
     ) -> tuple[Any, Any]:
         def step(state: Any, xs: tuple[Array, PyTree]) -> tuple[Any, Any]:
             number, item = xs
@@ -65,7 +66,9 @@ def iterated(distiller: Distiller, several: bool) -> Callable[..., tuple[Any, An
     # The key is an argument: a key that is closed over would be a constant, and every seed would compile anew.
     def call(state: Any, key: Array, data: Dataset, numbers: Any, items: PyTree) -> tuple[Any, Any]:
         spread = devices.map_sharded if several else functools.partial
-        return spread(one_seed, data, numbers)(key, state, items)
+        if data.labels.ndim > 1:
+            return spread(one_seed, numbers)(data, key, state, items)
+        return spread(one_seed, numbers, data)(key, state, items)
 
     return call
 
@@ -87,7 +90,7 @@ def run(
     Yields after every call, so that the caller can log, draw and save; a caller that stops iterating stops the run. An
     accelerator is not kept waiting: the next call is handed to it before the results of the last one are. The next feed
     is read while the device works. The same key gives the same result, however the run is cut into calls. key: one, or
-    the keys [s] of `together`.
+    the keys [s] of `together`; then data may have a leading axis [s] too (`stacked`), for images of each seed's own.
     """
     several = bool(key.ndim)
     split = jax.vmap(jax.random.split) if several else jax.random.split

@@ -29,7 +29,7 @@ def together(distillers: Sequence[Distiller]) -> Distiller:
 
 
 def stacked(trees: Sequence[PyTree]) -> PyTree:
-    """The states of several seeds as one, leading axis [s]."""
+    """The states, or the data, of several seeds as one, leading axis [s]."""
     return jax.tree.map(lambda *parts: jnp.stack([jnp.asarray(p) for p in parts]), *trees)
 
 

@@ -33,7 +33,7 @@ class Running(NamedTuple):
 def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: Costs) -> None:
     """Run the distillations of several seeds to their end, or go on with them, with interim evaluations every
     ``eval_every`` iterations; where the test split chooses, of the start too, as in the public code. Seeds that have
-    come equally far are distilled in one program.
+    come equally far are distilled in one program. Their training splits may differ, but not in shape.
 
     Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/ of each session's folder.
     """
@@ -102,15 +102,18 @@ def _advance(
     several: in the program of seeds side by side. iterations: of a whole distillation."""
     first, session = runs[0].done, runs[0].session
     distiller, key, state = runs[0].distiller, session.key("distil"), runs[0].state
+    data = session.train
     if several:
         distiller = together([one.distiller for one in runs])
         key = jnp.stack([one.session.key("distil") for one in runs])
         state = stacked([one.state for one in runs])
+        if any(one.session.train is not data for one in runs):
+            data = stacked([one.session.train for one in runs])
     config, accuracy = session.settings.config(SelectConfig), ""
     every, split = config.eval_every, "test" if config.select == "test" else "val"
     begin = time.monotonic()
     cut = {"first": first, "iterations": end, "chunk": chunk, "every": every}
-    calls = run(distiller, key, session.train, state, **cut)
+    calls = run(distiller, key, data, state, **cut)
     for done, state, infos in calls:
         # What side by side costs each seed is its share.
         seconds = (time.monotonic() - begin) / (done - first) / len(runs)

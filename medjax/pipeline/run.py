@@ -5,7 +5,7 @@ import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medjax import devices, recipes
 from medjax.data.raw import check_in_memory
@@ -150,30 +150,42 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
     ]
 
 
-def only_distilled(
-    recipe: Recipe,
-    each: list[Settings],
-    folder: str | os.PathLike,
-    raw: RawDataset,
-    progress: Progress,
-) -> list[Session]:
+class Asked(NamedTuple):
+    """A run that is asked for: its settings, its images, which have been checked, and the folder of its results."""
+
+    settings: Settings
+    raw: RawDataset
+    folder: str | os.PathLike
+
+
+def only_distilled(recipe: Recipe, each: list[Asked], progress: Progress) -> list[Session]:
     """Runs that end with their last interim evaluation: no final networks are trained, and there is no result. each:
-    settings that differ in their seeds alone. raw: images that have been checked."""
-    said, out = withheld(raw) if recipe.release else raw, results_path(folder)
-    each = [sized(own, raw.train.images.shape[-1]) for own in each]
-    each = [settled(recipe, own, raw, out, progress)[0] for own in each]
-    seen = each[0].decoded * len(raw.class_names)
-    each = [own.counted(seen) for own in each]
-    places = [folders.run_folder(out, raw, recipe.name, own) for own in each]
+    runs that differ in their seeds and images alone. Those whose images have one shape are distilled side by side."""
+    opened: dict[tuple[str, Path], Session] = {}
+    sessions: list[Session] = []
     with contextlib.ExitStack() as held:
-        for place in places:
+        for asked, raw, folder in each:
+            own, out = sized(asked, raw.train.images.shape[-1]), results_path(folder)
+            own = settled(recipe, own, raw, out, progress)[0]
+            own = own.counted(own.decoded * len(raw.class_names))
+            place = folders.run_folder(out, raw, recipe.name, own)
             held.enter_context(folders.hold(place, progress))
-        opened = open_session(each[0], raw, places[0], progress)
-        pairs = zip(each, places, strict=True)
-        sessions = [opened._replace(settings=own, folder=place) for own, place in pairs]
-        for session in sessions:
-            folders.write_config(session.folder, said, session.settings)
-        return distilled(sessions, recipe, begun(sessions, recipe)[0])
+            about = raw.fingerprint, out  # seeds on the same images share them on the device
+            if about not in opened:
+                opened[about] = open_session(own, raw, place, progress)
+            session = opened[about]._replace(settings=own, folder=place)
+            folders.write_config(place, withheld(raw) if recipe.release else raw, own)
+            sessions.append(session)
+        lots: dict[Any, list[int]] = {}
+        for i, session in enumerate(sessions):
+            shape = session.train.images.shape, session.train.packing.factor
+            lots.setdefault(shape, []).append(i)
+        for lot in lots.values():
+            own = [sessions[i] for i in lot]
+            done = distilled(own, recipe, begun(own, recipe)[0])
+            for i, session in zip(lot, done, strict=True):
+                sessions[i] = session
+    return sessions
 
 
 def begun(sessions: list[Session], recipe: Recipe) -> tuple[list[Setup], list[dict[str, float]]]:
