@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import jax.numpy as jnp
 import launching
@@ -27,6 +28,7 @@ from medjax.pipeline.run import Asked
 from medjax.pipeline.session import open_session, random_start
 from medjax.pipeline.settings import RunConfig
 from medjax.report.overview import write_report
+from medjax.report.privacy import beside_table
 from medjax.types import RawSplit, Synthetic
 
 SIDE = 8
@@ -438,17 +440,27 @@ def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
         audit_run(AuditConfig(str(run), canaries=6))
 
 
-def test_the_table_beside():
-    """A row for each procedure, with a dash for what could not be counted."""
+def test_the_table_beside(tmp_path):
+    """A row for each procedure, with a dash for what could not be counted. The report shows it where there is more than
+    one and it can be read."""
     rng = np.random.default_rng(0)
     inside = rng.random((4, 60)).argsort(1) < 30
     one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
     found = {
         "beside": {name: {"balanced_accuracy": 0.5, "membership": one} for name in ("own", "real")}
     }
-    own, real = page.beside_table(found).rows
+    own, real = beside_table(found).rows
     assert own[0] == "this method, as it was run" and real[0] == "random real images"
     assert own[1] == "50.0 %" and own[4].endswith("%") and own[5] == "–"
+    run = tmp_path / "run"
+    shutil.copytree(run_of(workplace() / "audit"), run)
+    shown = []
+    for beside in (found["beside"], {"own": found["beside"]["own"]}, {"own": 1, "real": None}):
+        store.write_json(run / "privacy.json", {"card": ["A sentence."], "beside": beside})
+        path, _, complaints = write_report(tmp_path, tmp_path / "page")
+        assert not complaints and "A sentence." in path.read_text()
+        shown.append("What each procedure gives away" in path.read_text())
+    assert shown == [True, False, False]
 
 
 def test_the_sentences_say_what_cannot_be_said():

@@ -120,7 +120,8 @@ def audit_run(
 
 
 def procedures(config: AuditConfig, run: Audited) -> dict[str, tuple[Settings, Release]]:
-    """What is attacked, by the names of `page.PROCEDURES`: the run's own procedure, and those beside it."""
+    """What is attacked, by the names of `medjax.report.privacy.PROCEDURES`: the run's own procedure, and those beside
+    it."""
     release = of_method(run.recipe)
     made: dict[str, tuple[Settings, Release]] = {"own": (run.settings, release)}
     if not config.beside:

@@ -11,16 +11,9 @@ from medjax.audit.canaries import Canaries
 from medjax.audit.opening import Audited
 from medjax.audit.shadows import ShadowScores
 from medjax.guarantee import contradicted
+from medjax.report.privacy import with_percent
 from medjax.result import Result
-from medjax.table import Table
 
-#: What the procedures of ``beside`` are called.
-PROCEDURES = {
-    "own": "this method, as it was run",
-    "noise": "this method, from noise",
-    "set": "this method, from another set",
-    "real": "random real images",
-}
 LIMITS = (
     "What is audited is the procedure that made the set, run again on data without some of the canaries. Another attack"
     " may find more. A low number shows that this attack fails, not that nothing can be found.",
@@ -32,10 +25,6 @@ LIMITS = (
     "Attacked were networks that were trained on the 8-bit images. Of what the set as it was distilled (synthetic.npz,"
     " exact.npz) says beyond them, the whitening map alone, where it has one.",
 )
-
-
-def with_percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def within(interval: tuple[float, float], percents: bool = True) -> str:
@@ -198,28 +187,3 @@ def copies_words(copies: dict[str, Any]) -> list[str]:
         *lines,
         "Distances find crude copies alone; they are no evidence that nothing was copied.",
     ]
-
-
-def beside_table(found: dict[str, Any]) -> Table:
-    """A row for each procedure: what it costs in accuracy, and what it gives away."""
-    rows = []
-    for name, one in found["beside"].items():
-        attacked = one["membership"]
-        low, high = attacked["auc_interval"]
-        rates = [
-            with_percent(r["true_positive_rate"]) if "interval" in r else "–"
-            for r in attacked["true_positives"]
-        ]
-        scores = [f"{attacked['auc']:.3f}", f"{low:.3f} to {high:.3f}", *rates]
-        about = [PROCEDURES[name], with_percent(one["balanced_accuracy"])]
-        rows.append([*about, *scores, f"{attacked['epsilon_at_least']:.2f}"])
-    head = (
-        "procedure",
-        "balanced accuracy",
-        "attack AUC",
-        "interval",
-        "found at 1 % FPR",
-        "at 0.1 %",
-        "epsilon at least",
-    )
-    return Table(head, rows, "What each procedure gives away")

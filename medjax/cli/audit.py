@@ -1,11 +1,11 @@
 """What does the distilled set of a run give away? Attacks it, and writes RUN/privacy.json."""
 
 from medjax.audit.making import AuditConfig, audit_run
-from medjax.audit.page import beside_table
 from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.paths import user_path
+from medjax.report.privacy import beside_table
 
 
 def main(words: list[str]) -> None:

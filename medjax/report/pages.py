@@ -11,8 +11,9 @@ from PIL import Image
 
 from medjax import store
 from medjax.guarantee import terms
+from medjax.report.privacy import beside_table
 from medjax.report.runs import Run
-from medjax.table import templates
+from medjax.table import Table, templates
 
 #: Pictures that a run leaves in its folder.
 PICTURES = {
@@ -87,11 +88,23 @@ def read_course(run: Run) -> list[dict]:
     return [row for row in rows if row["phase"] in ("distill", "interim")]
 
 
-def read_privacy(run: Run) -> list[str]:
-    """What the set promises and what an audit of the run found, in sentences; [] where there is neither."""
+class Privacy(NamedTuple):
+    """What the set of a run promises and what an audit of it found, in sentences; and the table of procedures, where
+    several were attacked."""
+
+    lines: list[str]
+    beside: Table | None
+
+
+def read_privacy(run: Run) -> Privacy:
+    """From the run's result, and from privacy.json in its folder, where there is one that can be read."""
     guarantee = run.result.guarantee
     stated = terms(guarantee) if guarantee and guarantee.get("epsilon") is not None else []
     found = store.read_json(run.folder / "privacy.json") if run.folder else None
     found = found if isinstance(found, dict) else {}
-    lines = [found.get(name) for name in ("card", "card_exact")]
-    return [*stated, *(str(line) for part in lines if isinstance(part, list) for line in part)]
+    parts = [found.get(name) for name in ("card", "card_exact")]
+    lines = [*stated, *(str(line) for part in parts if isinstance(part, list) for line in part)]
+    try:
+        return Privacy(lines, beside_table(found) if len(found["beside"]) > 1 else None)
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return Privacy(lines, None)
