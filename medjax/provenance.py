@@ -47,8 +47,8 @@ def _git_revision() -> str:
     try:
         # Installed below somebody else's repository, that one's revision says nothing of medjax.
         git("ls-files", "--error-unmatch", Path(__file__).name)
-        # What runs wrote there changes no run.
-        changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)results")
+        # What else lies there, such as images and results, changes no run.
+        changed = git("status", "--porcelain", "--", ":/medjax", ":/configs", ":/experiments")
         return git("rev-parse", "HEAD") + ("+dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

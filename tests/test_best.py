@@ -46,13 +46,16 @@ def test_the_command_is_the_methods(monkeypatch, capsys, ipc):
 
 
 def test_a_dry_run_says_how_long_it_takes(tmp_path, monkeypatch, capsys):
-    """Of the method, and nothing is written."""
+    """Of the method, and nothing is written. Data that the run would refuse are refused."""
     monkeypatch.setattr(best, "run_seeds", lambda *_: pytest.fail("it ran"))
     monkeypatch.chdir(tmp_path)
     with launching.own_flags():
         launching.parse(best.GROUPS, "--dataset=bloodmnist", "--ipc=10", "--dry_run")
         best.main([])
     assert "forecast of the whole run: " in capsys.readouterr().out
+    with launching.own_flags(), pytest.raises(UserError, match="--ipc=50 is more than the"):
+        launching.parse(best.GROUPS, f"--dataset={launching.tiny('rgb')}", "--ipc=50", "--dry_run")
+        best.main([])
     assert list(tmp_path.iterdir()) == []
 
 

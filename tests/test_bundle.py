@@ -27,6 +27,7 @@ from medjax.bundle.received import _settings, as_received
 from medjax.data import preprocess, sources
 from medjax.errors import UserError
 from medjax.eval_config import InterimConfig
+from medjax.pipeline.progress import Silent
 from medjax.result import Result
 
 
@@ -199,12 +200,24 @@ def test_without_the_data_set(tmp_path):
         bundle(run, tmp_path / "bundle", dataset=str(launching.tiny("rgb")))
     with pytest.raises(UserError, match="no such file"):
         bundle(run, tmp_path / "bundle", dataset=str(here))
+    assert "were not compared with the training images" in " ".join(card.split())
     out = bundle(run, tmp_path / "bundle", dataset=str(moved))
     assert "as received (8-bit" in (out / "README.md").read_text()
+    assert "compared with all training images" in " ".join((out / "README.md").read_text().split())
+
+
+class Heard(Silent):
+    """What is said."""
+
+    def __init__(self):
+        self.text = ""
+
+    def say(self, text):
+        self.text += text + "\n"
 
 
 def test_privacy_comes_from_the_audit(colour, tmp_path):
-    """privacy.json of a run is copied, and its sentences stand in the card."""
+    """privacy.json of a run is copied, and its sentences stand in the card. The console says what counts."""
     run = shutil.copytree(colour[0], tmp_path / "run")
     store.write_json(run / "privacy.json", {"card": ["AUC 0.51 (0.47 to 0.55) over 200 canaries."]})
     out = bundle(run, tmp_path / "bundle")
@@ -213,6 +226,19 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
     assert "- exact.npz holds the mean" in (out / "README.md").read_text()
     assert (out / "README.md").read_text().count("began as real training images") == 2
     assert (out / "privacy.json").read_bytes() == (run / "privacy.json").read_bytes()
+    attacked = {"auc": 0.61, "auc_interval": [0.52, 0.7]}
+    found = {"membership": {"all": attacked}, "copies": {"start_is_nearest": {"count": 3, "of": 4}}}
+    store.write_json(run / "privacy.json", found | {"card": ["It leaks."]})
+    heard = Heard()
+    config = ShareConfig(run=str(run), out=str(tmp_path / "bundle"))
+    make_bundle(config, heard)
+    assert "AUC 0.61 (0.52 to 0.70; guessing has 0.5)" in heard.text
+    assert "for 3 of 4 images" in heard.text and "the covariance" in heard.text
+    make_bundle(dataclasses.replace(config, exact=False), heard := Heard())
+    assert "AUC 0.61" in heard.text and "the covariance" not in heard.text
+    (run / "privacy.json").unlink()
+    make_bundle(config, heard := Heard())
+    assert f"not audited: python -m experiments.audit --run={run}" in heard.text
     odd = ("{", "[]", '{"card": 3}', '{"membership": []}', '{"membership": {"all": 1}}')
     odd += ('{"membership": {"all": {"epsilon_at_least": "much"}}}',)
     for text in odd:

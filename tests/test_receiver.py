@@ -220,7 +220,7 @@ def test_evaluate_complains_in_one_line(phantom, tmp_path, file):
     file_of = tmp_path / "mine.npz"
     for words, arrays in (
         ("has no test_labels", {"test_images": images}),
-        ("with 3 channels", {"test_images": images[..., 0], "test_labels": labels}),
+        ("has 3: repeat them", {"test_images": images[..., 0], "test_labels": labels}),
     ):
         np.savez(file_of, **arrays)
         ended = alone(out, file, file_of)
@@ -250,7 +250,7 @@ def test_images_that_cannot_be_scored_are_refused(receiver, tmp_path, capsys, fi
     said("can be read", tmp_path)
     path.write_text("no array")
     said("can be read")
-    said("numbers of these classes", test_images=images, test_labels=np.arange(4))
+    said("labels [0, 1, 2, 3]; the set has 0 (", test_images=images, test_labels=np.arange(4))
     said("one whole number for each of 4", test_images=images, test_labels=np.arange(3))
     said("one whole number for each of 4", test_images=images, test_labels=np.arange(4) / 2)
     said("not empty", test_images=images[:0], test_labels=np.arange(0))
@@ -275,7 +275,7 @@ def test_classes_without_names_are_those_of_the_receiver(receiver, tmp_path, cap
     assert found[1].tolist() == [1, 0, 1, 0], "by name, as medjax does"
     with pytest.raises(SystemExit):
         program(file).test_split(tmp_path / "mine.npz", 3, ["b", "c"])
-    assert "numbers of these classes: 0 (b), 1 (c)" in capsys.readouterr().err
+    assert "the set has 0 (b), 1 (c)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])
@@ -316,7 +316,7 @@ def test_labels_with_gaps_are_those_of_medjax(receiver, tmp_path, capsys, file, 
     np.savez(tmp_path / "wrong.npz", **wrong)
     with pytest.raises(SystemExit):
         program(file).test_split(tmp_path / "wrong.npz", 1, list(raw.class_names))
-    assert "numbers of these classes" in capsys.readouterr().err
+    assert "number test_labels as here" in capsys.readouterr().err
 
 
 # --- the PyTorch twin

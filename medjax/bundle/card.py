@@ -93,7 +93,7 @@ def card(
         "source": inline(source_of(run, source)),
         "licence": _licence_words(licence),
         "creator": inline(creator),
-        "real": f"no file is one. {start_of(run)}".strip(),
+        "real": " ".join(("no file is one.", *compared_words(run, got), start_of(run))).strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
         "scores": scores(run, got).markdown(),
         "scores_words": scores_words(run, got),
@@ -112,6 +112,15 @@ def card(
         **{"mean": images.mean, "std": images.std},
     }
     return templates().get_template("bundle/card.txt").render(values) + "\n"
+
+
+def compared_words(run: FinishedRun, got: Received) -> list[str]:
+    """Whether the images were compared with the training images; nothing of a set that is made of a noisy release."""
+    if (run.result.guarantee or {}).get("epsilon") is not None:
+        return []
+    if got.compared:
+        return ["Each image was compared with all training images, and none is one of them."]
+    return ["The images were not compared with the training images, which were not at hand."]
 
 
 def _front(run: FinishedRun, images: Images, licence: Licence) -> dict[str, str]:

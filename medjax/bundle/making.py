@@ -24,7 +24,7 @@ from medjax.bundle.croissant import croissant
 from medjax.bundle.finished import FinishedRun, read_finished_run, with_class_names
 from medjax.bundle.images import Images, image_files, images_of
 from medjax.bundle.licence import Licence, licence_of
-from medjax.bundle.privacy import privacy_of
+from medjax.bundle.privacy import notes_of, privacy_of
 from medjax.bundle.received import Received, received, received_set
 from medjax.bundle.training import forms
 from medjax.bundle.writing import check_place, check_zip, write_folder, write_zip, zip_of
@@ -101,7 +101,10 @@ def make_bundle(
         raise UserError(
             "--exact=false stores the step size of the scores as received, and there are none: give the run's --dataset"
         )
-    write_folder(out, contents(run, images, got, licence, config, out.name))
+    audit = _audit_of(run)
+    write_folder(out, contents(run, images, got, licence, config, out.name, audit))
+    for line in notes_of(run, audit, config.exact):
+        progress.say(f"note: {line}")
     if config.zip:
         write_zip(out)
     return out
@@ -134,14 +137,15 @@ def contents(
     licence: Licence,
     config: ShareConfig,
     name: str,
+    privacy: dict[str, Any] | None,
 ) -> dict[str, bytes]:
-    """{path in the bundle: content}. The same run gives the same bytes."""
+    """{path in the bundle: content}. The same run gives the same bytes. privacy: from `_audit_of`."""
     source, creator = one_line(config.source), one_line(config.creator)
     exact = run.set_bytes() if got.exact else received_set(run, images, got)
     files = image_files(images) | {"exact.npz": exact}
     files |= {"recipe.json": _json(_recipe(run, images, got)), "gallery.png": _gallery(run, images)}
     files |= {program: (TEMPLATES / program).read_bytes() for program in PROGRAMS}
-    if (privacy := _audit_of(run)) is not None:
+    if privacy is not None:
         files["privacy.json"] = (run.folder / "privacy.json").read_bytes()
     made = "; ".join(f"{what}: {value}" for what, value in facts_of(run))
     about = title_of(run), description_of(run, images), source_of(run, source), made

@@ -33,6 +33,44 @@ def start_of(run: FinishedRun) -> str:
     return ""
 
 
+def notes_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
+    """What who shares a set of images that are not public should know of it before it leaves. found, exact: as in
+    `privacy_of`."""
+    guarantee = run.result.guarantee or {}
+    if run.public or guarantee.get("epsilon") is not None:
+        return []
+    if found is None:
+        lines = [
+            f"the set was not audited: python -m experiments.audit --run={run.folder} says what it gives away"
+        ]
+    else:
+        lines = [f"the audit: {line}" for line in _found_words(found)]
+    if exact and run.shared.preprocessor.kind == "zca":
+        lines.append(
+            "exact.npz holds the covariance of the training images, which can tell who was among them:"
+            " --exact=false leaves it out"
+        )
+    return lines
+
+
+def _found_words(found: Any) -> list[str]:
+    """The numbers of an audit by which one decides."""
+    try:
+        attacked, start = found["membership"]["all"], found["copies"].get("start_is_nearest")
+        low, high = attacked["auc_interval"]
+        lines = [
+            f"membership is guessed with AUC {attacked['auc']:.2f} ({low:.2f} to {high:.2f}; guessing has 0.5)"
+        ]
+        if start:
+            lines.append(
+                f"for {start['count']} of {start['of']} images the nearest training image is the one that they began"
+                " with"
+            )
+        return lines
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return []
+
+
 def privacy_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
     """Sentences. found: the content of privacy.json, to which an audit wrote some under the key "card"; or None. exact:
     whether the set as it was distilled is in the bundle. A set that has a guarantee is not audited here."""

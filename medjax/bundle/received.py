@@ -42,13 +42,14 @@ class Received(NamedTuple):
 
     network: width and depth of the ConvNet: the run's, or the usual one where the run had another network. config: how
     long and on what batches. result: None where the data set was not at hand. exact: whether the run's own set is in
-    the bundle; else its exact.npz is the set as received.
+    the bundle; else its exact.npz is the set as received. compared: whether no image was found to be a training image.
     """
 
     network: dict[str, int]
     config: EvalConfig
     result: Result | None = None
     exact: bool = True
+    compared: bool = False
 
 
 def received(
@@ -73,17 +74,19 @@ def received(
         raise UserError(
             f"{dataset or data.name} holds other images than those of the run: give the --dataset that it was made of"
         )
-    file = place / "received.json"
+    file, compared = place / "received.json", place / "compared.json"
     raw = _data(run, settings, False, progress) if data is None else data
     guarded = (run.result.guarantee or {}).get(
         "epsilon"
     ) is not None  # then it reads no training image
     if raw is not None and not guarded:
         check_apart(run.folder, run.shared, raw)
-    elif not guarded:
+        store.write_json(compared, {"images": len(raw.train.images)})
+    elif not (guarded or compared.exists()):
         progress.say(
             "note: the set was not compared with the training images, which are not at hand"
         )
+    plan = plan._replace(compared=compared.exists())
     if file.exists():
         try:
             return plan._replace(result=Result.read(file))

@@ -10,10 +10,12 @@ from medjax.packing import PackConfig
 from medjax.pipeline.forecast import forecast
 from medjax.pipeline.packs import TRIED
 from medjax.pipeline.progress import Progress
+from medjax.pipeline.release import check as check_privacy
 from medjax.pipeline.resolve import sized
-from medjax.pipeline.session import build_models
+from medjax.pipeline.session import build_models, check_data, load_data
 from medjax.pipeline.settings import RunConfig, Settings
 from medjax.recipes import Recipe, Setup
+from medjax.types import RawDataset
 
 #: Classes, channels, training images.
 Size = tuple[int, int, int]
@@ -33,7 +35,11 @@ def data_size(
     if named := find(name):
         entry, _ = named
         return len(entry.class_names), entry.channels, entry.images[0]
-    raw = sources.load(name, data_dir or None)
+    return size_of(sources.load(name, data_dir or None))
+
+
+def size_of(raw: RawDataset) -> Size:
+    """The same of images that are loaded."""
     return len(raw.class_names), raw.train.images.shape[-1], len(raw.train.labels)
 
 
@@ -50,8 +56,16 @@ def planned(settings: Settings, size: Size) -> tuple[Settings, Setup, dict[str, 
 
 
 def dry_run(recipe: Recipe, settings: Settings, seeds: int, progress: Progress) -> None:
-    """Say the forecast of a run, or of ``seeds`` of them. Raises UserError where the memory is too small."""
+    """Say the forecast of a run, or of ``seeds`` of them. Raises UserError where the memory is too small, and for data
+    that the run would refuse, unless they are a named set, which is not loaded."""
     run = settings.run
-    size = data_size(run.dataset, run.integrate, run.integrate_share, run.data_dir)
+    if run.dataset == "integrated" or find(run.dataset):
+        size = data_size(run.dataset, run.integrate, run.integrate_share, run.data_dir)
+    else:
+        raw = load_data(settings, progress)
+        check_data(settings, raw, progress, count=not recipe.release)
+        if recipe.release:
+            check_privacy(settings, raw)
+        size = size_of(raw)
     made, setup, others = planned(settings, size)
     forecast(made, setup, others, recipe.costs(setup), progress, seeds)

@@ -100,7 +100,9 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
     chosen = [made.images[train & (made.labels == k)][:SHOWN] for k in range(len(made.class_names))]
     title = f"{source.name}: training images"
     contact_sheet(out.with_suffix(".contact.png"), chosen, made.class_names, title)
-    progress.say("note: the contact sheet shows real images: it is as confidential as they are")
+    progress.say(
+        "note: the contact sheet shows real images, and the report names files: both are as confidential as the data"
+    )
     return raw
 
 

@@ -79,7 +79,14 @@ def test_split(path, channels, names):
     """
     images, labels, trained, theirs = arrays_of(path)
     if images.shape[3] != channels:
-        refuse(f"{path}: test_images must be uint8 with {channels} channels, as the set has")
+        how = (
+            "repeat them: np.repeat(images.reshape(n, h, w, 1), 3, -1)"
+            if channels == 3
+            else "average them"
+        )
+        refuse(
+            f"{path}: test_images have {images.shape[3]} channels, and the set has {channels}: {how}"
+        )
     ours, numbers = spelled(names), list(range(len(names)))
     if trained is not None and len(trained) == len(names):
         numbers = trained
@@ -96,8 +103,14 @@ def test_split(path, channels, names):
     fits = {*ours} <= {*theirs} or nameless(ours) or nameless(theirs)
     place = {number: label for label, number in enumerate(numbers)}
     if not fits or len(place) != len(names) or not {*labels.tolist()} <= place.keys():
-        pairs = ", ".join(f"{n} ({name})" for n, name in zip(numbers, names, strict=False))
-        refuse(f"{path}: labels must be the numbers of these classes: {pairs}")
+        there = (
+            ", ".join(theirs) if not nameless(theirs) else f"labels {np.unique(labels).tolist()}"
+        )
+        pairs = ", ".join(f"{n} ({name})" for n, name in enumerate(names))
+        refuse(
+            f"{path} has {there}; the set has {pairs}: give its class_names these names, or leave class_names out and"
+            " number test_labels as here"
+        )
     return images, np.array([place[label] for label in labels.tolist()])
 
 
