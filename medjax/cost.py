@@ -50,6 +50,8 @@ KEPT_OF = {"kept": 1.0, "convolutions": 0.42, "recomputed": 0.0}
 RESIDUALS = tuple(KEPT_OF)
 #: Bytes that a CPU keeps together; the share of its memory that an accelerator keeps.
 KEPT, KEPT_SHARE = 5e8, 0.25
+#: Copies in memory of what a device call's iterations read: while it is gathered, of the call at work, of the next.
+FED = 4
 #: Images of an inner step that do not keep an accelerator busy.
 FEW_IMAGES = 100
 
@@ -155,6 +157,12 @@ def chunk_size(model: Model, image: tuple[int, ...], networks: int) -> int:
 def work_per_call() -> float:
     """Floating-point operations of one device call here."""
     return WORK_PER_CALL.get(jax.default_backend(), WORK_PER_CALL["gpu"])
+
+
+def fed_bytes(every: int, iteration: float, size: float) -> float:
+    """Bytes of what the iterations of device calls read. every: iterations between evaluations. iteration:
+    floating-point operations of one. size: bytes that it reads."""
+    return FED * per_call(every, work_per_call() / iteration) * size
 
 
 def matrix_rate() -> float:

@@ -49,6 +49,13 @@ def device_count() -> int:
     return 1 if _DEALT.get() else jax.local_device_count()
 
 
+def host() -> Any:
+    """The host's own device, free while accelerators work; one of theirs, where JAX_PLATFORMS leaves it out."""
+    with contextlib.suppress(RuntimeError):
+        return jax.local_devices(backend="cpu")[0]
+    return jax.local_devices()[0]
+
+
 def accelerator_bytes() -> float:
     """Memory of an accelerator that JAX may use; a guess where it does not say."""
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 64e9)
@@ -72,14 +79,6 @@ def use_cores() -> None:
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", min(cores or 1, CORES))
-
-
-def any_device() -> bool:
-    """Whether JAX finds a device of the kind that it is told to use; what it raises if not differs by kind."""
-    try:
-        return bool(jax.devices())
-    except Exception:
-        return False
 
 
 @contextlib.contextmanager

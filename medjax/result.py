@@ -61,8 +61,8 @@ class Result:
     evaluation: how networks were trained, {networks, epochs, ...}. seconds: {phase: seconds}.
     select, selected_iteration: how the iteration was chosen ("val", "last" or "test"), and which it is. An evaluation
         of a saved set chose nothing: its ``select`` is None.
-    test: scores of the float images on the test split. test_uint8: of the images as shared. start: of the random images
-        that the distillation began with. test_one_subset: of chosen real images, all networks on one subset.
+    test: scores of the float images on the test split. test_uint8: of the 8-bit images. start: of random real images;
+        under a guarantee, of what it began with. test_one_subset: of chosen real images, all networks on one subset.
         test_chosen_step: where the learned step size collapsed, at ``chosen_step_size``. test_selected: where the test
         split chose the iteration, the scores that it was chosen by: what the public code reports. subsets: of chosen
         real images, subsets in ``test``. ranking: DD-Ranking's scores.

@@ -27,8 +27,8 @@ CPU_PIECE = 16
 
 def alive(model: Model, batch: int, networks: int) -> int:
     """Images whose activations are in memory at once while ``networks`` train on batches of ``batch`` images."""
-    if not devices.on_cpu():
-        return batch * networks
+    if not devices.on_cpu():  # in that of each of several
+        return batch * -(-networks // jax.local_device_count())
     piece = min(batch, CPU_PIECE) if model.separable else batch
     return piece * min(networks, jax.local_device_count())
 

@@ -14,7 +14,7 @@ import pytest
 from absl import flags as absl_flags
 
 import medjax
-from medjax import cost, store
+from medjax import cost, devices, store
 from medjax.data import sources
 from medjax.pipeline import distil
 from medjax.pipeline.run import IN_MEMORY
@@ -132,9 +132,12 @@ def test_seeds(launched, out, tmp_path):
         medjax.run_seeds("dm", settings(seed=2**32 - 1), there, 2)
 
 
-def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch):
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch, accelerator):
     """One has come further than the other, which then runs alone in the program of both: the same bits as without the
-    stop. The time of a call is shared out."""
+    stop. On an accelerator a copy of it fills the other's place. The time of a call is shared out."""
+    if accelerator:
+        monkeypatch.setattr(devices, "on_cpu", lambda: False)
     there, save, clock, seeds = tmp_path / "there", store.save_step, itertools.count(0, 8), []
     monkeypatch.setattr(distil, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     made = distil.together
@@ -154,7 +157,7 @@ def test_two_seeds_stopped_between_their_saves(tmp_path, monkeypatch):
             medjax.run_seeds("dm", settings(), there, 2)
     seeds.clear()
     again = medjax.run_seeds("dm", settings(), there, 2)
-    assert seeds == [1, 2]
+    assert seeds == [2 if accelerator else 1, 2]
     assert len(set(chunks)) == 1, "calls of the one that is behind are cut as those of both"
     for one, other in zip(again, whole, strict=True):
         assert arrays(one.folder) == arrays(other.folder)

@@ -216,6 +216,21 @@ class Heard(Silent):
         self.text += text + "\n"
 
 
+def test_a_method_that_does_not_say_how_it_begins(tmp_path):
+    """Its images are taken to have begun as real ones: unmoved they are refused, and the card says what they were."""
+    run = finished(tmp_path / "run", launching.tiny("grey"))
+    config = json.loads((run / "config.json").read_text())
+    del config["values"]["init_images"]
+    store.write_json(run / "config.json", config)
+    card = (bundle(run, tmp_path / "bundle") / "README.md").read_text()
+    assert card.count("began as real training images") == 2
+    shared = share.load_set(run / "synthetic.npz")
+    begun = shared.images_uint8[np.searchsorted(shared.synthetic.labels, [0, 1])]
+    store.write_arrays(run / "snapshots" / "00000000.npz", images=begun)
+    with pytest.raises(UserError, match="hardly moved"):
+        bundle(run, tmp_path / "other")
+
+
 def test_privacy_comes_from_the_audit(colour, tmp_path):
     """privacy.json of a run is copied, and its sentences stand in the card. The console says what counts."""
     run = shutil.copytree(colour[0], tmp_path / "run")
@@ -231,13 +246,13 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
     store.write_json(run / "privacy.json", found | {"card": ["It leaks."]})
     heard = Heard()
     config = ShareConfig(run=str(run), out=str(tmp_path / "bundle"))
-    make_bundle(config, heard)
+    make_bundle(config, progress=heard)
     assert "AUC 0.61 (0.52 to 0.70; guessing has 0.5)" in heard.text
     assert "for 3 of 4 images" in heard.text and "the covariance" in heard.text
-    make_bundle(dataclasses.replace(config, exact=False), heard := Heard())
+    make_bundle(dataclasses.replace(config, exact=False), progress=(heard := Heard()))
     assert "AUC 0.61" in heard.text and "the covariance" not in heard.text
     (run / "privacy.json").unlink()
-    make_bundle(config, heard := Heard())
+    make_bundle(config, progress=(heard := Heard()))
     assert f"not audited: python -m experiments.audit --run={run}" in heard.text
     odd = ("{", "[]", '{"card": 3}', '{"membership": []}', '{"membership": {"all": 1}}')
     odd += ('{"membership": {"all": {"epsilon_at_least": "much"}}}',)

@@ -137,3 +137,14 @@ def test_momentum_and_weight_decay_are_those_of_pytorch(train, make_session, tmp
         gradient = np.concatenate([error.sum(0), (x.T @ error).ravel()])
         velocity = 0.9 * velocity + gradient + 0.01 * theta[epoch]
         np.testing.assert_allclose(theta[epoch + 1], theta[epoch] - 0.1 * velocity, atol=1e-5)
+
+
+def test_the_names_of_large_groups(tmp_path):
+    """Eighty experts of eight GPUs, and what is left of a group: a name that a folder can have, read back."""
+    for members in (list(range(80)), [0, 1, 3, 80, 81], [7]):
+        trajectory_files.save_epoch(tmp_path, members, 0, np.zeros((len(members), 2), np.float32))
+        (path,) = tmp_path.iterdir()
+        assert len(path.name) < 100
+        assert trajectory_files._groups(tmp_path) == [(path, members)]
+        trajectory_files.remove_epochs(tmp_path, members)
+        assert not list(tmp_path.iterdir())

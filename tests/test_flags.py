@@ -801,6 +801,21 @@ def test_the_forecast_of_several_seeds(monkeypatch, expert_seed, times):
     assert f"experts {2 * times} min, distillation 16 min" in seen[0]
 
 
+def test_experts_of_several_seeds_take_memory_once(monkeypatch):
+    """They are trained for one seed after the other; several cards share the seeds that are distilled."""
+    setup = Setup({}, linear(48, 3), 3, 1, (9, 4, 4, 3))
+    asked = medjax.settings("mtt", "quick", whiten="normalise")
+    monkeypatch.setattr(forecast.devices, "on_cpu", lambda: False)
+
+    def memory(seeds, cards, **costs):
+        monkeypatch.setattr(forecast.devices, "device_count", lambda: cards)
+        return forecast.peak_memory(asked, setup, {}, Costs({}, **costs), seeds)
+
+    assert memory(8, 1, trained=10**9) == memory(1, 1, trained=10**9)
+    assert memory(8, 1, kept=1e12) > 7 * memory(1, 1, kept=1e12)
+    assert memory(8, 4, kept=1e12) == pytest.approx(memory(2, 1, kept=1e12))
+
+
 def test_runs_differ_in_the_flags_of_the_evaluation():
     """The check above saw two values of each."""
     one, other = (

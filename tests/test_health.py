@@ -28,6 +28,14 @@ def test_one_skipped_iteration_changes_nothing(wild, way, collapsed):
     assert found == collapsed and all("nan" not in line for line in warnings)
 
 
+def test_students_without_a_step_size_of_their_own():
+    """A method may log how far they go and learn no step size: only that they stand still is a collapse."""
+    for way, stands in ((0.5, False), (0.01, True)):
+        rows = [{k: v for k, v in r.items() if k != "step_size"} for r in course([way] * 200)]
+        warnings, collapsed = health(rows, 200, 0.01)
+        assert collapsed == stands and len(warnings) == stands
+
+
 def test_the_start_may_be_what_is_kept():
     """With --select=test: it says so, and not that the log was lost, which it is where no iteration was logged."""
     (line,), collapsed = health(course([0.5] * 20), 0, 0.01)

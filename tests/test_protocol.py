@@ -179,6 +179,18 @@ def test_seeds_side_by_side(make, name, case, own, monkeypatch):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_a_method_says_whether_it_reads_images(make, name):
+    """One that does not takes the same step without any."""
+    made = make(name)
+    assert made.method.reads_images == (name not in ("mtt", "tgdd", "dp"))
+    if not made.method.reads_images:
+        state, key = made.init(jax.random.key(0), made.data), jax.random.key(1)
+        without = made.data._replace(images=made.data.images[:0], labels=made.data.labels[:0])
+        both = [made.step(key, state, data, item(made.method, 0)) for data in (made.data, without)]
+        jax.tree.map(np.testing.assert_array_equal, *both)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_resumed(make, name):
     """Four iterations in one go and in two are the same bits."""
     made = make(name)

@@ -271,6 +271,13 @@ def test_a_method_and_a_network_from_outside(added, tmp_path, monkeypatch, capfd
     assert (count, complaints) == (1, []) and "Pulled means" in page.read_text()
 
 
+def test_two_options_of_one_name_are_refused():
+    """One flag would set both."""
+    configs = RECIPES["dm"].configs
+    with pytest.raises(ValueError, match="dm has two options called augment"):
+        recipes.register(RECIPES["dm"]._replace(configs=(*configs, *configs)))
+
+
 def test_a_sweep_forecasts_it(added, tmp_path):
     """The dry run counts its work from the recipe; a job of it is a command of its own."""
     config = table1.Table1Config(

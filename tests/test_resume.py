@@ -240,7 +240,7 @@ def test_expert_that_was_not_kept_yet_is_not_taken_for_its_neighbour():
     assert launched.status == -signal.SIGKILL
     (folder,) = (workplace() / "pair").glob("*/experts-*")
     whole = other_grey().experts()
-    assert folder.name == whole.name and (folder / "group-0000-0001" / f"{2:08d}").is_dir()
+    assert folder.name == whole.name and (folder / "group-0000x2" / f"{2:08d}").is_dir()
     kept = "expert-0000-e0002"
     shutil.copytree(whole / kept, folder / kept)
     assert SERVER.run("experiments.experts", *words).status == 0

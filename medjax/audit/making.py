@@ -22,6 +22,8 @@ from medjax.audit.shadows import (
     started_from,
 )
 from medjax.config import checked, option
+from medjax.distill.images import start_of
+from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig, seen
 from medjax.guarantee import delta_of_replacement
@@ -66,7 +68,7 @@ class AuditConfig:
 
 @devices.own_settings()
 def audit_run(
-    config: AuditConfig, data: RawDataset | None = None, progress: Progress | None = None
+    config: AuditConfig, *, data: RawDataset | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write RUN/privacy.json and two pictures beside it, and return its content. data: the images of the run, if they
     are not to be loaded. An audit that is stopped goes on where it was. Raises UserError for whatever a user can put
@@ -90,7 +92,7 @@ def audit_run(
             session._replace(settings=own).setup()
         say_replaced(run, config, releases, progress)
         long = sum(release is not real_images for _, release in releases.values())
-        at_once = side_by_side(plan(run, session, canaries, config.shadows, long, progress))
+        at_once = plan(run, session, canaries, config.shadows, long, progress)
         found: dict[str, Any] = {}
         beside: dict[str, Any] = {}
         for name, (own, release) in releases.items():
@@ -172,8 +174,7 @@ def say_replaced(
 
 def from_real(settings: Settings) -> bool:
     """Whether the images of a run began as random real ones."""
-    values = settings.values()
-    return values.get("init_images") == "real" and not values.get("init_set")
+    return start_of(settings.values(), PrivacyConfig in settings.groups) == "real"
 
 
 def membership(
@@ -195,9 +196,9 @@ def plan(
     shadows: int,
     procedures: int,
     progress: Progress,
-) -> float:
-    """Say what will be attacked, and the forecast. procedures: how many distil. Returns the bytes of memory that a
-    shadow takes."""
+) -> int:
+    """Say what will be attacked, and the forecast. procedures: how many distil. Returns how many shadows are distilled
+    side by side."""
     count, unit = len(canaries.rows), canaries.unit
     progress.say(
         f"audit of {run.folder}: {shadows} shadows, {count} canaries ({unit}s), {count // 2} of them in each"
@@ -219,8 +220,11 @@ def plan(
     one = whole.total - whole.seconds["evaluation"] + scored
     times = shadows * procedures
     paced = times * sum(run.result.seconds.values()) * one / whole.total
+    at_once = min(side_by_side(whole.memory), shadows)
+    beside = f", of which {at_once} are distilled side by side" if at_once > 1 else ""
     progress.say(
         f"forecast of the whole audit: {lower_bound()}{duration(one * times)} of computing; {duration(paced)} at the"
-        f" pace of the run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory"
+        f" pace of the run itself, compiling and saving included; {whole.memory / 1e9:.1f} GB of memory for a shadow"
+        + beside
     )
-    return whole.memory
+    return at_once

@@ -7,12 +7,13 @@ from typing import Any
 from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import COLUMNS, FOLDER, Images, features
 from medjax.bundle.licence import UNKNOWN, Licence, parts_of
-from medjax.bundle.privacy import privacy_of, start_of
+from medjax.bundle.privacy import privacy_of, start_words
 from medjax.bundle.received import Received
 from medjax.bundle.scores import recall, scores, scores_words
 from medjax.bundle.training import forms, words
 from medjax.bundle.writing import sums_of
 from medjax.data.catalog import RECORD, find
+from medjax.distill.images import start_of
 from medjax.recipes import describe
 from medjax.table import Table, inline, templates
 
@@ -93,7 +94,7 @@ def card(
         "source": inline(source_of(run, source)),
         "licence": _licence_words(licence),
         "creator": inline(creator),
-        "real": " ".join(("no file is one.", *compared_words(run, got), start_of(run))).strip(),
+        "real": " ".join(("no file is one.", *compared_words(run, got), start_words(run))).strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
         "scores": scores(run, got).markdown(),
         "scores_words": scores_words(run, got),
@@ -158,10 +159,8 @@ def _licence_words(licence: Licence) -> str:
 def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
     """How the set was made, by what it is called."""
     result, values = run.result, run.values
-    init = values.get("init_images", "noise")
-    if values.get("init_set"):
-        init = "the images of another set"
-    start = {"real": "random real images", "noise": "noise"}.get(str(init), str(init))
+    words = {"real": "random real images", "set": "the images of another set"}
+    start = start_of(values, bool(result.guarantee))
     space = {"zca": "ZCA whitening", "normalise": "normalised by channel"}
     budget = f"{values['iterations']} iterations" if "iterations" in values else "not known"
     seconds = sum(result.seconds.values())
@@ -172,7 +171,7 @@ def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
         ("preset, seed", f"{result.preset}, {result.seed}"),
         ("budget", f"{budget}, {seconds / 60:.0f} minutes in all"),
         ("iteration", f"{result.selected_iteration}, {chosen.get(result.select or '', 'chosen')}"),
-        ("start of the images", start),
+        ("start of the images", words.get(start, start)),
         ("network", (run.shared.network or ("not known",))[0]),
         ("preprocessing", space.get(run.shared.preprocessor.kind, run.shared.preprocessor.kind)),
         ("images", f"{result.size} per class"),

@@ -14,6 +14,7 @@ from medjax.data.archive import read_arrays
 from medjax.data.catalog import find
 from medjax.data.labels import unnamed
 from medjax.data.raw import SPLITS
+from medjax.distill.images import start_of
 from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.pipeline.settings import SETS
@@ -130,13 +131,12 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
         raise UserError(
             f"{folder / 'config.json'} is gone or damaged: give the folder as the run left it, or run it again"
         ) from error
-    if result.selected_iteration == 0 and values.get("init_images") == "real":
+    start = start_of(values, bool(result.guarantee))
+    if result.selected_iteration == 0 and start == "real":
         raise UserError(
             f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
         )
-    # Under a guarantee no image of the data is a start, but another set can be one.
-    from_real = values.get("init_images") == "real" and not result.guarantee
-    if from_real or values.get("init_set"):
+    if start != "noise":
         check_moved(folder, shared)
     return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
 

@@ -70,7 +70,7 @@ class ShareConfig:
 
 
 def make_bundle(
-    config: ShareConfig, progress: Progress | None = None, data: RawDataset | None = None
+    config: ShareConfig, *, data: RawDataset | None = None, progress: Progress | None = None
 ) -> Path:
     """Write the bundle and give back its folder. data: the run's images, where it was given them in memory. Raises
     UserError for a run that is not finished, and where files of the user would be lost."""

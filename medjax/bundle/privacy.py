@@ -3,6 +3,7 @@
 from typing import Any
 
 from medjax.bundle.finished import FinishedRun
+from medjax.distill.images import start_of
 from medjax.guarantee import terms
 from medjax.pipeline import ledger
 
@@ -24,11 +25,12 @@ TELLS = {
 }
 
 
-def start_of(run: FinishedRun) -> str:
+def start_words(run: FinishedRun) -> str:
     """What the images began as, and whether they may still show it; empty where they began as noise."""
-    if run.values.get("init_set"):
+    begun = start_of(run.values, bool(run.result.guarantee))
+    if begun == "set":
         return "The images began as those of another set, which can be real ones, and may still show them."
-    if run.values.get("init_images") == "real":
+    if begun == "real":
         return "Each image began as real training images and may still show them: often it can be recognised which."
     return ""
 
@@ -85,7 +87,7 @@ def privacy_of(run: FinishedRun, found: Any, exact: bool) -> list[str]:
     audited = found.get("card") if isinstance(found, dict) else None
     audited = [audited] if isinstance(audited, str) else audited
     lines = [str(line) for line in audited] if audited else [NOT_AUDITED]
-    lines += [start] if (start := start_of(run)) else []
+    lines += [start] if (start := start_words(run)) else []
     fitted = FITTED.get(run.shared.preprocessor.kind) if exact else None
     if fitted:
         lines.append(

@@ -150,6 +150,14 @@ def _parse(command: Command) -> list[str] | None:
     return words
 
 
+def _any_device() -> bool:
+    """Whether JAX finds a device of the kind that it is told to use; what it raises if not differs by kind."""
+    try:
+        return bool(jax.devices())
+    except Exception:
+        return False
+
+
 def mistake(error: BaseException) -> str | None:
     """What is wrong and what to do, in one line; None for a fault of medjax."""
     if isinstance(error, flags.IllegalFlagValueError) and (found := ILLEGAL.match(str(error))):
@@ -158,7 +166,7 @@ def mistake(error: BaseException) -> str | None:
         return " ".join(str(error).split())
     if isinstance(error, (OSError, MemoryError)):  # a folder that cannot be written, a full disk
         return f"{error}: put that right, and the same command goes on"
-    if not devices.any_device():
+    if not _any_device():
         names = [n for n in ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES") if n in os.environ]
         wanted = ", ".join(f"{name}={os.environ[name]}" for name in names) or "its own choice"
         return f"JAX finds no device here under {wanted}: leave that out, or set another"

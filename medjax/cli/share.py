@@ -11,7 +11,7 @@ def main(words: list[str]) -> None:
     """Write the bundle; print its paths."""
     config = flags.read(ShareConfig).config(ShareConfig)
     with Console() as console:
-        out = make_bundle(config, console)
+        out = make_bundle(config, progress=console)
         console.say(f"bundle: {out}" + (f"\nas one file: {zip_of(out)}" if config.zip else ""))
 
 

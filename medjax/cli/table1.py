@@ -17,6 +17,7 @@ from medjax.cli.sweep.sweep import check_sources, deal, sweep
 from medjax.config import option
 from medjax.data.catalog import STUDY
 from medjax.errors import UserError
+from medjax.models import MODELS
 from medjax.paths import results_path
 from medjax.pipeline import presets
 from medjax.pipeline.settings import RunConfig
@@ -95,6 +96,11 @@ def make_jobs(config: Table1Config) -> list[Job]:
         ("models", models, ("convnet", "resnet18")),
     ):
         for value in values:
+            if value in MODELS and value not in known:
+                raise UserError(
+                    f"--models: the study's table has {' and '.join(known)} alone: leave out {value}, or run the"
+                    f" methods with --model={value}"
+                )
             if value not in known:
                 raise UserError(
                     f"--{name}: {value!r} is not known: choose among {', '.join(known)}"

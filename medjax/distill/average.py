@@ -71,7 +71,7 @@ def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
         now = distiller.extract(state.inner)
         return now._replace(images=state.images, step_size=state.step_size, soft=state.soft)
 
-    return Distiller(init, distiller.feed, step, extract)
+    return distiller._replace(init=init, step=step, extract=extract)
 
 
 def prepared(

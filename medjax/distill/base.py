@@ -17,20 +17,23 @@ from medjax.types import Dataset, PyTree, Synthetic
 class Distiller(NamedTuple):
     """A distillation method as pure functions that a factory returns.
 
-    init: (key, data) -> state. ``data`` is the training split on the device.
+    init: (key, data) -> state. ``data`` is the training split on the device. It is compiled by `jax.jit`: what the host
+        has to do belongs into the recipe's ``prepare``.
     feed: (key, iterations [K]) -> pytree with leading axis K, read on the host; None for methods that read ``data``
         alone. Iteration i depends on (key, i) alone, not on K and not on where a run was resumed.
     step: (key, state, data, item) -> (state, info); ``item`` is one iteration's slice of a feed, or None. Pure.
         ``info`` is a NamedTuple of scalars for the log, among them ``loss`` and ``skipped`` (whether the iteration
         changed nothing); where it has a ``step_size``, that is shown while the run goes on.
     extract: state -> Synthetic, its images as they are kept: in model space, or as pixels where ``data.packing`` says
-        so.
+        so. Labels rise: ipc of class 0, then of class 1, and so on.
+    reads_images: whether ``step`` reads the images and labels of ``data``; else its packing alone.
     """
 
     init: Callable[[Array, Dataset], Any]
     feed: Callable[[Array, Any], PyTree] | None
     step: Callable[[Array, Any, Dataset, PyTree], tuple[Any, Any]]
     extract: Callable[[Any], Synthetic]
+    reads_images: bool = True
 
 
 class Chunk(NamedTuple):
@@ -95,6 +98,8 @@ def run(
     several = bool(key.ndim)
     split = jax.vmap(jax.random.split) if several else jax.random.split
     feed_key, step_key = jnp.moveaxis(split(key), -1, 0)
+    # An accelerator that is at work would make the host wait for its key.
+    feed_key = jax.device_put(feed_key, devices.host())
     call = graphs.jit(iterated(distiller, several), donate_argnums=0)
 
     def read(begin: int) -> tuple[np.ndarray, PyTree]:
@@ -118,7 +123,8 @@ def run(
     working = begin(state, first) if following is not None else None
     while working is not None:
         done, state, infos = working
-        ahead = following is not None and not devices.on_cpu()
+        # Where an evaluation is due the caller needs the device itself, and the time of each is to be known.
+        ahead = following is not None and not devices.on_cpu() and not (every and done % every == 0)
         # The next call takes the state's buffers. On a CPU it would take cores from what the caller does.
         shown = jax.tree.map(jnp.array, state) if ahead else state
         working = begin(state, done) if ahead else None

@@ -78,8 +78,8 @@ def dp(
         return devices.replicated(State(images, labels, tx.init(images)))
 
     def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Target:
-        host = jax.local_devices(backend="cpu")[0]
-        drawn = np.asarray(_numbers(networks, *jax.device_put((key, iterations), host)))
+        there = jax.device_put((key, iterations), devices.host())
+        drawn = np.asarray(_numbers(networks, *there))
         keys = np.tile(release.key, (len(drawn), 1))
         return Target(drawn, means[:, drawn].swapaxes(0, 1), release.centres[drawn], keys)
 
@@ -93,7 +93,7 @@ def dp(
         losses, gradients = spread_out(item.means, seen)
         return update(tx, state, data.packing, losses, *stored_gradients(gradients))
 
-    return Distiller(init, feed, step, extract)
+    return Distiller(init, feed, step, extract, reads_images=False)
 
 
 def match_class(

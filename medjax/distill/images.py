@@ -2,7 +2,7 @@
 TGDD)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +39,15 @@ class ImagesConfig:
     def transformation(self, rate: float, momentum: float) -> optax.GradientTransformation:
         """The optimiser at a step size; only SGD takes the momentum."""
         return optax.adam(rate) if self.pixels else optax.sgd(rate, momentum=momentum)
+
+
+def start_of(values: Mapping[str, Any], private: bool) -> str:
+    """What the images of a run with these options began as: "set" (``init_set``), "noise" or "real". private: under a
+    guarantee no image of the data is a start. Of any other method that has no such option the careful guess is
+    real."""
+    if values.get("init_set"):
+        return "set"
+    return "noise" if private else str(values.get("init_images") or "real")
 
 
 #: As the public codes update images.

@@ -156,7 +156,9 @@ def mtt(
         shares = jax.nn.softmax(state.soft.logits) if state.soft else None
         return Synthetic(state.images, state.labels, state.step_size, shares)
 
-    return Distiller(init, segment_reader(trajectories, draws(config)), step, extract)
+    return Distiller(
+        init, segment_reader(trajectories, draws(config)), step, extract, reads_images=False
+    )
 
 
 def iteration_flops(config: MTTConfig, model: Model, shape: tuple[int, ...]) -> float:

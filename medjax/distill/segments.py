@@ -43,8 +43,9 @@ def segment_reader(trajectories: Trajectories, draws: Draws) -> Callable[[Array,
 
     def read(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Segments:
         # On the host's own device: an accelerator is still at work on earlier iterations, and the host would wait.
-        host = jax.local_devices(backend="cpu")[0]
-        drawn = draw_segments(draws, trajectories.experts, *jax.device_put((key, iterations), host))
+        drawn = draw_segments(
+            draws, trajectories.experts, *jax.device_put((key, iterations), devices.host())
+        )
         experts, starts = (np.asarray(a) for a in drawn)
         return segments(experts, starts, starts + draws.span)
 
@@ -73,12 +74,20 @@ def snapshot_reader(
     return segments
 
 
+def held_bytes(experts: int, snapshots: int, snapshot: float) -> float:
+    """Bytes of the trajectories of one seed that an accelerator keeps, where a snapshot has so many; 0 where they stay
+    on the host."""
+    size = experts * snapshots * snapshot
+    fits = not devices.on_cpu() and size <= HELD_SHARE * devices.accelerator_bytes()
+    return size if fits else 0.0
+
+
 def _on_accelerator(trajectories: Trajectories, snapshots: int) -> Array | None:
     """The first snapshots of all experts [e, t, p]; None on a CPU, and where they would take more than HELD_SHARE."""
     if devices.on_cpu():
         return None
-    snapshot = trajectories.read(0, np.arange(1)).nbytes
-    if trajectories.experts * snapshots * snapshot > HELD_SHARE * devices.accelerator_bytes():
+    snapshot = 4 * trajectories.read(0, np.arange(1)).size
+    if not held_bytes(trajectories.experts, snapshots, snapshot):
         return None
     epochs = np.arange(snapshots)
     return jnp.stack([trajectories.read(e, epochs) for e in range(trajectories.experts)])

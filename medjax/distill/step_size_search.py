@@ -49,3 +49,7 @@ def search_step_size(
     last = len(losses) - 1 - equal[::-1].argmax()
     # Of losses that are all NaN the first, which is the smallest step size.
     return grid[jnp.where(equal.any(), last, 0)], losses
+
+
+#: The same, compiled once for all seeds.
+search = jax.jit(search_step_size, static_argnames=("config", "model", "augment"))

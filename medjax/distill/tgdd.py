@@ -114,9 +114,8 @@ def tgdd(
 
     def feed(key: Array, iterations: Int[Array | np.ndarray, " K"]) -> Matched:
         # On the host's own device, as MTT's segments are drawn.
-        host = jax.local_devices(backend="cpu")[0]
         counts = trajectories.experts, trajectories.epochs, draws_of(config, augment)
-        drawn = draw_snapshots(config, *counts, *jax.device_put((key, iterations), host))
+        drawn = draw_snapshots(config, *counts, *jax.device_put((key, iterations), devices.host()))
         experts, starts, ends, draws = (np.asarray(a) for a in drawn)
         own = [moments.read(int(e), int(s)) for e, s in zip(experts, starts, strict=True)]
         means = np.stack([one.means[draw] for one, draw in zip(own, draws, strict=True)])
@@ -141,7 +140,7 @@ def tgdd(
         return update(tx, state, data.packing, losses, *stored_gradients(gradients))
 
     init = beginning(tx, config.init_images, ipc, classes, begun)
-    return Distiller(init, feed, step, extract)
+    return Distiller(init, feed, step, extract, reads_images=False)
 
 
 def match_class(

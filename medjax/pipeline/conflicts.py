@@ -11,7 +11,7 @@ ONLY_WITH = {"lr_labels": ("labels", "soft"), "epsilon": ("noise", True), "delta
 
 def check_together(values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """UserError for a step of Adam that is one of SGD, and for an option that would change nothing."""
-    if values.get("img_optimizer") == "adam" and values["lr_img"] > 1:
+    if values.get("img_optimizer") == "adam" and values.get("lr_img", 0) > 1:
         raise UserError(
             f"--lr_img={values['lr_img']:g} is a step size of SGD; Adam moves pixels in [0, 1] by it: with"
             " --img_optimizer=adam give a small one, such as --lr_img=0.01"

@@ -18,6 +18,7 @@ from medjax.pipeline import interim
 from medjax.pipeline.progress import Update
 from medjax.pipeline.session import Session
 from medjax.recipes import Costs, Recipe, Setup
+from medjax.types import Dataset
 
 
 class Running(NamedTuple):
@@ -33,11 +34,14 @@ class Running(NamedTuple):
 def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: Costs) -> None:
     """Run the distillations of several seeds to their end, or go on with them, with interim evaluations every
     ``eval_every`` iterations; where the test split chooses, of the start too, as in the public code. Seeds that have
-    come equally far are distilled in one program. Their training splits may differ, but not in shape.
+    come equally far are distilled in one program. They may have images of their own; where the method reads these, one
+    program has those alone whose images have one shape.
 
     Leaves log rows, the last states in checkpoints/ and the candidate sets in candidates/ of each session's folder.
     """
-    assert costs.iterations is not None
+    assert costs.iterations is not None and costs.iteration > 0, (
+        f"{recipe.name}: Costs.iteration must be above 0"
+    )
     iterations, every = (
         costs.iterations,
         min(sessions[0].settings.config(SelectConfig).eval_every, costs.iterations),
@@ -48,18 +52,37 @@ def distil(sessions: list[Session], recipe: Recipe, setups: list[Setup], costs: 
     # Fewer seeds than a CPU has cores keep them busier in turn, with the images of each dealt out. Of all seeds, not of
     # those that are behind: else a kill between the saves of two would change the program of one, and its bits.
     in_turn = devices.on_cpu() and len(runs) < devices.device_count()
-    several = len(runs) > 1 and not in_turn
+    together = [[i] for i in range(len(runs))] if in_turn else _programs(runs)
     while (first := min(one.done for one in runs)) < iterations:
-        behind = [i for i, one in enumerate(runs) if one.done == first]
         end = min([one.done for one in runs if one.done > first], default=iterations)
-        for group in [behind] if several else [[i] for i in behind]:
+        for program in together:
+            group = [i for i in program if runs[i].done == first]
+            if not group:
+                continue
             # As many as of all seeds together, for the cuts of those that are behind to be the same.
-            beside = len(runs) if several else 1
-            chunk = cost.per_call(every, cost.work_per_call() / costs.iteration / beside)
+            chunk = cost.per_call(every, cost.work_per_call() / costs.iteration / len(program))
             own = [runs[i] for i in group]
-            advanced = _advance(own, several, end, iterations, chunk, update)
+            advanced = _advance(own, len(program), end, iterations, chunk, update)
             for i, one in zip(group, advanced, strict=True):
                 runs[i] = one
+
+
+def _programs(runs: list[Running]) -> list[list[int]]:
+    """Which distillations can be one program: those whose arrays have one shape."""
+    alike: dict[Any, list[int]] = {}
+    for i, one in enumerate(runs):
+        data = _data(one)
+        shape = data.packing.factor, data.images.shape
+        alike.setdefault(shape, []).append(i)
+    return list(alike.values())
+
+
+def _data(run: Running) -> Dataset:
+    """What a distillation reads of its training split: of many splits side by side the images take much memory."""
+    data = run.session.train
+    if run.distiller.reads_images:
+        return data
+    return data._replace(images=data.images[:0], labels=data.labels[:0])
 
 
 def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> Running:
@@ -96,19 +119,21 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
 
 
 def _advance(
-    runs: list[Running], several: bool, end: int, iterations: int, chunk: int, update: Update
+    runs: list[Running], beside: int, end: int, iterations: int, chunk: int, update: Update
 ) -> list[Running]:
     """Distillations that have come equally far, brought to iteration ``end``; saved after every device call.
-    several: in the program of seeds side by side. iterations: of a whole distillation."""
+    beside: how many the program is made for. iterations: of a whole distillation."""
     first, session = runs[0].done, runs[0].session
     distiller, key, state = runs[0].distiller, session.key("distil"), runs[0].state
-    data = session.train
+    data, several = _data(runs[0]), beside > 1
     if several:
-        distiller = together([one.distiller for one in runs])
-        key = jnp.stack([one.session.key("distil") for one in runs])
-        state = stacked([one.state for one in runs])
-        if any(one.session.train is not data for one in runs):
-            data = stacked([one.session.train for one in runs])
+        # Copies in the place of those that are further: an accelerator's program of fewer would have other bits.
+        lanes = runs if devices.on_cpu() else [*runs, *[runs[-1]] * (beside - len(runs))]
+        distiller = together([one.distiller for one in lanes])
+        key = jnp.stack([one.session.key("distil") for one in lanes])
+        state = stacked([one.state for one in lanes])
+        if any(one.session.train is not session.train for one in lanes):
+            data = stacked([_data(one) for one in lanes])
     config, accuracy = session.settings.config(SelectConfig), ""
     every, split = config.eval_every, "test" if config.select == "test" else "val"
     begin = time.monotonic()
@@ -117,7 +142,7 @@ def _advance(
     for done, state, infos in calls:
         # What side by side costs each seed is its share.
         seconds = (time.monotonic() - begin) / (done - first) / len(runs)
-        own = [nth((state, infos), i) if several else (state, infos) for i in range(len(runs))]
+        own = [_of(i, state, infos) if several else (state, infos) for i in range(len(runs))]
         runs = [_kept(one, done, *mine, seconds) for one, mine in zip(runs, own, strict=True)]
         if done % every == 0 or done == iterations:
             found = [
@@ -131,6 +156,12 @@ def _advance(
         update(done, text + accuracy)
         first, begin = done, time.monotonic()
     return runs
+
+
+def _of(number: int, state: Any, infos: Any) -> tuple[Any, Any]:
+    """The state and infos of one seed, cut out on the host: an accelerator is at work on the next call."""
+    own, infos = nth((jax.device_get(state), infos), number)
+    return jax.tree.map(jnp.asarray, own), infos
 
 
 def _kept(before: Running, done: int, state: Any, infos: Any, seconds: float) -> Running:

@@ -85,11 +85,15 @@ def train_experts(session: Session, epochs: int) -> Trajectories:
 def _say_scores(session: Session, folder: Path, read: Trajectories) -> None:
     """How well the experts do on val after their last epoch: a set is seldom better than they are."""
     begin, trainer, val = time.monotonic(), _trainer(session), session.val
-    last = np.concatenate([read.read(i, np.array([read.epochs])) for i in range(read.experts)])
-    rest = experts.row_length(trainer) - last.shape[1]  # the momentum, which nobody needs here
-    state = experts.continue_experts(trainer, jnp.asarray(np.pad(last, ((0, 0), (0, rest)))))
-    odds, truth = evaluate.predict(trainer.model, state, val.images), np.asarray(val.labels)
-    found = np.array([metrics.scores(truth, one).balanced_accuracy for one in odds])
+    size, rows, truth = experts.group_size(), [], np.asarray(val.labels)
+    for first in range(0, read.experts, size):  # as many at once as are trained at once
+        group = range(first, min(first + size, read.experts))
+        last = np.concatenate([read.read(i, np.array([read.epochs])) for i in group])
+        rest = experts.row_length(trainer) - last.shape[1]  # the momentum, which nobody needs here
+        state = experts.continue_experts(trainer, jnp.asarray(np.pad(last, ((0, 0), (0, rest)))))
+        odds = evaluate.predict(trainer.model, state, val.images)
+        rows += [metrics.scores(truth, one).balanced_accuracy for one in odds]
+    found = np.array(rows)
     mean, least, most = map(percent, (found.mean(), found.min(), found.max()))
     session.progress.say(
         f"experts after epoch {read.epochs}: {mean} % balanced accuracy on val ({least} to {most})"

@@ -127,6 +127,7 @@ def finish(
     kind = method + form(*made, training, found.get("guarantee"))
     about = f"{kind}, {raw.name}, ipc {session.settings.ipc}"
     draw(session, written, rows, about, "chosen images" if recipe.chooses else "synthetic images")
+    found |= {"soft_labels": True} if written.synthetic.soft is not None else {}
     return write_result(session, method, found)
 
 

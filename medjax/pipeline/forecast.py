@@ -72,7 +72,7 @@ def peak_memory(
     networks are evaluated, whichever is most. seeds: distilled side by side."""
     image, lanes = setup.shape[1:], devices.device_count()
     config, pre = settings.config(EvalConfig), settings.config(PreprocessConfig)
-    together = lanes if devices.on_cpu() else config.networks
+    together = lanes if devices.on_cpu() else -(-config.networks // lanes)
     searched = len(GRID) * settings.config(InterimConfig).interim_networks
     copies = cost.COPIES * together + cost.WAITING * max(config.networks, searched)
     needs = []
@@ -86,9 +86,12 @@ def peak_memory(
     own = cost.footprint(setup.model, image)
     passing = costs.forward * own.forward + costs.real * (own.forward + own.gradient)
     twice = costs.made * cost.META_ALIVE * cost.bytes_read(setup.model, image)
-    # A CPU distils fewer seeds than it has cores in turn.
-    side_by_side = seeds if not devices.on_cpu() else 1 if seeds < lanes else lanes
-    method = copies * own.parameters + side_by_side * (costs.kept + max(passing, twice))
+    # A CPU distils fewer seeds than it has cores in turn. Accelerators have each its share.
+    each = 1 if seeds < lanes else lanes
+    side_by_side = each if devices.on_cpu() else -(-seeds // lanes)
+    alone = costs.trained * (own.forward + own.gradient)
+    distilled = side_by_side * (costs.kept + max(passing, twice))
+    method = copies * own.parameters + max(alone, distilled)
     # float32 images on every device (of a CPU all are in its memory), and once more while they are made.
     data = 4 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(setup.shape)
     running = cost.BASE_BYTES + data + max(method, *needs)

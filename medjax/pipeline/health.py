@@ -53,7 +53,8 @@ def matching_health(steps: dict[int, dict], step_size: float) -> tuple[list[str]
     begin = _number(rows[0].get("step_size"))
     way = typical_way(rows)
     warnings = []
-    fell = not (np.isfinite(step_size) and step_size > begin / FALL)
+    # A method that says how far students go, but no step size of theirs, learns none.
+    fell = "step_size" in rows[0] and not (np.isfinite(step_size) and step_size > begin / FALL)
     if fell:
         warnings.append(
             f"the learned step size went from {begin:.2g} to {step_size:.2g}: networks trained with it are "

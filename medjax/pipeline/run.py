@@ -160,7 +160,7 @@ class Asked(NamedTuple):
 
 def only_distilled(recipe: Recipe, each: list[Asked], progress: Progress) -> list[Session]:
     """Runs that end with their last interim evaluation: no final networks are trained, and there is no result. each:
-    runs that differ in their seeds and images alone. Those whose images have one shape are distilled side by side."""
+    runs that differ in their seeds and images alone."""
     opened: dict[tuple[str, Path], Session] = {}
     sessions: list[Session] = []
     with contextlib.ExitStack() as held:
@@ -176,16 +176,7 @@ def only_distilled(recipe: Recipe, each: list[Asked], progress: Progress) -> lis
             session = opened[about]._replace(settings=own, folder=place)
             folders.write_config(place, withheld(raw) if recipe.release else raw, own)
             sessions.append(session)
-        lots: dict[Any, list[int]] = {}
-        for i, session in enumerate(sessions):
-            shape = session.train.images.shape, session.train.packing.factor
-            lots.setdefault(shape, []).append(i)
-        for lot in lots.values():
-            own = [sessions[i] for i in lot]
-            done = distilled(own, recipe, begun(own, recipe)[0])
-            for i, session in zip(lot, done, strict=True):
-                sessions[i] = session
-    return sessions
+        return distilled(sessions, recipe, begun(sessions, recipe)[0])
 
 
 def begun(sessions: list[Session], recipe: Recipe) -> tuple[list[Setup], list[dict[str, float]]]:

@@ -1,7 +1,7 @@
 """The files of expert trajectories: expert-0003-e008 holds the snapshots of expert 3 at epochs 0 to 8.
 
-While a group of experts trains, each finished epoch lies in group-0000-0001/00000005 (members, epoch), so that a killed
-run goes on from there.
+While a group of experts trains, each finished epoch lies in group-0000x2/00000005 (members 0 and 1, epoch), so that a
+killed run goes on from there.
 """
 
 import functools
@@ -64,8 +64,7 @@ def epochs_stored(folder: Path, index: int, read: Read, note: Note) -> int:
 
 def save_epoch(folder: Path, members: list[int], epoch: int, snapshot: np.ndarray) -> None:
     """Keep what a group in training goes on from after an epoch [g, q]."""
-    group = "-".join(f"{index:04d}" for index in members)
-    store.save_tree(folder / f"group-{group}" / f"{epoch:08d}", snapshot)
+    store.save_tree(folder / _group_name(members) / f"{epoch:08d}", snapshot)
 
 
 def save_expert(folder: Path, index: int, snapshots: np.ndarray) -> None:
@@ -123,8 +122,23 @@ def snapshots_to_resume(
 
 def _groups(folder: Path) -> list[tuple[Path, list[int]]]:
     """What killed runs left of unfinished groups: folders of epochs, each with the experts whose snapshots it holds."""
-    found = sorted(folder.glob("group-*"))
-    return [(path, [int(i) for i in path.name.split("-")[1:]]) for path in found]
+    return [(path, _members(path.name)) for path in sorted(folder.glob("group-*"))]
+
+
+def _group_name(members: list[int]) -> str:
+    """ "group-0000x2-0003x1" of 0, 1 and 3: on many GPUs a group is too large to name each."""
+    runs: list[list[int]] = []
+    for index in members:
+        if runs and index == sum(runs[-1]):
+            runs[-1][1] += 1
+        else:
+            runs.append([index, 1])
+    return "-".join(["group", *(f"{first:04d}x{count}" for first, count in runs)])
+
+
+def _members(name: str) -> list[int]:
+    runs = [map(int, run.split("x")) for run in name.split("-")[1:]]
+    return [first + i for first, count in runs for i in range(count)]
 
 
 def _epoch(

@@ -19,7 +19,7 @@ Select = Callable[[Array, Dataset, int, int], tuple[Array, Array]]
 class Setup(NamedTuple):
     """The situation that a method is built for.
 
-    configs: {dataclass of options: its values}; ``setup[MTTConfig]`` reads one.
+    configs: {dataclass of options: its values}; ``setup.config(MTTConfig)`` reads one.
     model: the network.
     classes, ipc: k, and synthetic images per class (0 for a method without).
     shape: [n, h, w, c] of the training images in model space.
@@ -60,10 +60,11 @@ class Costs(NamedTuple):
 
     work: floating-point operations by phase ("experts", "moments", ...), without iterations and evaluations.
     iterations: of a distillation; None where nothing is distilled.
-    iteration: floating-point operations of one of them.
+    iteration: floating-point operations of one of them, above 0.
     made: images at once in a step whose gradient is differentiated again. real: images at once in one that is not.
         forward: images at once that pass through the network without a gradient.
-    kept: bytes that an unroll keeps for its derivative.
+    trained: images at once while experts are trained and moments computed, which is done for one seed after the other.
+    kept: bytes that an unroll keeps for its derivative, and of what iterations read.
     searches: of a step size on val: of the start's, and of the set's where it brings none. finals: sets that are
         evaluated at the end.
     """
@@ -74,6 +75,7 @@ class Costs(NamedTuple):
     made: int = 0
     real: int = 0
     forward: int = 0
+    trained: int = 0
     kept: float = 0.0
     searches: int = 1
     finals: int = 3

@@ -5,10 +5,10 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from medjax import cost, train
+from medjax import cost, devices, train
 from medjax.distill import kmeans
 from medjax.errors import UserError
-from medjax.experts import ExpertsConfig, epoch_images
+from medjax.experts import ExpertsConfig, epoch_images, group_size
 from medjax.models.base import flattening, require
 from medjax.packing import PackConfig
 from medjax.recipes import random
@@ -48,7 +48,8 @@ def costs(setup: Setup) -> Costs:
     }
     batch = setup.config(ExpertsConfig).expert_batch
     chunk = cost.chunk_size(model, setup.shape[1:], 1)
-    return Costs(work, real=train.alive(model, batch, 1), forward=chunk)
+    beside = 1 if devices.on_cpu() else group_size()
+    return Costs(work, trained=train.alive(model, batch, beside), forward=chunk)
 
 
 def select(setup: Setup, data: Dataset) -> Select:

@@ -42,10 +42,8 @@ def costs(setup: Setup) -> Costs:
         {"experts": cost.GRADIENT * model.flops * trained},
         config.iterations,
         margin.iteration_flops(config, model, setup.shape[0], experts.experts),
-        real=max(
-            train.alive(model, config.judge_batch, config.judges),
-            train.alive(model, experts.expert_batch, side_by_side(experts)),
-        ),
+        real=train.alive(model, config.judge_batch, config.judges),
+        trained=train.alive(model, experts.expert_batch, side_by_side(experts)),
         forward=cost.chunk_size(model, setup.shape[1:], asked) * asked,
         searches=2,
         finals=2,

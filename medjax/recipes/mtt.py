@@ -12,10 +12,12 @@ from medjax.distill import mtt
 from medjax.distill.base import Distiller
 from medjax.distill.images import ImagesConfig
 from medjax.distill.mtt_config import MTTConfig, check
-from medjax.distill.segments import Segments
+from medjax.distill.segments import Segments, held_bytes
 from medjax.distill.soft import of_experts, shares
-from medjax.distill.step_size_search import search_step_size
+from medjax.distill.step_size_search import search
+from medjax.eval_config import SelectConfig
 from medjax.experts import ExpertsConfig, epoch_images, side_by_side
+from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -46,14 +48,25 @@ def unchecked_costs(setup: Setup) -> Costs:
     if config.lr_init == 0:
         tried = len(GRID) * SEGMENTS * mtt.passes(config, shape[0]) / config.meta_batch
         work["distillation"] = cost.GRADIENT * model.flops * tried
+    iteration = mtt.iteration_flops(config, model, shape)
     return Costs(
         work,
         config.iterations,
-        mtt.iteration_flops(config, model, shape),
+        iteration,
         made=mtt.batch_size(config, shape[0]) * config.meta_batch,
-        real=train.alive(model, experts.expert_batch, side_by_side(experts)),
-        kept=mtt.kept_bytes(config, model, shape),
+        trained=train.alive(model, experts.expert_batch, side_by_side(experts)),
+        kept=mtt.kept_bytes(config, model, shape) + read_bytes(setup, iteration),
     )
+
+
+def read_bytes(setup: Setup, iteration: float) -> float:
+    """Bytes of the segments that device calls read, and of trajectories that an accelerator keeps. iteration: floating-
+    point operations of one."""
+    config, p = setup.config(MTTConfig), parameter_count(setup.model)
+    every = min(setup.config(SelectConfig).eval_every, config.iterations)
+    snapshots = config.max_start_epoch + config.expert_span
+    held = held_bytes(setup.config(ExpertsConfig).experts, snapshots, 4 * p)
+    return held + cost.fed_bytes(every, iteration, config.meta_batch * 2 * 4 * p)
 
 
 def students_augmentation(setup: Setup) -> Augmentation | None:
@@ -94,15 +107,10 @@ def prepare(setup: Setup, distiller: Distiller, key: Array, state: Any) -> tuple
     drawn = distiller.feed(feed_key, jnp.arange(SEGMENTS))
     segments = Segments(drawn.start[:, 0], drawn.target[:, 0])
 
-    @jax.jit
-    def search(key: Array, seen: tuple[Any, Any], segments: Segments, grid: Array) -> Any:
-        parts = {"model": setup.model, "augment": students_augmentation(setup)}
-        return search_step_size(config, key, seen[0], seen[1], segments, grid, **parts)
-
     images = setup.packing.decode(state.images)
     labels = setup.packing.labels(shares(state.soft, state.labels))
-    seen = images, labels
-    best, losses = search(search_key, seen, segments, jnp.asarray(GRID))
+    parts = {"model": setup.model, "augment": students_augmentation(setup)}
+    best, losses = search(config, search_key, images, labels, segments, jnp.asarray(GRID), **parts)
     found |= {"grid": GRID, "losses": losses.tolist(), "step_size": float(best)}
     return state._replace(step_size=best), found
 

@@ -13,10 +13,6 @@ from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
-#: Copies in memory of what the iterations of a device call read: while it is gathered, of the call at work, and of the
-#: next one.
-FED = 4
-
 
 def expert_epochs(setup: Setup) -> int:
     """As far as the distillation reads: starts below T+, and ``ahead`` epochs more; or what ``expert_epochs`` says."""
@@ -46,7 +42,6 @@ def costs(setup: Setup) -> Costs:
     each = setup.held * setup.ipc
     iteration = tgdd.iteration_flops(config, model, classes * each)
     every = min(setup.config(SelectConfig).eval_every, config.iterations)
-    fed = cost.per_call(every, cost.work_per_call() / iteration) * 2 * 4 * parameter_count(model)
     return Costs(
         {
             "experts": cost.GRADIENT * model.flops * trained,
@@ -54,12 +49,12 @@ def costs(setup: Setup) -> Costs:
         },
         config.iterations,
         iteration,
-        real=max(
+        real=each * (min(classes, lanes) if devices.on_cpu() else classes),
+        trained=max(
             train.alive(model, experts.expert_batch, side_by_side(experts)),
-            each * (min(classes, lanes) if devices.on_cpu() else classes),
-            min(at_once, lanes) * size,
+            min(at_once, lanes if devices.on_cpu() else 1) * size,
         ),
-        kept=FED * fed,
+        kept=cost.fed_bytes(every, iteration, 2 * 4 * parameter_count(model)),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medjax.data.labels import UNNAMED
+from medjax.distill.images import start_of
 from medjax.errors import UserError
 from medjax.recipes import describe
 from medjax.result import Result
@@ -44,8 +45,7 @@ class Run(NamedTuple):
     @property
     def from_random(self) -> bool:
         """Whether its images began as random real ones. A method with a guarantee never reads one."""
-        other = self.values.get("init_set") or self.values.get("init_images", "real") != "real"
-        return not self.result.guarantee and not other
+        return start_of(self.values, bool(self.result.guarantee)) == "real"
 
     @property
     def changed(self) -> str:
