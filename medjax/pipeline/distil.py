@@ -142,7 +142,9 @@ def _advance(
     for done, state, infos in calls:
         # What side by side costs each seed is its share.
         seconds = (time.monotonic() - begin) / (done - first) / len(runs)
-        own = [_of(i, state, infos) if several else (state, infos) for i in range(len(runs))]
+        # Cut up on the host: an accelerator is at work on the next call.
+        there = jax.device_get((state, infos)) if several else (state, infos)
+        own = [_of(i, *there) if several else there for i in range(len(runs))]
         runs = [_kept(one, done, *mine, seconds) for one, mine in zip(runs, own, strict=True)]
         if done % every == 0 or done == iterations:
             found = [
@@ -159,9 +161,8 @@ def _advance(
 
 
 def _of(number: int, state: Any, infos: Any) -> tuple[Any, Any]:
-    """The state and infos of one seed, cut out on the host: an accelerator is at work on the next call."""
-    own, infos = nth((jax.device_get(state), infos), number)
-    return jax.tree.map(jnp.asarray, own), infos
+    """The state of one seed, on the device, and its infos."""
+    return jax.tree.map(jnp.asarray, nth(state, number)), nth(infos, number)
 
 
 def _kept(before: Running, done: int, state: Any, infos: Any, seconds: float) -> Running:
