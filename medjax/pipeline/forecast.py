@@ -90,8 +90,8 @@ def peak_memory(
     each = 1 if seeds < lanes else lanes
     side_by_side = each if devices.on_cpu() else -(-seeds // lanes)
     alone = costs.trained * (own.forward + own.gradient)
-    distilled = side_by_side * (costs.kept + max(passing, twice))
-    method = copies * own.parameters + max(alone, distilled)
+    at_once = max(alone, side_by_side * max(passing, twice))
+    method = copies * own.parameters + side_by_side * costs.kept + at_once
     # float32 images on every device (of a CPU all are in its memory), and once more while they are made.
     data = 4 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(setup.shape)
     running = cost.BASE_BYTES + data + max(method, *needs)
