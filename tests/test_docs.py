@@ -151,6 +151,14 @@ def ours(path, word):
     return [(name, words) for name, words in found if name.startswith("experiments.")]
 
 
+def test_the_audit_that_is_shown():
+    """The page has the sentences of the file."""
+    (path,) = (launching.ROOT / "results" / "audit").glob("*/privacy.json")
+    found, text = json.loads(path.read_text()), (launching.ROOT / "docs" / "audit.md").read_text()
+    lines = [line for line in found["card"] if line.startswith(("Membership", "At 1 %", "Lower"))]
+    assert len(lines) == 3 and all(f"- {line}\n" in text for line in lines + found["card_exact"])
+
+
 def test_dry_runs():
     """Commands that only forecast are run as they are."""
     found = {(name, *words) for path in PAGES for name, words in ours(path, "--dry_run")}

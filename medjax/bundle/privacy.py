@@ -20,7 +20,7 @@ FITTED = {
 #: What can be told from it.
 TELLS = {
     "zca": " Who holds an image can tell from the covariance whether it was among them: almost surely where there were"
-    " fewer training images than values in an image, less surely with more.",
+    " fewer training images than values in an image, less surely with more, unless the others are known too.",
     "normalise": "",
 }
 
