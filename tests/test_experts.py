@@ -148,3 +148,5 @@ def test_the_names_of_large_groups(tmp_path):
         assert trajectory_files._groups(tmp_path) == [(path, members)]
         trajectory_files.remove_epochs(tmp_path, members)
         assert not list(tmp_path.iterdir())
+    (tmp_path / "group-0000-0003").mkdir()  # of an earlier version
+    assert trajectory_files._groups(tmp_path) == [(tmp_path / "group-0000-0003", [0, 3])]

@@ -273,9 +273,14 @@ def test_a_method_and_a_network_from_outside(added, tmp_path, monkeypatch, capfd
 
 def test_two_options_of_one_name_are_refused():
     """One flag would set both."""
-    configs = RECIPES["dm"].configs
-    with pytest.raises(ValueError, match="dm has two options called augment"):
-        recipes.register(RECIPES["dm"]._replace(configs=(*configs, *configs)))
+
+    @dataclasses.dataclass(frozen=True)
+    class MineConfig:
+        networks: int = option(3, "as the evaluation has it")
+
+    mine = RECIPES["dm"]._replace(name="mine", configs=(MineConfig,))
+    with pytest.raises(ValueError, match="mine has two options called networks"):
+        groups_of(mine)
 
 
 def test_a_sweep_forecasts_it(added, tmp_path):

@@ -165,7 +165,7 @@ def write_result(
     run, labels = session.settings.run, session.raw.test.labels
     config = session.settings.config(EvalConfig)
     ipc, pack = session.settings.ipc, session.train.packing.factor
-    stored, soft = ipc * session.classes, session.settings.values().get("labels") == "soft"
+    stored, soft = ipc * session.classes, False
     if shared is not None:
         soft = shared.synthetic.soft is not None
         counts = np.bincount(shared.synthetic.labels)

@@ -163,14 +163,20 @@ def networks() -> tuple[type, ...]:
 
 
 def groups_of(recipe: Recipe) -> tuple[type, ...]:
-    """The groups of options that a method has."""
-    before = (RunConfig, IpcConfig) if recipe.sized else (RunConfig,)
-    before = (*before, PreprocessConfig, *networks(), *recipe.configs)
+    """The groups of options that a method has. Raises ValueError where two of them have an option of one name: one flag
+    would set both."""
+    groups = (RunConfig, IpcConfig) if recipe.sized else (RunConfig,)
+    groups = (*groups, PreprocessConfig, *networks(), *recipe.configs)
     if recipe.build:
         average = () if recipe.chooses else (AverageConfig,)  # of real images there is none
         after = (InterimConfig, SelectConfig, EvalModelsConfig, RankingConfig)
-        return (*before, *average, EvalConfig, *after)
-    return (*before, EvalConfig, InterimConfig) if recipe.select else before
+        groups = (*groups, *average, EvalConfig, *after)
+    elif recipe.select:
+        groups = (*groups, EvalConfig, InterimConfig)
+    names = [field.name for field in fields(*groups)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{recipe.name} has two options called {twice[0]}: rename one")
+    return groups
 
 
 def fields(*groups: type) -> list[dataclasses.Field]:

@@ -137,8 +137,10 @@ def _group_name(members: list[int]) -> str:
 
 
 def _members(name: str) -> list[int]:
-    runs = [map(int, run.split("x")) for run in name.split("-")[1:]]
-    return [first + i for first, count in runs for i in range(count)]
+    runs = [
+        run.partition("x") for run in name.split("-")[1:]
+    ]  # an earlier version named each member
+    return [int(first) + i for first, _, count in runs for i in range(int(count or 1))]
 
 
 def _epoch(

@@ -4,7 +4,6 @@ A new method is its algorithm (medjax/distill/NAME.py), a recipe here, presets (
 lines (experiments/NAME.py) and tests. Code outside medjax adds one with `register`.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 from medjax.errors import UserError
@@ -25,12 +24,7 @@ class Look(NamedTuple):
 
 
 def register(*recipes: Recipe) -> None:
-    """Add methods to the registry; a name that is there already is replaced. Raises ValueError for an option that two
-    of a recipe's dataclasses have: one flag would set both."""
-    for recipe in recipes:
-        names = [field.name for group in recipe.configs for field in dataclasses.fields(group)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{recipe.name} has two options called {twice[0]}: rename one")
+    """Add methods to the registry; a name that is there already is replaced."""
     RECIPES.update({recipe.name: recipe for recipe in recipes})
 
 
