@@ -39,7 +39,8 @@ class Ranking(NamedTuple):
     """DD-Ranking's scores, and what they are made of; None where networks did not end in numbers.
 
     lrs, ars: from 0 to 100. hlr, ior: as the run's networks are trained. ior_augmented, ior_plain: with and without
-    augmentation; one of them is ``ior``. real: accuracy on all images. full: the folder's name of the run of `full`.
+    augmentation; one of them is ``ior``. real: accuracy on all images, of networks that are trained as that run
+    of `full` trained them. full: the folder's name of the run of `full`.
     """
 
     lrs: Hundred | None

@@ -180,6 +180,11 @@ def test_cells_join_seeds_alone(tmp_path):
     table = cells_table(grouped).markdown()
     assert "(start)" not in table
     assert re.search(r"35\.0 ± [0-9.]+ \(start\)", cells_table([mtt]).markdown())
+    noise = {"values": {"init_images": {"value": "noise", "origin": "flag"}}}
+    begun = mtt._replace(runs=tuple(run._replace(config=noise) for run in mtt.runs))
+    assert baseline(begun, [begun]) == (alone, which), (
+        "the start is random images of any distillation"
+    )
     results = [dataclasses.replace(run.result, guarantee={"epsilon": 4.0}) for run in mtt.runs]
     pairs = zip(mtt.runs, results, strict=True)
     private = mtt._replace(runs=tuple(run._replace(result=result) for run, result in pairs))

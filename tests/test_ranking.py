@@ -194,6 +194,7 @@ def test_what_is_no_upper_bound(home, tmp_path):
         (tmp_path, "cannot be read"),
         (tmp_path / ("x" * 300), "name too long"),
         (dm.folder, "it is a run of dm"),
+        (changed("space", {"whiten": "half"}), "its images have --whiten=half, here they have"),
         (
             changed("data", fingerprint="0" * 16),
             "with fingerprint 0000000000000000, here they are cells",

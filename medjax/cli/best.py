@@ -67,4 +67,8 @@ def main(words: list[str]) -> None:
 
 def command() -> Command:
     """The command."""
-    return Command("Distil by the best method known for a data set and IPC.", GROUPS, main)
+    about = (
+        "Make the best set known for a data set and IPC: distilled images, or, from 50 per class on, real ones that"
+        " are not to be shared."
+    )
+    return Command(about, GROUPS, main)

@@ -133,7 +133,8 @@ def loops(config: DCConfig, ipc: int) -> tuple[int, int]:
 def set_statistics(
     model: Model, key: Array, network: train.FitState, data: Dataset, classes: int
 ) -> train.FitState:
-    """Batch norm: the statistics of one pass over some real images of every class, used frozen until the next."""
+    """Batch norm: its running statistics after one more pass over some real images of every class, frozen until the
+    next. As in the public code, a pass moves them by a tenth (the momentum): a fresh network's stay near 0 and 1."""
     if model.separable:
         return network
     images, _ = random_images(key, data, STATISTICS, classes)

@@ -53,8 +53,9 @@ def of_experts(
     labels: Int[Array, " m"],
 ) -> SoftLabels:
     """The mean logits of all experts at their last epoch, of images as networks see them: where n is a multiple of m,
-    the mean over the images that a stored one holds. The class of an image has the highest one even where experts take
-    it for another (the public code begins with images that they get right)."""
+    the mean over the images that a stored one holds. Where experts take an image for another class, its own class and
+    that one exchange their logits, so that its own has the highest (the public code begins with images that experts
+    get right)."""
     unravel = flattening(model)
 
     @jax.jit
@@ -66,5 +67,6 @@ def of_experts(
         [logits(trajectories.read(e, last)[0]) for e in range(trajectories.experts)], axis=0
     )
     mean = mean.reshape(-1, len(labels), mean.shape[1]).mean(0)
-    mean[np.arange(len(labels)), np.asarray(labels)] = mean.max(1)
+    rows, own, top = np.arange(len(labels)), np.asarray(labels), mean.argmax(1)
+    mean[rows, own], mean[rows, top] = mean[rows, top], mean[rows, own]
     return begin(jnp.asarray(mean))

@@ -8,7 +8,7 @@ from medjax.report.run_cells import Cell
 from medjax.score import Score
 
 #: Where the score comes from, if not from runs of `random`.
-START, OTHERWISE = "the start of each distillation", "none: it did not begin with them"
+START, OTHERWISE = "the start of each distillation", "none: no real image was drawn"
 
 
 def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple[Score | None, str]:
@@ -16,7 +16,8 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
 
     Runs of `random` on the same set, IPC, packing and network whose networks were trained alike, on images of the same
     size and whitening, come first; of several, those of the cell's preset. Else it is the cell's own start, one subset
-    for each seed, where it began with random images. network: under which both are scored, by default the cell's own.
+    for each seed: its random real images, whatever the distillation began with. A set with a guarantee has none, for
+    its runs draw no real image. network: under which both are scored, by default the cell's own.
     """
     mine = cell.runs[0].result
     wanted = "random", cell.fingerprint, cell.ipc, mine.pack, network or cell.model
@@ -29,7 +30,7 @@ def baseline(cell: Cell, among: list[Cell], network: str | None = None) -> tuple
             fitting.append(other)
     if fitting:
         return min(fitting, key=lambda other: other.preset != cell.preset).score(), "runs of random"
-    if not all(run.from_random for run in cell.runs):
+    if any(run.result.guarantee for run in cell.runs):
         return None, OTHERWISE
     return cell.score("accuracy", "start", network), START
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medjax.data.labels import UNNAMED
-from medjax.distill.images import start_of
 from medjax.errors import UserError
 from medjax.recipes import describe
 from medjax.result import Result
@@ -41,11 +40,6 @@ class Run(NamedTuple):
     def values(self) -> dict[str, Any]:
         """{flag: value} of the whole configuration."""
         return {k: v.get("value") for k, v in self.fact("values").items() if isinstance(v, dict)}
-
-    @property
-    def from_random(self) -> bool:
-        """Whether its images began as random real ones. A method with a guarantee never reads one."""
-        return start_of(self.values, bool(self.result.guarantee)) == "real"
 
     @property
     def changed(self) -> str:
