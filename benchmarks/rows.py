@@ -4,8 +4,8 @@
 
 A plan is a TOML file: ``common``, options of all runs; ``cells``, each with a ``name``, a ``method``, ``datasets``
 (files of DATA_FOLDER without .npz, or names that medjax knows), ``seeds`` and options of its own. A run leaves
-results/NAME/DATASET-CELL-seedN/ with its config.json, result.json, course.json (the interim evaluations) and, for seed
-0, gallery.png, unless its images are real. With ``scored = false`` the runs end with their last interim evaluation, and
+results/NAME/DATASET-CELL-seedN/ with its config.json, result.json and course.json (the interim evaluations), and no
+picture, for its gallery shows real images. With ``scored = false`` the runs end with their last interim evaluation, and
 there is no result.json. Seeds of one cell are run together, as by ``--seeds``. Stopped and started again it goes on; a
 row that is kept is not run again, also where its run's folder is gone. ``{data}`` in an option stands for DATA_FOLDER.
 --only: runs whose names hold one of these words, for several processes on one plan.
@@ -105,11 +105,8 @@ def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:
     """Copy what a run left that is small and says what it was. places: names for folders of this machine."""
     kept.mkdir(parents=True, exist_ok=True)
     interim = [r for r in store.read_log(folder / "log.jsonl") if r["phase"] == "interim"]
-    real = Result.read(folder).chosen_images if (folder / "result.json").exists() else False
-    for name in ("gallery.png", "result.json"):
-        shown = kept.name.endswith("seed0") and not real
-        if (folder / name).exists() and (name != "gallery.png" or shown):
-            shutil.copy(folder / name, kept)
+    if (folder / "result.json").exists():
+        shutil.copy(folder / "result.json", kept)
     config = (folder / "config.json").read_text(encoding="utf-8")
     for name, path in places.items():
         config = config.replace(str(path.absolute()), name).replace(str(path.resolve()), name)
