@@ -1,6 +1,6 @@
 """A running average of the synthetic set (Polyak averaging), as a wrapper of any method: matching is noisy, so the set
 changes at random from iteration to iteration. Networks trained better on MTT's average than on its last set
-(configs/mtt.toml), and no better on DC's (configs/dc.toml)."""
+(docs/presets.md), and no better on DC's (configs/dc.toml)."""
 
 import dataclasses
 from collections.abc import Callable
