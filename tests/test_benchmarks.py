@@ -41,7 +41,7 @@ from medjax.cli.launch import find
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.dc import DCConfig, match_class
-from medjax.distill.matching import parameter_distance
+from medjax.distill.mtt import parameter_distance
 from medjax.distill.unroll import student
 from medjax.models import ConvNetConfig, convnet
 from medjax.types import Synthetic

@@ -10,9 +10,8 @@ import pytest
 from medjax import train
 from medjax.augment import augment
 from medjax.distill import dc, dm
-from medjax.distill.dc import DCConfig
+from medjax.distill.dc import DISTANCES, DCConfig, gradient_distance
 from medjax.distill.dm import DMConfig
-from medjax.distill.matching import DISTANCES, gradient_distance
 from medjax.models import ConvNetConfig, convnet, resnet
 from medjax.models.base import Model
 from medjax.models.resnet import ResNetConfig, resnet18

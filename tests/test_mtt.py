@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from medjax import cost, devices, train
 from medjax.augment import Augmentation
 from medjax.distill import mtt, segments
-from medjax.distill.matching import parameter_distance
+from medjax.distill.mtt import parameter_distance
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import random_images
 from medjax.distill.segments import Segments

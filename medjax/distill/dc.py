@@ -5,7 +5,7 @@ the network's gradient on them points where its gradient on a batch of real imag
 
     min over S of  sum over classes c of  D(grad CE(T_c; theta), grad CE(S_c; theta))
 
-with D of `matching.DISTANCES`; then the network is trained on the synthetic set for the inner loops' epochs.
+with D of `DISTANCES`; then the network is trained on the synthetic set for the inner loops' epochs.
 DSA is the same with one differentiable augmentation, drawn per class, applied to real and synthetic images alike.
 
 One iteration, all its classes and loops, is one pure function, so that it compiles to one program.
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from medjax import cost, devices, train
@@ -30,7 +31,6 @@ from medjax.augment import Augmentation
 from medjax.config import option
 from medjax.distill.base import Distiller
 from medjax.distill.images import Info, State, beginning, extract, update
-from medjax.distill.matching import DISTANCES
 from medjax.distill.random import random_images
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
@@ -39,6 +39,48 @@ from medjax.types import Dataset, PyTree
 INNER = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10}
 #: Real images per class that set the statistics of a network with batch norm.
 STATISTICS = 16
+#: Added to the product of norms, as in DC's public code.
+EPSILON = 1e-6
+
+
+def gradient_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
+    """Sum over layers and over output rows of 1 - cos between two gradients (Zhao et al. 2021, eq. 10).
+
+    A row is all that leads to one output: of a kernel [..., d] the d columns, flattened over the rest. Vectors (biases,
+    norms) contribute nothing, as in the public code. A row of zeros counts 1; its gradient is finite, and zero where it
+    is the real row.
+    """
+    layers = zip(jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True)
+    rows = [_row_distances(a, b).sum() for a, b in layers if a.ndim > 1]
+    return jnp.stack(rows).sum()
+
+
+def square_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
+    """Sum of the squared differences of all values of two gradients, vectors included."""
+    pairs = zip(jax.tree.leaves(real), jax.tree.leaves(synthetic), strict=True)
+    return jnp.stack([((a - b) ** 2).sum() for a, b in pairs]).sum()
+
+
+def cosine_distance(real: PyTree, synthetic: PyTree) -> Float[Array, ""]:
+    """1 - cos between two gradients as one vector each, all layers and vectors included."""
+    a, b = (ravel_pytree(tree)[0].reshape(-1, 1) for tree in (real, synthetic))
+    return _row_distances(a, b)[0]
+
+
+def _row_distances(a: Float[Array, "... d"], b: Float[Array, "... d"]) -> Float[Array, " d"]:
+    a, b = (x.reshape(-1, x.shape[-1]) for x in (a, b))
+    return 1 - (a * b).sum(0) / (_norms(a) * _norms(b) + EPSILON)
+
+
+def _norms(x: Float[Array, "r d"]) -> Float[Array, " d"]:
+    """Column norms whose gradient at a column of zeros is zero."""
+    square = (x * x).sum(0)
+    empty = square == 0
+    return jnp.where(empty, 0.0, jnp.sqrt(jnp.where(empty, 1.0, square)))
+
+
+#: Between two gradients; the public code calls the first one "ours".
+DISTANCES = {"layerwise": gradient_distance, "mse": square_distance, "cos": cosine_distance}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,6 @@ from medjax import cost, devices, train
 from medjax.augment import Augmentation
 from medjax.distill.base import Distiller
 from medjax.distill.images import AS_PUBLISHED, ImagesConfig, first_images
-from medjax.distill.matching import parameter_distance
 from medjax.distill.mtt_config import MTTConfig, check, draws
 from medjax.distill.segments import Segments, segment_reader
 from medjax.distill.soft import SoftLabels, after_step, nearly_hard
@@ -208,6 +207,16 @@ def match(
     residuals = cost.residuals(needed_bytes(config, model, images.shape))
     end = student(model, augment, student_key, synthetic, segment.start, table, residuals)
     return parameter_distance(end, segment.start, segment.target)
+
+
+def parameter_distance(
+    end: Float[Array, " p"], start: Float[Array, " p"], target: Float[Array, " p"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Normalised squared distance |end - target|^2 / |start - target|^2 (the study's eq. 5), and how far ``end`` went:
+    |end - start| / |start - target|."""
+    span = jnp.sum((start - target) ** 2)
+    loss = jnp.sum((end - target) ** 2) / span
+    return loss, jnp.sqrt(jnp.sum((end - start) ** 2) / span)
 
 
 def update_step_size(
