@@ -23,7 +23,7 @@ from medjax.cli import methods
 from medjax.cli.flags import OutConfig, help_text
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill import Distiller, mtt, run
-from medjax.distill.average import AverageConfig, averaged, prepared
+from medjax.distill.average import AverageConfig, averaged
 from medjax.distill.mtt_config import MTTConfig
 from medjax.distill.random import random_images
 from medjax.errors import UserError
@@ -31,6 +31,7 @@ from medjax.eval_config import GRID, EvalConfig, InterimConfig
 from medjax.models import MODELS, ConvNetConfig, Model, convnet
 from medjax.models.vit import HIDDEN
 from medjax.pipeline import experts, folders, forecast, presets
+from medjax.pipeline.distil import first_state
 from medjax.pipeline.forecast import evaluation_flops
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.rank import upper_bound
@@ -669,7 +670,7 @@ def test_skip_factor(distil):
 
 
 @shows("average")
-def test_running_average(data):
+def test_running_average(data, tmp_path):
     """The kept set is the mean of the sets after each iteration, weighed by the decay; 0 keeps the last one."""
 
     def init(key, data):
@@ -698,9 +699,16 @@ def test_running_average(data):
     np.testing.assert_allclose(kept.soft, [[expected_step, 1 - expected_step]] * 3, rtol=1e-5)
     np.testing.assert_array_equal(kept.labels, [0, 1, 2])
     assert averaged(settings().groups[AverageConfig], plain) is plain
-    config = AverageConfig(0.5)
-    begun = prepared(config, plain, lambda inner: inner + 3)(method.init(jax.random.key(0), data))
-    assert float(method.extract(begun).images[0, 0, 0, 0]) == 9.0
+    # What is searched before the first iteration is in the average too, and in the log.
+    session = make_session(tmp_path)
+    setup = Setup({}, session.model, classes=3, ipc=1, shape=(3, 4, 4, 3))
+    recipe = RECIPE._replace(prepare=lambda setup, _, key, state: (state + 3, {"step_size": 0.3}))
+    begun = [
+        first_state(session, recipe, setup, plain, one.init(jax.random.key(0), data))
+        for one in (method, plain)
+    ]
+    assert float(method.extract(begun[0]).images[0, 0, 0, 0]) == 9.0 and float(begun[1]) == 3.0
+    assert [row["step_size"] for row in store.read_log(session.log)] == [0.3, 0.3]
     with pytest.raises(UserError, match="average"):
         averaged(AverageConfig(1.0), plain)
 

@@ -3,7 +3,6 @@ changes at random from iteration to iteration. Networks trained better on MTT's 
 (docs/presets.md), and no better on DC's (configs/dc.toml)."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -72,12 +71,3 @@ def averaged(config: AverageConfig, distiller: Distiller) -> Distiller:
         return now._replace(images=state.images, step_size=state.step_size, soft=state.soft)
 
     return distiller._replace(init=init, step=step, extract=extract)
-
-
-def prepared(
-    config: AverageConfig, distiller: Distiller, prepare: Callable[[Any], Any] | None
-) -> Callable[[Any], Any] | None:
-    """``prepare``, a map of the method's first state, as one of the first state of `averaged`."""
-    if prepare is None or not config.average:
-        return prepare
-    return lambda state: begin(distiller, prepare(state.inner))

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medjax import cost, devices, store
-from medjax.distill import Distiller, run
-from medjax.distill.average import AverageConfig, averaged, prepared
+from medjax.distill import Distiller, average, run
 from medjax.distill.seeds import nth, stacked, together
 from medjax.eval_config import SelectConfig
 from medjax.pipeline import interim
@@ -88,8 +86,8 @@ def _data(run: Running) -> Dataset:
 def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> Running:
     """A distillation at its start, or where an earlier run left it."""
     assert recipe.build
-    average, inner = session.settings.config(AverageConfig), recipe.build(setup)
-    distiller = averaged(average, inner)
+    inner = recipe.build(setup)
+    distiller = average.averaged(session.settings.config(average.AverageConfig), inner)
     config = session.settings.config(SelectConfig)
     fresh = jax.jit(distiller.init)(session.key("init"), session.train)
     checkpoints = session.folder / "checkpoints"
@@ -100,8 +98,7 @@ def _begun(session: Session, setup: Setup, recipe: Recipe, iterations: int) -> R
         shutil.rmtree(checkpoints)
         found = None
     if found is None:
-        begun = prepared(average, inner, _preparation(session, recipe, setup, inner))
-        found = 0, begun(fresh) if begun else fresh
+        found = 0, first_state(session, recipe, setup, inner, fresh)
         interim.snapshot(session, 0, session.stored(distiller.extract(found[1])))
         store.save_step(checkpoints, *found)
     # Put the state where a step leaves it, or the second device call is compiled again.
@@ -177,21 +174,19 @@ def _kept(before: Running, done: int, state: Any, infos: Any, seconds: float) ->
     return before._replace(done=done, state=state, skipped=skipped)
 
 
-def _preparation(
-    session: Session, recipe: Recipe, setup: Setup, inner: Distiller
-) -> Callable[[Any], Any] | None:
-    """The recipe's `prepare` as a map of the first state; what it found goes to the log."""
-    search = recipe.prepare
-    if search is None:
-        return None
-
-    def prepare(state: Any) -> Any:
-        made = search(setup, inner, session.key("search"), state)
-        if made is None:
-            return state
-        store.append_log(session.log, phase="search", **made[1])
-        if "step_size" in made[1]:
-            session.progress.say(f"step size starts at {made[1]['step_size']:.2g}")
-        return made[0]
-
-    return prepare
+def first_state(
+    session: Session, recipe: Recipe, setup: Setup, inner: Distiller, fresh: Any
+) -> Any:
+    """The first state after the recipe's `prepare`; what that found goes to the log. inner: the method without the
+    average, whose own state `prepare` takes."""
+    if recipe.prepare is None:
+        return fresh
+    kept = isinstance(fresh, average.AverageState)
+    made = recipe.prepare(setup, inner, session.key("search"), fresh.inner if kept else fresh)
+    if made is None:
+        return fresh
+    state, row = made
+    store.append_log(session.log, phase="search", **row)
+    if "step_size" in row:
+        session.progress.say(f"step size starts at {row['step_size']:.2g}")
+    return average.begin(inner, state) if kept else state
