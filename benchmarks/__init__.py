@@ -5,5 +5,5 @@ the experts), `thinned` (an unbalanced set), cpu_results.sh (the older rows of t
 medjax beside PyTorch: `run`, of `measure`, `worker`, `medjax_side`, `torch_side`, `torch_fast`, `table`.
 A GPU: `gpu`, of `card`, `torch_card`, `card_table`, `programs`, `policies`; `many_cards` is an estimate; aot/ compiles
 for GPUs without one.
-Two states of medjax and its parts: `commits`, `lowerings`, `growth`, `precision`, `start`.
+Two states of medjax and its parts: `commits`, `lowerings`, `precision`, `start`.
 """

@@ -79,11 +79,9 @@ class Worker:
         return Side(median, mb, self.facts, self.error)
 
 
-def in_turns(
-    suite: str, case: dict, sides: tuple[str, ...], environment: dict[str, str] | None = None
-) -> dict[str, Side]:
+def in_turns(suite: str, case: dict, sides: tuple[str, ...]) -> dict[str, Side]:
     """Prepare every side of a case one after the other, then time them in turns."""
-    workers = {side: Worker(side, suite, case, environment or {}) for side in sides}
+    workers = {side: Worker(side, suite, case, {}) for side in sides}
     while any(worker.wants_more() for worker in workers.values()):
         for worker in workers.values():
             if worker.wants_more():

@@ -25,6 +25,8 @@ memory.give_back_after_compiling()
 
 Case = tuple[Callable[[], Any], dict[str, Any]]
 CLASSES, SIZE = 8, 32
+#: Real images of a step; SGD steps of an expert.
+BATCH, STEPS = 256, 2
 
 
 def network(width: int = 128, conv: str = "auto") -> Any:
@@ -45,19 +47,18 @@ def facts(flops: float, compiled: Any = None) -> dict[str, Any]:
     return known
 
 
-def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1, conv: str = "auto") -> Case:
+def mtt(images: int, steps: int, width: int = 128, conv: str = "auto") -> Case:
     """One MTT iteration: N inner steps with DSA, the gradient through them, the update."""
     model, data = network(width, conv), labelled(images)
     start = ravel_pytree(model.init(jax.random.key(0))[0])[0]
     target = start + 0.01 * jax.random.normal(jax.random.key(2), start.shape)
-    config = MTTConfig(inner_steps=steps, meta_batch=meta_batch, max_start_epoch=1, expert_span=1)
+    config = MTTConfig(inner_steps=steps, max_start_epoch=1, expert_span=1)
     rows = np.stack([np.asarray(start), np.asarray(target)])
     trajectories = Trajectories(lambda expert, epochs: rows[epochs], 1, 1)
     parts = {"model": model, "augment": augment, "trajectories": trajectories}
     method = trajectory.mtt(config, **parts, ipc=images // CLASSES, classes=CLASSES)
     state, key = method.init(jax.random.key(3), data), jax.random.key(4)
-    many = jnp.broadcast_to(start, (meta_batch, *start.shape))
-    item = Segments(many, jnp.broadcast_to(target, many.shape))
+    item = Segments(start[None], target[None])
     begin = time.perf_counter()
     compiled = jax.jit(method.step).lower(key, state, data, item).compile()
     seconds = time.perf_counter() - begin
@@ -66,10 +67,10 @@ def mtt(images: int, steps: int, width: int = 128, meta_batch: int = 1, conv: st
     return lambda: jax.block_until_ready(compiled(key, state, data, item)), known
 
 
-def dc(ipc: int, outer: int, inner: int, batch: int = 256, conv: str = "auto") -> Case:
+def dc(ipc: int, outer: int, inner: int, conv: str = "auto") -> Case:
     """One DC iteration: ``outer`` updates of all classes, the network trained for ``inner`` epochs between them."""
     model, data = network(conv=conv), labelled(CLASSES * 600)
-    config = DCConfig(batch_real=batch, outer=outer, inner=inner)
+    config = DCConfig(batch_real=BATCH, outer=outer, inner=inner)
     method = gradients.dc(config, model=model, augment=None, ipc=ipc, classes=CLASSES)
     state, key = method.init(jax.random.key(3), data), jax.random.key(4)
     compiled = jax.jit(method.step).lower(key, state, data, None).compile()
@@ -77,14 +78,14 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256, conv: str = "auto") -
     return lambda: jax.block_until_ready(compiled(key, state, data, None)), known
 
 
-def expert_steps(count: int, steps: int = 2, batch: int = 256, conv: str = "auto") -> Case:
-    """``steps`` SGD steps of ``count`` experts, in the groups of this backend."""
-    model, data = network(conv=conv), labelled(steps * batch)
-    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=batch), model, CLASSES)
+def expert_steps(count: int, conv: str = "auto") -> Case:
+    """``STEPS`` SGD steps of ``count`` experts, in the groups of this backend."""
+    model, data = network(conv=conv), labelled(STEPS * BATCH)
+    trainer = experts.trainer(experts.ExpertsConfig(expert_batch=BATCH), model, CLASSES)
     size = min(experts.group_size(), count)
     keys = jax.random.split(jax.random.key(0), size)
     orders, step_keys = experts.begin_epoch(trainer, keys, jnp.int32(0), data.labels)
-    first, last, rate = jnp.int32(0), jnp.int32(steps), jnp.float32(0.01)
+    first, last, rate = jnp.int32(0), jnp.int32(STEPS), jnp.float32(0.01)
 
     def once() -> None:
         for _ in range(-(-count // size)):
@@ -93,8 +94,8 @@ def expert_steps(count: int, steps: int = 2, batch: int = 256, conv: str = "auto
                 experts.full_batches(trainer, step_keys, state, data, orders, rate, first, last)
             )
 
-    work = cost.GRADIENT * model.flops * count * steps * batch
-    return once, facts(work) | {"images": count * steps * batch}
+    work = cost.GRADIENT * model.flops * count * STEPS * BATCH
+    return once, facts(work) | {"images": count * STEPS * BATCH}
 
 
 def evaluation(networks: int, images: int, epochs: int, conv: str = "auto") -> Case:

@@ -25,7 +25,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 
-from benchmarks import growth, lowerings, start
+from benchmarks import lowerings, start
 from benchmarks.measure import in_turns, row, words
 from benchmarks.table import markdown
 from medjax import provenance
@@ -130,7 +130,6 @@ def surroundings() -> dict[str, Any]:
 #: Every suite -> what makes its rows.
 ROWS = {
     **dict.fromkeys(SUITES, compare),
-    "scaling": growth.rows,
     "start": start.rows,
     "lowerings": lowerings.rows,
 }

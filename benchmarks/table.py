@@ -28,7 +28,7 @@ def cell(value: Any) -> str:
 
 
 def markdown(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
-    """A table with what it was measured on above it, and notes below: tuned how, slopes, errors."""
+    """A table with what it was measured on above it, and notes below: tuned how, errors."""
     lines = [
         f"{about['device']}; "
         + ", ".join(f"{name} {about[name] or 'absent'}" for name in ("python", "jax", "torch")),
@@ -41,8 +41,6 @@ def markdown(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
     lines.append("")
     for r in rows:
         name = f"{r['suite']}, {r['case']}"
-        if r.get("slope"):
-            lines.append(f"- {r['suite']}, {r['case'].split('=')[0]}: {r['slope']}")
         lines += [f"- {name}: {side} failed: {why}" for side, why in r["errors"].items()]
     tuned = sorted({f"{r['suite']}: {r['fast_how']}" for r in rows if r.get("fast_how")})
     lines += [f"- PyTorch tuned, {how}" for how in tuned]

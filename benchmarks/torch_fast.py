@@ -13,6 +13,7 @@ from torch.func import grad, vmap
 
 from benchmarks import torch_side
 from benchmarks.torch_side import (
+    BATCH,
     CLASSES,
     DEVICE,
     SIZE,
@@ -77,29 +78,29 @@ def step_of(momentum: float, decay: float) -> Callable[..., Any]:
     return torch.compile(step)
 
 
-def train(count: int, x: Tensor, labels: Tensor, batch: int, epochs: int, recipe: tuple) -> Case:
+def train(count: int, x: Tensor, labels: Tensor, epochs: int, recipe: tuple) -> Case:
     """``epochs`` passes of ``count`` networks over the images, DSA drawn once for all networks."""
     networks, step = population(count), step_of(*recipe)
 
     def once() -> None:
         parts, trace = networks, [torch.zeros_like(p) for p in networks]
         for _ in range(epochs):
-            for i in range(0, len(x), batch):
-                block = x[i : i + batch].repeat(count, 1, 1, 1)
+            for i in range(0, len(x), BATCH):
+                block = x[i : i + BATCH].repeat(count, 1, 1, 1)
                 block = drawn(block).view(count, -1, *x.shape[1:])
-                parts, trace = step(parts, trace, block, labels[i : i + batch].expand(count, -1))
+                parts, trace = step(parts, trace, block, labels[i : i + BATCH].expand(count, -1))
         synchronise()
 
     return once, {"how": "torch.compile of torch.func.vmap over networks"}
 
 
-def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:
-    x = torch.randn(steps * batch, 3, SIZE, SIZE, device=DEVICE)
+def expert_steps(count: int, steps: int = 2) -> Case:
+    x = torch.randn(steps * BATCH, 3, SIZE, SIZE, device=DEVICE)
     labels = torch.arange(len(x), device=DEVICE) % CLASSES
-    return train(count, x, labels, batch, 1, (0.0, 0.0))
+    return train(count, x, labels, 1, (0.0, 0.0))
 
 
 def evaluation(networks: int, images: int, epochs: int) -> Case:
     x = torch.randn(images, 3, SIZE, SIZE, device=DEVICE)
     labels = torch.arange(images, device=DEVICE) % CLASSES
-    return train(networks, x, labels, 256, epochs, (0.9, 5e-4))
+    return train(networks, x, labels, epochs, (0.9, 5e-4))

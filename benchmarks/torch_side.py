@@ -14,6 +14,8 @@ from torch import Tensor
 
 Case = tuple[Callable[[], Any], dict[str, Any]]
 CLASSES, SIZE = 8, 32
+#: Images of a step.
+BATCH = 256
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
@@ -162,7 +164,7 @@ def gradient_distance(real: list[Tensor], made: list[Tensor]) -> Tensor:
     return total
 
 
-def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
+def dc(ipc: int, outer: int, inner: int) -> Case:
     """One DC iteration: ``outer`` updates of all classes, the network trained for ``inner`` epochs between them."""
     torch.manual_seed(0)
     images = torch.randn(CLASSES, 600, 3, SIZE, SIZE, device=DEVICE)
@@ -176,7 +178,7 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
         for update in range(outer):
             loss = torch.zeros((), device=DEVICE)
             for c in range(CLASSES):
-                chosen = torch.randperm(600, device=DEVICE)[:batch]
+                chosen = torch.randperm(600, device=DEVICE)[:BATCH]
                 real = [g.detach() for g in gradients(parts, images[c, chosen], c, False)]
                 made = gradients(parts, x[c * ipc : (c + 1) * ipc], c, True)
                 loss = loss + gradient_distance(real, made)
@@ -185,8 +187,8 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
             optimiser.step()
             for _ in range(inner if update < outer - 1 else 0):
                 order = torch.randperm(len(x), device=DEVICE)
-                for i in range(0, len(x), 256):
-                    chosen = order[i : i + 256]
+                for i in range(0, len(x), BATCH):
+                    chosen = order[i : i + BATCH]
                     loss = F.cross_entropy(forward(parts, x.detach()[chosen]), labels[chosen])
                     training.zero_grad()
                     loss.backward()
@@ -196,19 +198,19 @@ def dc(ipc: int, outer: int, inner: int, batch: int = 256) -> Case:
     return once, {}
 
 
-def expert_steps(count: int, steps: int = 2, batch: int = 256) -> Case:
+def expert_steps(count: int, steps: int = 2) -> Case:
     """``steps`` SGD steps of ``count`` experts, one after the other."""
     torch.manual_seed(0)
-    x = torch.randn(steps * batch, 3, SIZE, SIZE, device=DEVICE)
+    x = torch.randn(steps * BATCH, 3, SIZE, SIZE, device=DEVICE)
     labels = torch.arange(len(x), device=DEVICE) % CLASSES
     networks = [[p.clone().requires_grad_() for p in split(fresh())] for _ in range(count)]
 
     def once() -> None:
         for parts in networks:
             optimiser = torch.optim.SGD(parts, lr=0.01)
-            for i in range(0, len(x), batch):
+            for i in range(0, len(x), BATCH):
                 loss = F.cross_entropy(
-                    forward(parts, drawn(x[i : i + batch])), labels[i : i + batch]
+                    forward(parts, drawn(x[i : i + BATCH])), labels[i : i + BATCH]
                 )
                 optimiser.zero_grad()
                 loss.backward()
@@ -230,8 +232,8 @@ def evaluation(networks: int, images: int, epochs: int) -> Case:
             optimiser = torch.optim.SGD(parts, lr=0.01, momentum=0.9, weight_decay=5e-4)
             for _ in range(epochs):
                 order = torch.randperm(images, device=DEVICE)
-                for i in range(0, images, 256):
-                    chosen = order[i : i + 256]
+                for i in range(0, images, BATCH):
+                    chosen = order[i : i + BATCH]
                     loss = F.cross_entropy(forward(parts, drawn(x[chosen])), labels[chosen])
                     optimiser.zero_grad()
                     loss.backward()

@@ -25,7 +25,6 @@ from benchmarks import (
     card_table,
     commits,
     gpu,
-    growth,
     medjax_side,
     policies,
     programs,
@@ -193,13 +192,6 @@ def test_rows_and_table():
     text = markdown([found], about)
     assert "| 2.5 |" in text and "fast failed: RuntimeError: no" in text and "torch absent" in text
     assert row("mtt", {}, {"medjax": ours})["ratio"] is None
-
-
-def test_slope():
-    """Exponents of exact power laws."""
-    assert abs(growth.slope((1, 2, 4), [3.0, 6.0, 12.0]) - 1) < 1e-9
-    assert abs(growth.slope((5, 10, 20), [1.0, 4.0, 16.0]) - 2) < 1e-9
-    assert "4.00 times" in growth.in_words(2.0)
 
 
 def test_side_runs():
