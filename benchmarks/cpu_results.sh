@@ -45,8 +45,3 @@ run_integrated mtt mtt-ipc1
 run_integrated dc dc-ipc1
 run_integrated random random-ipc1
 run_integrated full full
-# Of what use a set is to a network that it was not made with.
-python -m experiments.evaluate --dataset="$pneumonia" --eval_models=resnet18 --out="$out/others" \
-    --synthetic="$(echo "$out"/pneumonia2-????????/mtt-ipc1-cpu-seed0-????????/synthetic.npz)"
-mkdir -p results/others/pneumonia2-mtt-ipc1-seed0
-cp "$out"/others/evaluate-*/result.json results/others/pneumonia2-mtt-ipc1-seed0/

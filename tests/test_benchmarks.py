@@ -436,10 +436,7 @@ def test_the_script_of_the_cpu_results_names_what_there_is():
     text = re.sub(r"^ *#.*", "", text, flags=re.M).replace("\\\n", " ")
     runs = re.findall(r"\brun (\w+) (.*?)(?:;|$)", text, re.M)
     runs += re.findall(r"\brun_integrated (\w+) (.*)", text)
-    runs += re.findall(r"^python -m experiments\.(\w+) (.*)", text, re.M)
-    assert {command for command, _ in runs} == {
-        *("random", "dc", "dsa", "dm", "mtt", "full", "evaluate")
-    }
+    assert {command for command, _ in runs} == {"random", "dc", "dsa", "dm", "mtt", "full"}
     for command, words in runs:
         assert (launching.ROOT / "experiments" / f"{command}.py").is_file()
         assert flags(words.split()) <= options(command), (command, words)
