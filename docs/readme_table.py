@@ -1,4 +1,4 @@
-"""The table of README.md, from result files: python docs/readme_table.py"""
+"""The table of README.md, from result files: python docs/tables.py"""
 
 from pathlib import Path
 
@@ -28,7 +28,3 @@ def lines() -> list[str]:
     """The table."""
     head = ["| method | accuracy | balanced accuracy | AUC | minutes |", "|---|---|---|---|---|"]
     return head + [row(Result.read(RUNS / folder / "result.json")) for folder in FOLDERS]
-
-
-if __name__ == "__main__":
-    print("\n".join(lines()))

@@ -1,9 +1,11 @@
-"""The table of docs/sharing.md: sets as distilled and as received, from recipe.json: python docs/received_table.py"""
+"""The table of docs/sharing.md: sets as distilled and as received, from recipe.json: python docs/tables.py"""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from medjax.score import Score
 
 ROOT = Path(__file__).parents[1]
 #: Where bundles' recipe.json are kept.
@@ -16,13 +18,9 @@ def row(recipe: Mapping[str, Any]) -> str:
     name = f"{result['dataset']} | {result['ipc']} | {recipe['values']['whiten']}"
     cells = []
     for scores in (result["test"], received["test"]):
-        accuracy, balanced = (scores[n] for n in ("accuracy", "balanced_accuracy"))
-        cells.append(f"{percent(accuracy)} ({percent(balanced)})")
+        accuracy, balanced = (Score(**scores[n]) for n in ("accuracy", "balanced_accuracy"))
+        cells.append(f"{accuracy} ({balanced})")
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def percent(score: Mapping[str, float]) -> str:
-    return f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
 
 
 def lines() -> list[str]:
@@ -31,7 +29,3 @@ def lines() -> list[str]:
     recipes = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     head = "| data set | images per class | whitening | test accuracy (balanced), as distilled | as received |"
     return [head, "|---|---|---|---|---|", *sorted(row(recipe) for recipe in recipes)]
-
-
-if __name__ == "__main__":
-    print("\n".join(lines()))

@@ -1,4 +1,4 @@
-"""The table of docs/study.md: the study's rows of blood and tissue beside ours: python docs/study_table.py"""
+"""The table of docs/study.md: the study's rows of blood and tissue beside ours: python docs/tables.py"""
 
 from pathlib import Path
 
@@ -45,7 +45,3 @@ def lines() -> list[str]:
                 cells = [mine, ipc, "not run", "–", *study, "–"]
                 made.append(f"| {' | '.join(map(str, cells))} |")
     return made
-
-
-if __name__ == "__main__":
-    print("\n".join(lines()))
