@@ -15,7 +15,7 @@ class UserError(ValueError):
         return " ".join(super().__str__().split())
 
 
-def one_line(error: object) -> str:
+def reason_of(error: object) -> str:
     """The text of an exception on one line; the name of its type where it has no text."""
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -35,7 +35,7 @@ from medjax import models
 from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.data.splits import nfc
-from medjax.errors import UserError, one_line
+from medjax.errors import UserError, reason_of
 from medjax.eval_config import RECIPES, TRAINING
 from medjax.packing import fits
 from medjax.paths import user_path
@@ -146,7 +146,7 @@ def _loaded(path: Path, changed: int, size: int, networks: tuple[str, ...]) -> S
         parts = synthetic, z["images_uint8"], pre, names, origin, _network(z)
         return SharedSet(*parts, int(z.get("pack", 1)))
     except DAMAGE as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        reason = f"no {error}" if isinstance(error, KeyError) else reason_of(error)
         raise UserError(
             f"{path} is not a whole distilled set ({reason}): give a synthetic.npz written by medjax"
         ) from error

@@ -12,12 +12,13 @@ from launching import NETWORK, SERVER, complaint, read_json, tiny, workplace
 
 import medjax
 from medjax import devices, share, store
-from medjax.audit import copies, making, page, shadows
+from medjax.audit import copies, making, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
 from medjax.audit.copies import as_pixels, closer, nearest, starts
 from medjax.audit.making import AuditConfig, audit_run
 from medjax.audit.opening import data_of, open_run
+from medjax.audit.words import against, rate_words, shadows_words
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import raw_dataset
@@ -424,7 +425,7 @@ def test_a_start_that_saw_all_canaries_is_refused():
 )
 def test_a_bound_beside_a_stated_epsilon(shown, words):
     """A shadow replaces a canary, which a guarantee for one added or removed allows twice its epsilon."""
-    assert words in page.against({"epsilon": 0.5, "delta": 1e-5}, shown)
+    assert words in against({"epsilon": 0.5, "delta": 1e-5}, shown)
 
 
 def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
@@ -468,7 +469,7 @@ def test_the_sentences_say_what_cannot_be_said():
     rng = np.random.default_rng(0)
     inside = rng.random((4, 60)).argsort(1) < 30
     one = making.summary(guess(rng.normal(size=(4, 60)), inside), 0)
-    lines = [page.rate_words(one, row) for row in one["true_positives"]]
+    lines = [rate_words(one, row) for row in one["true_positives"]]
     assert "1 % false positives the attack finds" in lines[0]
     assert "1,000 guesses" in lines[1] and "there are 120" in lines[1]
 
@@ -476,11 +477,11 @@ def test_the_sentences_say_what_cannot_be_said():
 def test_shadows_that_failed_are_said():
     """Nearer to chance than to the run: such shadows say nothing, and a low AUC would look like safety."""
     found = {"balanced_accuracy": 0.8, "chance": 0.25}
-    fine = page.shadows_words(found | {"shadows": {"balanced_accuracy": [0.7, 0.8, 0.6]}})
+    fine = shadows_words(found | {"shadows": {"balanced_accuracy": [0.7, 0.8, 0.6]}})
     assert fine.endswith(
         "70.0 % balanced accuracy on test (60.0 % to 80.0 %), those trained on the run's 80.0 %."
     )
-    worse = page.shadows_words(found | {"shadows": {"balanced_accuracy": [0.7, 0.25, 0.5]}})
+    worse = shadows_words(found | {"shadows": {"balanced_accuracy": [0.7, 0.25, 0.5]}})
     assert "2 of the shadows failed" in worse
 
 

@@ -7,7 +7,7 @@ from test_layout import refused
 
 from medjax.data.folder import read_folder
 from medjax.data.label_table import LabelTable
-from medjax.data.npz import from_arrays
+from medjax.data.npz import of_arrays
 
 
 def table(folder, *lines, name="groups.csv"):
@@ -204,7 +204,7 @@ def arrays(**more):
 def test_groups_travel_with_a_set_and_are_in_its_fingerprint(tmp_path):
     numbers = {"train": 7 + np.arange(40) // 4, "val": 40 + np.arange(8), "test": np.arange(8) + 90}
     groups = {f"{split}_groups": n[:, None] for split, n in numbers.items()}
-    raw, plain = from_arrays(tmp_path / "a.npz", arrays(**groups)), from_arrays(tmp_path, arrays())
+    raw, plain = of_arrays(tmp_path / "a.npz", arrays(**groups)), of_arrays(tmp_path, arrays())
     assert raw.train.groups.tolist() == [i // 4 for i in range(40)]
     assert raw.test.groups.tolist() == list(range(18, 26)) and plain.train.groups is None
     assert raw.fingerprint != plain.fingerprint and raw.notes == ()
@@ -212,7 +212,7 @@ def test_groups_travel_with_a_set_and_are_in_its_fingerprint(tmp_path):
 
 def test_a_patient_in_two_splits_is_said(tmp_path):
     groups = {"train": np.arange(40), "val": np.arange(8) + 38, "test": np.arange(8) + 45}
-    raw = from_arrays(tmp_path, arrays(**{f"{s}_groups": g for s, g in groups.items()}))
+    raw = of_arrays(tmp_path, arrays(**{f"{s}_groups": g for s, g in groups.items()}))
     assert raw.notes == (
         "WARNING: 3 patients are in more than one split: scores will be too high.",
     )
@@ -221,6 +221,6 @@ def test_a_patient_in_two_splits_is_said(tmp_path):
 def test_val_is_carved_by_patient(tmp_path):
     content = arrays(train_groups=np.arange(40) // 4, test_groups=np.arange(8) + 100)
     del content["val_images"], content["val_labels"]
-    raw = from_arrays(tmp_path / "a.npz", content)
+    raw = of_arrays(tmp_path / "a.npz", content)
     assert len(raw.val.labels) == 4 and len(set(raw.val.groups.tolist())) == 1
     assert not set(raw.val.groups) & set(raw.train.groups)

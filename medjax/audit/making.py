@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from medjax import cost, devices, share, store
-from medjax.audit import page
 from medjax.audit.attack import guess, roc, summary
 from medjax.audit.canaries import LEAST, Canaries, draw
 from medjax.audit.copies import find_copies
@@ -21,6 +20,7 @@ from medjax.audit.shadows import (
     side_by_side,
     started_from,
 )
+from medjax.audit.words import about, map_words, sentences
 from medjax.config import checked, option
 from medjax.distill.images import start_of
 from medjax.distill.release import PrivacyConfig
@@ -31,7 +31,7 @@ from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.forecast import duration, estimate, interim_images, lower_bound
 from medjax.pipeline.progress import Progress, Silent
-from medjax.pipeline.session import Session, made_of
+from medjax.pipeline.session import Session, says_it_is_of
 from medjax.pipeline.settings import IpcConfig, Settings
 from medjax.report.gallery import pairs
 from medjax.report.privacy import draw_roc
@@ -104,7 +104,7 @@ def audit_run(
             attacked = membership(scores, canaries, settings.run.seed, delta)
             if name == "own":
                 networks = settings.config(EvalConfig).networks
-                found = page.about(run, canaries, scores, networks) | {"membership": attacked}
+                found = about(run, canaries, scores, networks) | {"membership": attacked}
                 rates = roc(guess(scores.scores, scores.inside, canaries.mislabelled))
                 if scores.by_map is not None:
                     by_map = scores._replace(scores=scores.by_map)
@@ -116,7 +116,7 @@ def audit_run(
         found["beside"] = beside
         found["copies"], closest = find_copies(session, run.shared, from_real(settings))
         pairs(run.folder / "closest.png", *closest, "Closest pairs: real images, keep them at home")
-        found["card"], found["card_exact"] = page.sentences(found), page.map_words(found)
+        found["card"], found["card_exact"] = sentences(found), map_words(found)
         store.write_json(run.folder / "privacy.json", found)
     return store.strict(found)
 
@@ -145,7 +145,7 @@ def check_start(settings: Settings, raw: RawDataset) -> None:
     """UserError for a start that was distilled from the same images: it has seen all canaries, and every shadow would
     begin with it."""
     path = str(settings.values().get("init_set") or "")
-    if path and made_of(share.load_set(user_path(path)), raw):
+    if path and says_it_is_of(share.load_set(user_path(path)), raw):
         raise UserError(
             f"--init_set={path} was made from {raw.name}, or by dp, so that it does not say: every shadow would begin"
             " with a set that has seen all canaries, and the audit would miss what it gives away; audit a run that"

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from medjax.errors import UserError, one_line
+from medjax.errors import UserError, reason_of
 from medjax.paths import user_path
 
 #: How JAX's warning of an entry that it cannot read begins. A kill may cut one short, for JAX does not write entries in
@@ -33,7 +33,7 @@ def keep_programs() -> None:
         next(cache.iterdir(), None)
     except (UserError, OSError) as error:  # of nobody, or of another user: JAX would fail
         _note(
-            f"{one_line(error)}; {'JAX_COMPILATION_CACHE_DIR' if chosen else 'XDG_CACHE_HOME'}=FOLDER keeps them"
+            f"{reason_of(error)}; {'JAX_COMPILATION_CACHE_DIR' if chosen else 'XDG_CACHE_HOME'}=FOLDER keeps them"
         )
         jax.config.update("jax_compilation_cache_dir", None)
         return

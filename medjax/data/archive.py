@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medjax import memory
-from medjax.errors import UserError, one_line
+from medjax.errors import UserError, reason_of
 
 #: A file that unpacks to more than BOMB bytes and to more than RATIO times its size is refused.
 BOMB, RATIO = 1 << 28, 250
@@ -52,7 +52,7 @@ def select_arrays(
                 f"{path}: {key} holds Python objects (a pickle), which medjax never loads because they can run code;"
                 " save uint8 images, integer labels and plain strings."
             ) from error
-        raise UserError(f"{path}: damaged ({one_line(error)}); copy or save it again.") from error
+        raise UserError(f"{path}: damaged ({reason_of(error)}); copy or save it again.") from error
 
 
 def _check_text(array: np.ndarray, key: str) -> None:

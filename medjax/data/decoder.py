@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from medjax.data.planes import Unreadable
-from medjax.errors import one_line
+from medjax.errors import reason_of
 
 #: JPEG Extended; pydicom passes it to no decoder where samples have 12 bits.
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
@@ -98,7 +98,7 @@ def _serve() -> None:
         try:
             array = _pixels(os.fsdecode(bytes.fromhex(name)), syntax, frame)
         except Exception as error:  # pydicom and its decoders raise many types
-            out.write(json.dumps({"error": one_line(error)[:200]}).encode() + b"\n")
+            out.write(json.dumps({"error": reason_of(error)[:200]}).encode() + b"\n")
         else:
             head = {"shape": array.shape, "kind": array.dtype.str, "size": array.nbytes}
             out.write(json.dumps(head).encode() + b"\n" + array.tobytes())

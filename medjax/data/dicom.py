@@ -11,7 +11,7 @@ import numpy as np
 from medjax.data import decoder, display
 from medjax.data.display import Window
 from medjax.data.planes import Planes, Unreadable
-from medjax.errors import UserError, one_line
+from medjax.errors import UserError, reason_of
 
 EXTRA = "pip install 'medjax[dicom]'"
 #: The first bytes of a data set without preamble: a short element of group 2 or 8, little endian, with its type.
@@ -42,7 +42,7 @@ def read_dicom(path: Path, window: Window, megapixels: float) -> Planes:
         except (Unreadable, UserError):
             raise
         except Exception as error:  # pydicom raises many types
-            raise Unreadable(one_line(error)[:200]) from error
+            raise Unreadable(reason_of(error)[:200]) from error
 
 
 def patient_of(path: Path) -> str | None:

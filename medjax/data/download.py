@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from medjax import locks, memory
-from medjax.errors import UserError, one_line
+from medjax.errors import UserError, reason_of
 
 TIMEOUT = 60.0  # seconds without a byte after which a connection is abandoned
 ATTEMPTS = 4  # connections in a row without a new byte after which the download fails
@@ -129,7 +129,7 @@ def _complete(address: str, part: Path, name: str, tell: Tell) -> None:
             elif error.code < 500 and error.code not in (408, 429):
                 raise Failed(reason) from error
         except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
-            reason = one_line(getattr(error, "reason", error))
+            reason = reason_of(getattr(error, "reason", error))
             if isinstance(error, urllib.error.URLError) and not connected:
                 raise Failed(reason) from error  # no network: fail at once
         connected = True
@@ -166,7 +166,7 @@ def _receive(address: str, part: Path, have: int, tell: Callable[..., None]) -> 
                     out.write(block)
                 except OSError as error:
                     raise UserError(
-                        f"cannot write {part} ({one_line(error)}): free some space and run again."
+                        f"cannot write {part} ({reason_of(error)}): free some space and run again."
                     ) from error
                 have += len(block)
                 tell(have, total)

@@ -8,8 +8,8 @@ from typing import Any
 
 from medjax.data.catalog import CATALOG, Entry, file_name, find, md5, url
 from medjax.data.download import Failed, Tell, checksum, download
-from medjax.data.npz import from_arrays, read_npz
-from medjax.errors import UserError, one_line
+from medjax.data.npz import of_arrays, read_npz
+from medjax.errors import UserError, reason_of
 from medjax.paths import user_path
 from medjax.types import RawDataset
 
@@ -54,7 +54,7 @@ def fetch(
         download(url(entry, side), target, expected, tell)
     except (Failed, OSError) as error:
         raise UserError(
-            f"cannot download {target.stem} ({one_line(error)}): {by_hand}; --dataset=phantom needs no network."
+            f"cannot download {target.stem} ({reason_of(error)}): {by_hand}; --dataset=phantom needs no network."
         ) from error
     if checksum(target) != expected:
         raise UserError(f"{target} is damaged: delete it and run again.")
@@ -91,7 +91,7 @@ def from_medmnist(train: Any, val: Any, test: Any) -> RawDataset:
     arrays |= {f"{split}_labels": part.labels for split, part in parts.items()}
     changed = any(p.transform or p.target_transform or p.as_rgb for p in parts.values())
     note = f"{stem}: transform, target_transform and as_rgb of medmnist are not applied."
-    return with_notes(from_arrays(Path(stem), arrays), named[0], [note] if changed else [])
+    return with_notes(of_arrays(Path(stem), arrays), named[0], [note] if changed else [])
 
 
 def with_notes(raw: RawDataset, entry: Entry, notes: Sequence[str] = ()) -> RawDataset:

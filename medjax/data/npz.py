@@ -30,7 +30,7 @@ def read_npz(path: Path) -> RawDataset:
     says what was done. Raises UserError for everything else.
     """
     arrays, unread = select_arrays(path, lambda key: key == "class_names" or _meaning(key))
-    return from_arrays(path, arrays, unread)
+    return of_arrays(path, arrays, unread)
 
 
 def name_of(path: Path) -> str:
@@ -38,9 +38,7 @@ def name_of(path: Path) -> str:
     return path.stem if path.suffix.lower() == ".npz" else path.name
 
 
-def from_arrays(
-    path: Path, arrays: dict[str, np.ndarray], unread: Sequence[str] = ()
-) -> RawDataset:
+def of_arrays(path: Path, arrays: dict[str, np.ndarray], unread: Sequence[str] = ()) -> RawDataset:
     """A data set from the arrays of such a file, under the same conditions. Messages name the arrays by ``path``.
     unread: the other keys of the file."""
     keys: dict[str, str] = {}  # ours -> that of the file

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from medjax.data.planes import DEPTHS, Planes, Unreadable
-from medjax.errors import one_line
+from medjax.errors import reason_of
 
 # medjax reports files that cannot be read; Pillow's own log would repeat it.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -40,7 +40,7 @@ def read_raster(path: Path, megapixels: float) -> Planes:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise Unreadable(
-            f"{one_line(error).removesuffix('.')}: raise --max_megapixels={megapixels:g} if the file can be trusted"
+            f"{reason_of(error).removesuffix('.')}: raise --max_megapixels={megapixels:g} if the file can be trusted"
         ) from error
     except UnidentifiedImageError as error:
         raise Unreadable(_unknown(path)) from error
@@ -48,9 +48,11 @@ def read_raster(path: Path, megapixels: float) -> Planes:
         if "raw mode" in str(error):  # Pillow has no decoder for it
             raise Unreadable(_unknown(path)) from error
         if "decoder error" in str(error):
-            text = f"{one_line(error)}: damaged, or a layout that is not read; save it again as PNG"
+            text = (
+                f"{reason_of(error)}: damaged, or a layout that is not read; save it again as PNG"
+            )
             raise Unreadable(text) from error
-        raise Unreadable(one_line(error)) from error
+        raise Unreadable(reason_of(error)) from error
 
 
 @contextmanager

@@ -18,13 +18,12 @@ from jaxtyping import UInt8
 from medjax.data.catalog import CATALOG, STUDY, find
 from medjax.data.download import Tell
 from medjax.data.named import from_medmnist, read_named, refuse_multi_label, with_notes
-from medjax.data.npz import from_arrays as arrays_of_file
-from medjax.data.npz import read_npz
+from medjax.data.npz import of_arrays, read_npz
 from medjax.data.phantom import phantom
 from medjax.data.preprocess import resize
 from medjax.data.raw import SPLITS, fingerprint, pick, raw_dataset
 from medjax.data.tfds import read_tfds
-from medjax.errors import UserError, one_line
+from medjax.errors import UserError, reason_of
 from medjax.paths import path_text, user_path
 from medjax.types import RawDataset, RawSplit
 
@@ -72,8 +71,8 @@ def from_arrays(name: str, **arrays: Any) -> RawDataset:
         try:
             made |= {} if value is None else {key: np.asarray(value)}
         except Exception as error:  # each library of arrays has its own
-            raise UserError(f"{key} is no array: {one_line(error)[:200]}") from error
-    return arrays_of_file(Path(path_text(name)), made)
+            raise UserError(f"{key} is no array: {reason_of(error)[:200]}") from error
+    return of_arrays(Path(path_text(name)), made)
 
 
 def check(name: str) -> None:

@@ -13,7 +13,7 @@ from medjax.data.labels import renumbered
 from medjax.data.pixels import square
 from medjax.data.raw import SPLITS, pick, raw_dataset
 from medjax.data.splits import SHARES, split_groups, split_of
-from medjax.errors import UserError, first_few, one_line
+from medjax.errors import UserError, first_few, reason_of
 from medjax.paths import user_path
 from medjax.types import RawDataset, RawSplit
 
@@ -56,7 +56,7 @@ def read_tfds(name: str, data_dir: Path | str | None = None) -> RawDataset:
             f" {error.name}), or unpack the images into a folder and run experiments.prepare --folder=FOLDER"
         ) from error
     except Exception as error:  # TFDS has a type for each: an unknown name, no network, a checksum
-        raise UserError(f"tfds:{name} cannot be prepared: {one_line(error)[:300]}") from error
+        raise UserError(f"tfds:{name} cannot be prepared: {reason_of(error)[:300]}") from error
     features = builder.info.features
     if not {"image", "label"} <= set(features or ()) or not hasattr(features["label"], "names"):
         raise UserError(f"tfds:{name} does not have images with one label each: choose another set")

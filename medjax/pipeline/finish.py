@@ -69,8 +69,8 @@ def finish(
 ) -> Result:
     """Choose the iteration, evaluate on the test split, write synthetic.npz, the pictures and result.json.
 
-    start: the images that the set is compared with, decoded (`medjax.pipeline.run.start_of`). spent: {phase: seconds}
-    of what came before it. release: what the set was made of, under differential privacy.
+    start: the images that the set is compared with, decoded (`medjax.pipeline.run.compared_with`). spent:
+    {phase: seconds} of what came before it. release: what the set was made of, under differential privacy.
     """
     folder, raw, method = session.folder, session.raw, recipe.name
     config = session.settings.config(SelectConfig)

@@ -10,7 +10,7 @@ from medjax import store
 from medjax.config import checked, option
 from medjax.data.folder import SPLITS, Folder, read_folder
 from medjax.data.label_table import LabelTable
-from medjax.data.npz import from_arrays
+from medjax.data.npz import of_arrays
 from medjax.data.pixels import MEGAPIXELS, Window
 from medjax.errors import UserError
 from medjax.paths import user_path
@@ -90,7 +90,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
         arrays[f"{split}_labels"] = made.labels[made.splits == number]
         if made.groups is not None:
             arrays[f"{split}_groups"] = made.groups[made.splits == number]
-    raw = from_arrays(out, arrays)  # what a run would refuse is said before anything changes
+    raw = of_arrays(out, arrays)  # what a run would refuse is said before anything changes
     lines = report(source, made) + [f"- {note}" for note in raw.notes]
     for line in lines:
         progress.say(line)

@@ -143,7 +143,7 @@ def work(sessions: list[Session], recipe: Recipe) -> list[Result]:
             for session, own, seconds in zip(sessions, setups, spent, strict=True)
         ]
     return [
-        finish(session, recipe, start_of(session, recipe, own), seconds, own.release)
+        finish(session, recipe, compared_with(session, recipe, own), seconds, own.release)
         for session, own, seconds in zip(
             distilled(sessions, recipe, setups), setups, spent, strict=True
         )
@@ -197,7 +197,7 @@ def distilled(sessions: list[Session], recipe: Recipe, setups: list[Setup]) -> l
     return sessions
 
 
-def start_of(session: Session, recipe: Recipe, setup: Setup) -> Synthetic:
+def compared_with(session: Session, recipe: Recipe, setup: Setup) -> Synthetic:
     """What a distillation is compared with: the random real images of its seed, or, where these are out of reach, the
     images that it began with."""
     if not recipe.release:

@@ -210,7 +210,7 @@ def chosen(session: Session, select: Select, key: Array) -> Synthetic:
     return session.decoded(session.stored(Synthetic(images, labels, jnp.float32(np.nan))))
 
 
-def made_of(shared: share.SharedSet, raw: RawDataset) -> bool:
+def says_it_is_of(shared: share.SharedSet, raw: RawDataset) -> bool:
     """Whether a set says that it was made from these images, by their name or their fingerprint. One whose fingerprint
     is withheld may be of any."""
     said = shared.origin
@@ -224,7 +224,7 @@ def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
     large or of the same classes as this run's."""
     shared, ipc = share.load_set(user_path(path)), session.settings.ipc
     private = PrivacyConfig in session.settings.groups
-    if private and (not shared.origin.get("fingerprint") or made_of(shared, session.raw)):
+    if private and (not shared.origin.get("fingerprint") or says_it_is_of(shared, session.raw)):
         raise UserError(
             f"--init_set={path} was made from {session.raw.name}, which is private, or does not say from what (sets of"
             " dp do not): give a set of public images"
