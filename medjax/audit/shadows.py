@@ -86,7 +86,7 @@ def real_images(each: list[Asked], progress: Progress) -> list[SharedSet]:
     """As many random real images, released as a distilled set is: what leaks by construction."""
     made = []
     for settings, raw, folder in each:
-        place = Path(folder) / folders.home(Path(folder), raw).name / "real"
+        place = folders.home(Path(folder), raw) / "real"
         session = open_session(settings, raw, place, progress)
         images, labels = packed_images(
             random_images, session.key("init"), session.train, settings.ipc, session.classes

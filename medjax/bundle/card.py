@@ -13,7 +13,6 @@ from medjax.bundle.scores import recall, scores, scores_words
 from medjax.bundle.training import forms, words
 from medjax.bundle.writing import sums_of
 from medjax.data.catalog import RECORD, find
-from medjax.distill.images import start_of
 from medjax.recipes import describe
 from medjax.table import Table, inline, templates
 
@@ -97,7 +96,7 @@ def card(
         "real": " ".join(("no file is one.", *compared_words(run, got), start_words(run))).strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
         "scores": scores(run, got).markdown(),
-        "scores_words": scores_words(run, got),
+        "scores_words": scores_words(got),
         "recall": recall(run, images, got).markdown(),
         "columns": ", ".join(f"`{column}`" for column in COLUMNS),
         "training": words(both["received"]),
@@ -160,7 +159,6 @@ def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
     """How the set was made, by what it is called."""
     result, values = run.result, run.values
     words = {"real": "random real images", "set": "the images of another set"}
-    start = start_of(values, bool(result.guarantee))
     space = {"zca": "ZCA whitening", "normalise": "normalised by channel"}
     budget = f"{values['iterations']} iterations" if "iterations" in values else "not known"
     seconds = sum(result.seconds.values())
@@ -171,7 +169,7 @@ def facts_of(run: FinishedRun) -> list[tuple[str, str]]:
         ("preset, seed", f"{result.preset}, {result.seed}"),
         ("budget", f"{budget}, {seconds / 60:.0f} minutes in all"),
         ("iteration", f"{result.selected_iteration}, {chosen.get(result.select or '', 'chosen')}"),
-        ("start of the images", words.get(start, start)),
+        ("start of the images", words.get(run.began_as, run.began_as)),
         ("network", (run.shared.network or ("not known",))[0]),
         ("preprocessing", space.get(run.shared.preprocessor.kind, run.shared.preprocessor.kind)),
         ("images", f"{result.size} per class"),

@@ -85,6 +85,11 @@ class FinishedRun(NamedTuple):
             ) from error
 
     @property
+    def began_as(self) -> str:
+        """What the images began as (`medjax.distill.images.start_of`)."""
+        return start_of(self.values, bool(self.result.guarantee))
+
+    @property
     def set_file(self) -> Path:
         return self.folder / "synthetic.npz"
 
@@ -131,14 +136,15 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
         raise UserError(
             f"{folder / 'config.json'} is gone or damaged: give the folder as the run left it, or run it again"
         ) from error
-    start = start_of(values, bool(result.guarantee))
-    if result.selected_iteration == 0 and start == "real":
+    day = _day(folder / "log.jsonl")
+    run = FinishedRun(folder, result, shared, values, data, made_with, day)
+    if result.selected_iteration == 0 and run.began_as == "real":
         raise UserError(
             f"{folder} kept its start, iteration 0: its images are real ones; distil longer, or with --select=last"
         )
-    if start != "noise":
+    if run.began_as != "noise":
         check_moved(folder, shared)
-    return FinishedRun(folder, result, shared, values, data, made_with, _day(folder / "log.jsonl"))
+    return run
 
 
 def check_moved(folder: Path, shared: SharedSet) -> None:

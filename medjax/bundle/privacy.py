@@ -3,7 +3,6 @@
 from typing import Any
 
 from medjax.bundle.finished import FinishedRun
-from medjax.distill.images import start_of
 from medjax.guarantee import terms
 from medjax.pipeline import ledger
 
@@ -27,10 +26,9 @@ TELLS = {
 
 def start_words(run: FinishedRun) -> str:
     """What the images began as, and whether they may still show it; empty where they began as noise."""
-    begun = start_of(run.values, bool(run.result.guarantee))
-    if begun == "set":
+    if run.began_as == "set":
         return "The images began as those of another set, which can be real ones, and may still show them."
-    if begun == "real":
+    if run.began_as == "real":
         return "Each image began as real training images and may still show them: often it can be recognised which."
     return ""
 

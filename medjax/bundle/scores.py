@@ -34,7 +34,7 @@ def scores(run: FinishedRun, got: Received) -> Table:
     )
 
 
-def scores_words(run: FinishedRun, got: Received) -> str:
+def scores_words(got: Received) -> str:
     """What the rows are."""
     if got.result is None:
         return (

@@ -104,13 +104,12 @@ def _is_bundle(path: Path) -> bool:
         return False
 
 
-def write_zip(folder: Path) -> Path:
-    """The bundle as one file: equal bundles of one name give equal bytes."""
-    buffer, path = io.BytesIO(), zip_of(folder)
+def write_zip(folder: Path) -> None:
+    """Write the bundle as one file: equal bundles of one name give equal bytes."""
+    buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name in (*sorted(read_sums(folder)), SUMS):
             entry = zipfile.ZipInfo(f"{folder.name}/{name}")  # of 1980-01-01
             entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
             file.writestr(entry, (folder / name).read_bytes())
-    store.write_bytes(path, buffer.getvalue())
-    return path
+    store.write_bytes(zip_of(folder), buffer.getvalue())

@@ -144,9 +144,8 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def write_table(out: Path, wanted: list[Job]) -> int:
-    """Write OUT/table1.md, .csv and .tex from the jobs that are done; the header names those that are missing. Returns
-    how many are missing."""
+def write_table(out: Path, wanted: list[Job]) -> None:
+    """Write OUT/table1.md, .csv and .tex from the jobs that are done; the header names those that are missing."""
     runs: list[Run] = []
     failures = []
     for job in wanted:
@@ -164,7 +163,6 @@ def write_table(out: Path, wanted: list[Job]) -> int:
         )
     print(text)
     print(f"{len(runs)} of {len(wanted)} runs: {out / 'table1.md'}, .csv, .tex")
-    return len(failures)
 
 
 def command() -> Command:

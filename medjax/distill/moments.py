@@ -136,10 +136,9 @@ def spread(statistics: Statistics, means: Float[Array, "k q"]) -> Float[Array, "
 def pieces_at_once(model: Model, image: tuple[int, ...]) -> tuple[int, int]:
     """(pieces of a device call, images of a piece). On a CPU a piece's activations stay in cache."""
     size = cost.chunk_size(model, image, 1)
-    if devices.on_cpu():
-        size = min(size, train.CPU_PIECE)
     if not devices.on_cpu():  # pieces are side by side there
         return devices.device_count(), size
+    size = min(size, train.CPU_PIECE)
     return max(1, int(cost.work_per_call() / (model.flops * size))), size
 
 
