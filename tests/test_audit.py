@@ -15,7 +15,7 @@ from medjax import devices, share, store
 from medjax.audit import copies, making, shadows
 from medjax.audit.attack import guess
 from medjax.audit.canaries import draw, half, shadow_data
-from medjax.audit.copies import as_pixels, closer, nearest, starts
+from medjax.audit.copies import as_pixels, closer, find_copies, nearest, starts
 from medjax.audit.making import AuditConfig, audit_run
 from medjax.audit.opening import data_of, open_run
 from medjax.audit.words import against, rate_words, shadows_words
@@ -485,13 +485,12 @@ def test_shadows_that_failed_are_said():
     assert "2 of the shadows failed" in worse
 
 
-def test_the_nearest_is_the_same_in_blocks(monkeypatch):
+def test_the_nearest_is_the_same_in_blocks():
     rng = np.random.default_rng(0)
     rows, among = (rng.normal(size=(n, 5)).astype(np.float32) for n in (7, 50))
     among[40] = among[3] = rows[2]
     distances = np.linalg.norm(rows[:, None] - among[None], axis=2)
-    monkeypatch.setattr(copies, "WAITING", 8)
-    found, place = nearest(rows, among)
+    found, place = nearest(rows, [among[:8], among[8:33], among[33:]])
     assert (place == distances.argmin(1)).all() and place[2] == 3
     np.testing.assert_allclose(found, distances.min(1), atol=1e-6)
 
@@ -500,10 +499,36 @@ def test_planted_copies_are_nearer_to_training():
     """Copies of training images are all nearer to it; images of nowhere as often as not."""
     train, held = (as_pixels(noise(seed, 200).images / 255.0) for seed in (0, 1))
     dull = as_pixels(0.4 + 0.1 * noise(0, 40).images / 255.0)
-    found = closer(dull, train, held)
+    found = closer(dull, [train], [held])
     assert found["nearer_to_training"] == found["of"] == 40 and found["interval"][0] > 0.9
-    low, high = closer(as_pixels(noise(2, 200).images / 255.0), train, held)["interval"]
+    low, high = closer(as_pixels(noise(2, 200).images / 255.0), [train], [held])["interval"]
     assert low < 0.5 < high
+
+
+def test_copies_are_sought_a_block_at_a_time(tmp_path, monkeypatch):
+    """With the numbers and pictures of all images at once; none is looked at beside more than a block of others."""
+    session = open_session(settings(ipc=2), noisy(), tmp_path / "home" / "run", Silent())
+    shared = published(tmp_path, *noise(3, 4)[:2])
+    whole, pictures = find_copies(session, shared, True)
+    assert set(whole) == {
+        "images",
+        "real_images_of_each_kind",
+        "pixels",
+        "features",
+        "start_is_nearest",
+    }
+    seen, invert = [], preprocess.invert
+
+    def watched(pre, images):
+        seen.append(len(images))
+        return invert(pre, images)
+
+    monkeypatch.setattr(preprocess, "invert", watched)
+    monkeypatch.setattr(copies, "WAITING", 13)
+    found, shown = find_copies(session, shared, True)
+    assert found == whole and shown.names == pictures.names and max(seen) == 13
+    for name, images in pictures.columns.items():
+        np.testing.assert_array_equal(shown.columns[name], images)
 
 
 @pytest.mark.parametrize("pack", (1, 2))
@@ -513,6 +538,7 @@ def test_the_image_that_each_began_with(pack, tmp_path):
     session = open_session(own, noisy(), tmp_path / "home" / "run", Silent())
     begun = random_start(session).images
     pixels = [preprocess.invert(session.pre, np.asarray(a)) for a in (begun, session.train.images)]
-    _, near = nearest(*map(as_pixels, pixels))
+    made, train = map(as_pixels, pixels)
+    _, near = nearest(made, [train])
     assert len(near) == 4 * pack**2
     assert (near == starts(session)).mean() > (0.99 if pack == 1 else 0.8)

@@ -4,12 +4,13 @@ Distances never say that an image is no copy: they see pixels, or features of on
 image that is closer to training than chance allows.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 
 from medjax import share
 from medjax.audit.attack import clopper_pearson
@@ -17,13 +18,16 @@ from medjax.data import preprocess
 from medjax.data.raw import pick
 from medjax.distill.kmeans import embed
 from medjax.distill.random import random_images
-from medjax.models import Model
 from medjax.pipeline.session import Session
 from medjax.share import SharedSet
 from medjax.types import Dataset, RawSplit
 
-#: Images whose distances are computed at once.
+#: Images that are looked at at once.
 WAITING = 4096
+#: Images, or what is compared of them, a block at a time.
+Blocks = Iterable[Float[np.ndarray, "_ d"]]
+#: Images -> what is compared of them.
+View = Callable[[np.ndarray], Float[np.ndarray, "_ d"]]
 
 
 class Closest(NamedTuple):
@@ -34,19 +38,29 @@ class Closest(NamedTuple):
     names: list[str]
 
 
+def blocks(
+    view: View, images: Shaped[np.ndarray, "n h w c"], rows: Int[np.ndarray, " m"]
+) -> Iterator[Float[np.ndarray, "_ d"]]:
+    """What ``view`` makes of these rows of the images, `WAITING` at a time: of a whole training set it would take the
+    memory of several copies."""
+    for first in range(0, len(rows), WAITING):
+        yield view(images[rows[first : first + WAITING]])
+
+
 def nearest(
-    rows: Float[np.ndarray, "m d"], among: Float[np.ndarray, "n d"]
+    rows: Float[np.ndarray, "m d"], among: Blocks
 ) -> tuple[Float[np.ndarray, " m"], Int[np.ndarray, " m"]]:
     """The distance of each row to the nearest of the others, and which that is. The first of equals is meant."""
-    least, place = np.full(len(rows), np.inf), np.zeros(len(rows), int)
+    least, place, first = np.full(len(rows), np.inf), np.zeros(len(rows), int), 0
     own = (rows.astype(np.float64) ** 2).sum(1)
-    for first in range(0, len(among), WAITING):  # in double precision a block at a time
-        block = among[first : first + WAITING].astype(np.float64)
-        squares = own[:, None] + (block**2).sum(1)[None] - 2 * rows @ block.T
+    for block in among:  # in double precision a block at a time
+        others = block.astype(np.float64)
+        squares = own[:, None] + (others**2).sum(1)[None] - 2 * rows @ others.T
         near = squares.argmin(1)
         found = squares[np.arange(len(rows)), near]
         place = np.where(found < least, first + near, place)
         least = np.minimum(found, least)
+        first += len(block)
     return np.sqrt(np.maximum(least, 0)), place
 
 
@@ -57,13 +71,7 @@ def as_pixels(images: Float[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n d"]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def as_features(model: Model, key: Array, images: Float[np.ndarray, "n s s c"]) -> Any:
-    """The features of an untrained network. It has seen no image, where an expert has seen those of training, which
-    alone could bring them closer."""
-    return embed(model, *model.init(key), jnp.asarray(images))
-
-
-def closer(synthetic: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+def closer(synthetic: np.ndarray, train: Blocks, held_out: Blocks) -> dict[str, Any]:
     """How many synthetic images are nearer to training than to as many images that were held out; by chance half."""
     ours, theirs = nearest(synthetic, train)[0], nearest(synthetic, held_out)[0]
     count, total = int((ours < theirs).sum()), len(synthetic)
@@ -92,20 +100,29 @@ def find_copies(
     count = min(len(others[1]), len(raw.train.labels))
     rows = [rng.permutation(len(labels))[:count] for labels in (raw.train.labels, others[1])]
     held = pick(RawSplit(*others), rows[1])
-    made = np.asarray(share.as_shared(shared).images)
-    seen = {
-        "made": made,
-        "train": np.asarray(session.train.images),
-        "held": preprocess.apply(pre, held.images),
-    }
-    pixels = {name: as_pixels(preprocess.invert(pre, images)) for name, images in seen.items()}
+    made, train = np.asarray(share.as_shared(shared).images), np.asarray(session.train.images)
+    # Of an untrained network: it has seen no image, where an expert has seen those of training, which alone could bring
+    # them closer.
+    weights = session.model.init(jax.random.fold_in(session.key("final"), 1))
+
+    def pixels(images: np.ndarray) -> np.ndarray:
+        return as_pixels(preprocess.invert(pre, images))
+
+    def features(images: np.ndarray) -> np.ndarray:
+        return embed(session.model, *weights, jnp.asarray(images))
+
+    def held_out(view: View) -> Blocks:
+        return blocks(
+            lambda images: view(preprocess.apply(pre, images)), held.images, np.arange(count)
+        )
+
     found: dict[str, Any] = {"images": len(made), "real_images_of_each_kind": count}
-    found["pixels"] = closer(pixels["made"], pixels["train"][rows[0]], pixels["held"])
+    found["pixels"] = closer(pixels(made), blocks(pixels, train, rows[0]), held_out(pixels))
     if session.model.features is not None:
-        key = jax.random.fold_in(session.key("final"), 1)
-        features = {n: as_features(session.model, key, images) for n, images in seen.items()}
-        found["features"] = closer(features["made"], features["train"][rows[0]], features["held"])
-    distance, near = nearest(pixels["made"], pixels["train"])
+        found["features"] = closer(
+            features(made), blocks(features, train, rows[0]), held_out(features)
+        )
+    distance, near = nearest(pixels(made), blocks(pixels, train, np.arange(len(train))))
     if from_real:
         same = int((near == starts(session)).sum())
         found["start_is_nearest"] = {
@@ -115,13 +132,12 @@ def find_copies(
             "interval": clopper_pearson(same, len(made)),
         }
     order = np.argsort(distance, kind="stable")
-    far = nearest(pixels["made"], pixels["held"])[1]
-
+    far = nearest(pixels(made), held_out(pixels))[1]
     columns = {
-        "synthetic": (made, order),
-        "training": (seen["train"], near[order]),
-        "held out": (seen["held"], far[order]),
+        "synthetic": made[order],
+        "training": train[near[order]],
+        "held out": preprocess.apply(pre, held.images[far[order]]),
     }
-    shown = {name: preprocess.to_uint8(pre, a[rows]) for name, (a, rows) in columns.items()}
+    shown = {name: preprocess.to_uint8(pre, images) for name, images in columns.items()}
     labels = np.tile(np.asarray(shared.synthetic.labels), shared.pack**2)
     return found, Closest(shown, [shared.class_names[label] for label in labels[order]])
