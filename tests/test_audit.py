@@ -531,6 +531,18 @@ def test_copies_are_sought_a_block_at_a_time(tmp_path, monkeypatch):
         np.testing.assert_array_equal(shown.columns[name], images)
 
 
+def test_features_that_depend_on_their_batch_are_left_out(tmp_path):
+    """Networks with batch norm see an image beside others; the card says why there is no row."""
+    session = open_session(settings(ipc=2), noisy(), tmp_path / "home" / "run", Silent())
+    shared = published(tmp_path, *noise(3, 4)[:2])
+    for separable in (True, False):
+        model = session.model._replace(separable=separable)
+        found, _ = find_copies(session._replace(model=model), shared, False)
+        assert ("features" in found, "features_left_out" in found) == (separable, not separable)
+        words = page.copies_words(found)
+        assert len(words) == 3 and ("not sought in the features" in words[1]) == (not separable)
+
+
 @pytest.mark.parametrize("pack", (1, 2))
 def test_the_image_that_each_began_with(pack, tmp_path):
     """`starts` names the training images that a distillation begins with, in the order of its decoded images."""

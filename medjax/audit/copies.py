@@ -118,7 +118,10 @@ def find_copies(
 
     found: dict[str, Any] = {"images": len(made), "real_images_of_each_kind": count}
     found["pixels"] = closer(pixels(made), blocks(pixels, train, rows[0]), held_out(pixels))
-    if session.model.features is not None:
+    if not session.model.separable:
+        # What a batch norm makes of an image depends on its batch, and those of training are in the order of the file.
+        found["features_left_out"] = "batch statistics"
+    elif session.model.features is not None:
         found["features"] = closer(
             features(made), blocks(features, train, rows[0]), held_out(features)
         )

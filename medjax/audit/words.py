@@ -178,6 +178,11 @@ def copies_words(copies: dict[str, Any]) -> list[str]:
                 f" than to as many held-out images, {with_percent(one['share'])} ({within(one['interval'])}); by"
                 " chance it is half."
             )
+    if "features_left_out" in copies:
+        lines.append(
+            "Copies were not sought in the features of a network: in that of the run the features of an image depend on"
+            " the images beside it (batch norm)."
+        )
     if start := copies.get("start_is_nearest"):
         lines.append(
             f"For {start['count']} of {start['of']} images the nearest training image is the one that they began with"

@@ -21,9 +21,10 @@ MOST = 300
 def embed(
     model: Model, params: PyTree, state: PyTree, images: Float[Array, "n h w c"]
 ) -> Float[np.ndarray, "n f"]:
-    """The features of all images, on the host, `cost.chunk_size` images at a time. The network has features; state: its
-    batch statistics ({}: none)."""
-    assert model.features
+    """The features of all images, on the host, `cost.chunk_size` images at a time. The network has features and is
+    separable: with batch statistics `features` goes by those of the images it is given, whatever ``state`` holds, and
+    an image would be seen beside its chunk."""
+    assert model.features and model.separable
     features, count = jax.jit(model.features), images.shape[0]
     chunk, parts = cost.chunk_size(model, images.shape[1:], 1), []
     for first in range(0, count, chunk):
