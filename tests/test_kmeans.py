@@ -48,29 +48,44 @@ def lloyd_by_loops(points, centres):
 def test_lloyd_against_loops(seed, monkeypatch):
     """From the same starts the same centres; on the way inertia never rises, and in the end it is lower."""
     draws = np.random.default_rng(seed).uniform(size=6)
-    begun = kmeans.starts(draws, POINTS)
+    points = kmeans.points_of(POINTS)
+    begun = kmeans.starts(draws, points)
     way = lloyd_by_loops(POINTS, begun)
     assert len(way) > 2
-    np.testing.assert_allclose(kmeans.lloyd(POINTS, begun), way[-1], rtol=1e-4)
+    np.testing.assert_allclose(kmeans.lloyd(points, begun), way[-1], rtol=1e-4)
     course = [inertia(POINTS, begun)]
     for i in range(len(way)):
         monkeypatch.setattr(kmeans, "MOST", i + 1)
-        course.append(inertia(POINTS, kmeans.lloyd(POINTS, begun)))
+        course.append(inertia(POINTS, kmeans.lloyd(points, begun)))
     assert all(b <= a * (1 + 1e-6) for a, b in itertools.pairwise(course))
     assert course[-1] < 0.9 * course[0]
 
 
 def test_starts_are_drawn_in_proportion_to_the_squared_distance():
     """Points of the set, none twice while another is away from those drawn; how often the second is which."""
-    begun = kmeans.starts(RNG.uniform(size=60), POINTS)
+    begun = kmeans.starts(RNG.uniform(size=60), kmeans.points_of(POINTS))
     assert len(np.unique(begun, axis=0)) == 60
-    line = np.array([[0.0], [1.0], [3.0]], np.float32)
+    line = kmeans.points_of(np.array([[0.0], [1.0], [3.0]], np.float32))
     # The first is 0 with draws below 1/3; of the others 1 and 9 parts in 10.
     second = [kmeans.starts(np.array([0.1, u]), line)[1, 0] for u in np.arange(0.05, 1, 0.1)]
     assert second == [1.0] + [3.0] * 9
-    twins = np.zeros((4, 2), np.float32)
+    twins = kmeans.points_of(np.zeros((4, 2), np.float32))
     assert kmeans.starts(np.array([0.5, 0.5, 0.99]), twins).shape == (3, 2)
-    assert sorted(kmeans.nearest(twins, kmeans.lloyd(twins, twins[:3]))) == [0, 1, 2]
+    assert sorted(kmeans.nearest(twins, kmeans.lloyd(twins, np.zeros((3, 2))))) == [0, 1, 2]
+
+
+def test_blocks_choose_what_all_points_at_once_choose(monkeypatch):
+    """The same starts, centres and images, bit for bit, however few points are in float64 at once."""
+
+    def found():
+        points = kmeans.points_of(POINTS)
+        begun = kmeans.starts(np.linspace(0.05, 0.95, 6), points)
+        return begun, kmeans.lloyd(points, begun), kmeans.nearest(points, begun)
+
+    whole = found()
+    monkeypatch.setattr(kmeans, "BLOCK", 7)
+    for one, other in zip(whole, found(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def clusters(sizes, classes=2):
@@ -88,7 +103,9 @@ def test_every_cluster_is_hit_by_an_image_of_its_class():
     """However unequal the clusters are: one image of each, which random images nearly never are."""
     data, cluster, features = clusters([40, 2, 9, 1, 20])
     for seed in range(5):
-        images, labels = kmeans.kmeans_images(features, jax.random.key(seed), data, 5, 2)
+        images, labels = kmeans.kmeans_images(
+            kmeans.points_of(features), jax.random.key(seed), data, 5, 2
+        )
         assert labels.tolist() == [0] * 5 + [1] * 5
         pixels, images = np.asarray(data.images), np.asarray(images)
         rows = [int(np.flatnonzero((pixels == image).all((1, 2, 3)))[0]) for image in images]
@@ -109,7 +126,9 @@ def test_no_image_twice_while_the_class_has_enough():
     data, _, features = clusters([3, 4])
 
     def rows(ipc, seed=0):
-        images, _ = kmeans.kmeans_images(features, jax.random.key(seed), data, ipc, 2)
+        images, _ = kmeans.kmeans_images(
+            kmeans.points_of(features), jax.random.key(seed), data, ipc, 2
+        )
         return np.asarray(images).reshape(2, ipc, -1)
 
     for ipc in (1, 6, 7):
@@ -160,8 +179,9 @@ def test_features_are_those_of_the_last_epoch_asked_for(linear):
     select, key = recipes.find("kmeans").select(made, data), jax.random.key(0)
     assert asked == [(0, [5])]
     features = kmeans.embed(model, flattening(model)(jnp.asarray(rows[5])), {}, images)
+    points = kmeans.points_of(features)
     for one, other in zip(
-        select(key, data, 2, 3), kmeans.kmeans_images(features, key, data, 2, 3), strict=True
+        select(key, data, 2, 3), kmeans.kmeans_images(points, key, data, 2, 3), strict=True
     ):
         np.testing.assert_array_equal(one, other)
 

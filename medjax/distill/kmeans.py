@@ -5,6 +5,8 @@ The start is k-means++ (Arthur & Vassilvitskii 2007), and Lloyd's iterations run
 the host, in NumPy: no two classes have the same number of images, and each would compile programs of its own.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,33 @@ from medjax.types import Dataset, PyTree
 
 #: Lloyd's iterations at most: rounding could move an image to and fro without end.
 MOST = 300
+#: Points that are held in float64 at once.
+BLOCK = 1024
+
+
+class Points(NamedTuple):
+    """Points [n, f] and their squared lengths [n], computed once for all iterations, draws and subsets.
+
+    Points are float32; lengths, centres and products are float64, for a distance is a difference of large squares. In
+    float32 around the mean of a class it would be exact enough to find clusters, but an image that is nearly as near as
+    another could be taken in its place, and a run repeated would differ from one that is stored.
+    """
+
+    rows: Float[np.ndarray, "n f"]
+    squares: Float[np.ndarray, " n"]
+
+    def at(self, places: Int[np.ndarray, " m"]) -> "Points":
+        """Some of them."""
+        return Points(self.rows[places], self.squares[places])
+
+
+def points_of(features: Float[np.ndarray, "n f"]) -> Points:
+    """These features as points."""
+    squares = np.empty(len(features))
+    for first in range(0, len(features), BLOCK):
+        at = slice(first, first + BLOCK)
+        squares[at] = (features[at].astype(float) ** 2).sum(1)
+    return Points(features, squares)
 
 
 def embed(
@@ -26,18 +55,22 @@ def embed(
     an image would be seen beside its chunk."""
     assert model.features and model.separable
     features, count = jax.jit(model.features), images.shape[0]
-    chunk, parts = cost.chunk_size(model, images.shape[1:], 1), []
+    chunk = cost.chunk_size(model, images.shape[1:], 1)
+    width = jax.eval_shape(features, params, state, images[:1]).shape[1]
+    found = np.empty((count, width), np.float32)
     for first in range(0, count, chunk):
         # The last chunk is padded, so that all are one program.
         chosen = np.minimum(np.arange(first, first + chunk), count - 1)
-        parts.append(np.asarray(features(params, state, images[chosen])))
-    return np.concatenate(parts)[:count]
+        own = features(params, state, images[chosen])
+        found[first : first + chunk] = np.asarray(own)[: count - first]
+    return found
 
 
 def kmeans_images(
-    features: Float[np.ndarray, "n f"], key: Array, data: Dataset, ipc: int, classes: int
+    points: Points, key: Array, data: Dataset, ipc: int, classes: int
 ) -> tuple[Float[Array, "m h w c"], Int[Array, " m"]]:
-    """``ipc`` representative real images of each class, class by class; m = classes * ipc. features: of ``data``.
+    """``ipc`` representative real images of each class, class by class; m = classes * ipc. points: the features of
+    ``data``.
 
     A class with no more than ``ipc`` images is used completely and then again from its start. Every class needs at
     least one image.
@@ -48,50 +81,44 @@ def kmeans_images(
         mine = np.flatnonzero(labels == number)
         places = np.arange(ipc) % len(mine)
         if len(mine) > ipc:
-            # In float64: a distance is a difference of large squares.
-            points = features[mine].astype(float)
-            places = nearest(points, lloyd(points, starts(draws[number], points)))
+            own = points.at(mine)
+            places = nearest(own, lloyd(own, starts(draws[number], own)))
         chosen.append(mine[places])
     repeated = jnp.repeat(jnp.arange(classes, dtype=jnp.int32), ipc)
     return data.images[np.concatenate(chosen)], repeated
 
 
-def starts(
-    draws: Float[np.ndarray, " k"], points: Float[np.ndarray, "n f"]
-) -> Float[np.ndarray, "k f"]:
+def starts(draws: Float[np.ndarray, " k"], points: Points) -> Float[np.ndarray, "k f"]:
     """k of the points by k-means++: the first uniformly, each further one with a probability that is in proportion to
     its squared distance from the nearest one drawn before. draws: uniform numbers in [0, 1)."""
-    chosen, weights = [], np.ones(len(points))
-    left = np.full(len(points), np.inf)
+    count = len(points.rows)
+    chosen, weights, left = [], np.ones(count), np.full(count, np.inf)
     for draw in draws:
         total = np.cumsum(weights)
         # From the right: a point of weight 0 is never drawn while another has some.
-        found = min(int(np.searchsorted(total, draw * total[-1], side="right")), len(points) - 1)
+        found = min(int(np.searchsorted(total, draw * total[-1], side="right")), count - 1)
         chosen.append(found)
-        left = np.minimum(left, _distances(points, points[[found]])[:, 0])
+        own = points.rows[[found]].astype(float)
+        left = np.minimum(left, _distances(points, own)[:, 0])
         left[found] = 0.0
         weights = left
-    return points[chosen]
+    return points.rows[chosen].astype(float)
 
 
-def lloyd(
-    points: Float[np.ndarray, "n f"], centres: Float[np.ndarray, "k f"]
-) -> Float[np.ndarray, "k f"]:
+def lloyd(points: Points, centres: Float[np.ndarray, "k f"]) -> Float[np.ndarray, "k f"]:
     """The centres that Lloyd's iterations reach from these. A centre that loses all of its points stays where it is."""
-    owners = np.full(len(points), -1)
+    owners = np.full(len(points.rows), -1)
     for _ in range(MOST):
         before, owners = owners, _distances(points, centres).argmin(1)
         if np.array_equal(before, owners):
             break
         centres = centres.copy()
         for owner in np.unique(owners):
-            centres[owner] = points[owners == owner].mean(0)
+            centres[owner] = points.rows[owners == owner].astype(float).mean(0)
     return centres
 
 
-def nearest(
-    points: Float[np.ndarray, "n f"], centres: Float[np.ndarray, "k f"]
-) -> Int[np.ndarray, " k"]:
+def nearest(points: Points, centres: Float[np.ndarray, "k f"]) -> Int[np.ndarray, " k"]:
     """The point nearest to each centre, none twice: in the order of the centres, each takes from those that are left;
     k <= n."""
     distances, found = _distances(points, centres), []
@@ -101,9 +128,12 @@ def nearest(
     return np.array(found)
 
 
-def _distances(
-    points: Float[np.ndarray, "n f"], centres: Float[np.ndarray, "k f"]
-) -> Float[np.ndarray, "n k"]:
-    """Squared distances, as a matrix product."""
-    squares = (points**2).sum(1)[:, None] + (centres**2).sum(1)
-    return np.maximum(squares - 2 * points @ centres.T, 0)
+def _distances(points: Points, centres: Float[np.ndarray, "k f"]) -> Float[np.ndarray, "n k"]:
+    """Squared distances, as matrix products."""
+    squares, doubled = (centres**2).sum(1), 2 * centres.T
+    found = np.empty((len(points.rows), len(centres)))
+    for first in range(0, len(found), BLOCK):
+        at = slice(first, first + BLOCK)
+        products = points.rows[at].astype(float) @ doubled
+        found[at] = np.maximum(points.squares[at, None] + squares - products, 0)
+    return found

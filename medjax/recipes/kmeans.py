@@ -57,9 +57,8 @@ def select(setup: Setup, data: Dataset) -> Select:
     assert setup.trajectories is not None, "the pipeline trains the expert before"
     row = setup.trajectories.read(0, np.array([expert_epochs(setup)]))[0]
     params = flattening(setup.model)(jnp.asarray(row))
-    return functools.partial(
-        kmeans.kmeans_images, kmeans.embed(setup.model, params, {}, data.images)
-    )
+    features = kmeans.embed(setup.model, params, {}, data.images)
+    return functools.partial(kmeans.kmeans_images, kmeans.points_of(features))
 
 
 RECIPE = Recipe(
