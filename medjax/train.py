@@ -13,7 +13,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from medjax import devices
+from medjax import cost, devices
 from medjax.augment import Augmentation, cutmix
 from medjax.models.base import Model
 from medjax.types import Dataset, PyTree
@@ -21,15 +21,12 @@ from medjax.types import Dataset, PyTree
 #: A class for each image, or the share of each class in it.
 Labels: TypeAlias = Int[Array, " n"] | Float[Array, "n k"]
 
-#: Images whose activations of one layer stay in a CPU's cache (ConvNet-3-128, 32 px).
-CPU_PIECE = 16
-
 
 def alive(model: Model, batch: int, networks: int) -> int:
     """Images whose activations are in memory at once while ``networks`` train on batches of ``batch`` images."""
     if not devices.on_cpu():  # in that of each of several
         return batch * -(-networks // jax.local_device_count())
-    piece = min(batch, CPU_PIECE) if model.separable else batch
+    piece = min(batch, cost.CPU_PIECE) if model.separable else batch
     return piece * min(networks, jax.local_device_count())
 
 
@@ -130,10 +127,10 @@ def batch_gradient(
         return cross_entropy(logits, piece.labels), new_state
 
     gradient, n = jax.value_and_grad(loss, has_aux=True), batch.labels.shape[0]
-    if not devices.on_cpu() or not model.separable or n <= CPU_PIECE:
+    if not devices.on_cpu() or not model.separable or n <= cost.CPU_PIECE:
         (value, model_state), grads = gradient(params, batch)
         return value, model_state, grads
-    whole = n // CPU_PIECE * CPU_PIECE
+    whole = n // cost.CPU_PIECE * cost.CPU_PIECE
 
     def add(total: PyTree, part: Dataset) -> tuple[PyTree, None]:
         (value, _), grads = gradient(params, part)
@@ -141,7 +138,7 @@ def batch_gradient(
         return jax.tree.map(lambda a, b: a + share * b, total, (value, grads)), None
 
     total = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
-    pieces = jax.tree.map(lambda a: a[:whole].reshape(-1, CPU_PIECE, *a.shape[1:]), batch)
+    pieces = jax.tree.map(lambda a: a[:whole].reshape(-1, cost.CPU_PIECE, *a.shape[1:]), batch)
     total, _ = lax.scan(add, total, pieces)
     if whole < n:
         total, _ = add(total, jax.tree.map(lambda a: a[whole:], batch))
@@ -152,7 +149,7 @@ def dealt_gradient(model: Model, params: PyTree, batch: Dataset) -> tuple[Float[
     """Mean loss of a batch and its gradient, as `batch_gradient` gives them, its images dealt out to the lanes."""
     n = batch.labels.shape[0]
     share = -(-n // devices.device_count())
-    piece = min(CPU_PIECE, share) if devices.on_cpu() else share
+    piece = min(cost.CPU_PIECE, share) if devices.on_cpu() else share
 
     def loss(params: PyTree, part: Dataset, counts: Array) -> Array:
         logits, _ = model.apply(params, {}, part.images, True)

@@ -158,9 +158,10 @@ def test_predict_in_chunks(net, tiny, monkeypatch):
     trainer = evaluate.trainer(EvalConfig(), net, 3, None)
     people = evaluate.population(EvalConfig(), jax.random.key(1), 2, 1, jnp.float32([0.1]))
     state = evaluate.start_networks(trainer, people)
-    whole = evaluate.predict(net, state, tiny.images)
-    monkeypatch.setattr(cost, "TEST_CHUNK", 17)
+    assert cost.chunk_size(net, tiny.images.shape[1:], 2) == 16, "fastest on a CPU"
     chunks = evaluate.predict(net, state, tiny.images)
+    monkeypatch.setattr(cost, "CPU_PIECE", 45)
+    whole = evaluate.predict(net, state, tiny.images)
     assert chunks.shape == (2, 45, 3)
     np.testing.assert_allclose(chunks, whole, atol=1e-5)
     np.testing.assert_allclose((1 / (1 + np.exp(-whole))).sum(-1), 1, atol=1e-5)

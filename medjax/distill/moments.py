@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from medjax import cost, devices, graphs, train
+from medjax import cost, devices, graphs
 from medjax.augment import Augmentation
 from medjax.models.base import Model, flattening
 
