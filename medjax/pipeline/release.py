@@ -56,7 +56,7 @@ def check(settings: Settings, raw: RawDataset) -> None:
     if privacy.noise and not 0 < privacy.delta < 1 / count:
         raise UserError(
             f"--delta={privacy.delta:g} must be above 0 and below 1 / {count}, one by the number of units: a mechanism"
-            " that gives one unit away whole would pass otherwise"
+            f" that gives one unit away whole would pass otherwise: give for example --delta=1e-{len(str(count))}"
         )
     if privacy.noise and privacy.delta < LEAST_DELTA:
         raise UserError(
