@@ -138,7 +138,6 @@ def pieces_at_once(model: Model, image: tuple[int, ...]) -> tuple[int, int]:
     size = cost.chunk_size(model, image, 1)
     if not devices.on_cpu():  # pieces are side by side there
         return devices.device_count(), size
-    size = min(size, train.CPU_PIECE)
     return max(1, int(cost.work_per_call() / (model.flops * size))), size
 
 
