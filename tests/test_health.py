@@ -1,8 +1,14 @@
 """Whether a distillation is called sound or collapsed: skipped iterations decide nothing."""
 
+import numpy as np
 import pytest
 
-from medjax.pipeline.health import blind, guessing, health, no_gain, typical_way
+from medjax import metrics
+from medjax.eval_config import GRID
+from medjax.pipeline import score
+from medjax.pipeline.health import blind, coarse, guessing, health, no_gain, typical_way
+from medjax.pipeline.session import Session
+from medjax.types import Synthetic
 
 
 def course(ways, steps=(0.01, 0.01), skipped=()):
@@ -121,3 +127,30 @@ def test_the_largest_class_alone_is_a_warning():
     (line,) = blind(0.435, 0.435)
     assert "43.5 % of the test images" in line and "look at the balanced accuracy" in line
     assert not blind(0.436, 0.435) and not blind(None, 0.5)
+
+
+def test_a_val_that_cannot_choose_is_a_warning():
+    """Fewer than ten images of a class on average; it says what to do."""
+    (line,) = coarse(29, 3)
+    assert "val has 29 images for 3 classes" in line and "give val 10 images of each class" in line
+    assert not coarse(30, 3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ((0.5, 0.6, 0.8, 0.7, 0.1), 0.01),
+        ((0.9, 0.6, 0.8, 0.7, 0.1), 0.001),
+        ((0.5, 0.5, 0.5, 0.5, 0.5), 0.01),
+        ((0.5, 0.5, 0.5, 0.3, 0.2), 0.003),
+        ((0.5, 0.5, 0.4, 0.3, 0.2), 0.003),
+        ((0.2, 0.3, np.nan, 0.5, 0.5), 0.1),
+        ((np.nan,) * 5, 0.01),
+    ],
+)
+def test_of_step_sizes_that_score_the_same_the_middle_one_is_chosen(scores, chosen, monkeypatch):
+    """A val of few images gives many equal scores; at the smallest step size networks may stay untrained."""
+    table = [[metrics.Metrics(*[s] * len(metrics.Metrics._fields))] for s in scores]
+    monkeypatch.setattr(score, "interim_scores", lambda *_: table)
+    session, made = (kind._make([None] * len(kind._fields)) for kind in (Session, Synthetic))
+    assert score.choose_step_size(session, "x", made) == chosen and len(table) == len(GRID)

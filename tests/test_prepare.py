@@ -37,6 +37,8 @@ def test_folder_becomes_a_set_with_report_and_contact_sheet(tmp_path):
     report = out.with_suffix(".report.md").read_text()
     assert "| ordinary | 14 | 2 | 4 |" in report and "| all | 49 | 7 | 14 |" in report
     assert "<b>/x" in report and "centre square" in report
+    assert "WARNING: val has 7 images for 3 classes" in report and "--ipc=1 takes" not in report
+    assert "too few training images for an audit" not in ended.stdout
     assert report.strip() in "\n".join(line.rstrip() for line in ended.stdout.splitlines())
     with Image.open(out.with_suffix(".contact.png")) as sheet:
         assert np.asarray(sheet.convert("L")).std() > 5 and sheet.width > sheet.height
@@ -66,6 +68,16 @@ def test_a_set_that_is_refused_replaces_none(tmp_path):
     said = complaint(prepare(f"--folder={tmp_path / 'y'}", f"--out={out}", "--size=8"))
     assert "leave val empty" in said
     assert {p: p.read_bytes() for p in tmp_path.glob("my.*")} == before
+
+
+def test_what_so_few_images_do_not_allow_is_said(tmp_path):
+    """Neither `best` nor an audit, by the reasons that each of them would give."""
+    for split, count in (("train", 3), ("val", 10), ("test", 1)):
+        flat(tmp_path / "x" / split, {"a": count, "b": count})
+    ended = prepare(f"--folder={tmp_path / 'x'}", f"--out={tmp_path / 'my.npz'}", "--size=8")
+    assert ended.status == 0 and "WARNING: val has" not in ended.stdout
+    assert "3 training images, and experiments.best --ipc=1 takes 4 of each class" in ended.stdout
+    assert "too few training images for an audit" in ended.stdout
 
 
 def test_window_flags_reach_the_files(tmp_path):

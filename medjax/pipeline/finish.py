@@ -17,7 +17,7 @@ from medjax.experts import ExpertsConfig
 from medjax.form import form
 from medjax.paths import user_path
 from medjax.pipeline.cross_architecture import network_of, score_networks
-from medjax.pipeline.health import blind, faint, health, no_gain
+from medjax.pipeline.health import blind, coarse, faint, health, no_gain
 from medjax.pipeline.interim import selected, selected_scores, selected_step_size
 from medjax.pipeline.score import choose_step_size, confused, final_row, final_scores
 from medjax.pipeline.session import Session
@@ -120,6 +120,8 @@ def finish(
         if session.settings.config(ImagesConfig).init_set:
             found["guarantee"]["only_if"] = "the set that the images began as is of public images"
         found["warnings"] += faint(ratio)
+    else:  # under a guarantee val chooses nothing
+        found["warnings"] += coarse(len(raw.val.labels), session.classes)
     rows = store.read_log(session.log)
     found["seconds"] = spent | {p: store.phase_seconds(rows, p) for p in ("distill", "evaluate")}
     made = written.pack, written.synthetic.soft is not None

@@ -17,6 +17,8 @@ TAIL = 100
 FAINT = 0.1
 #: Balanced accuracy within this distance of chance counts as guessing.
 NEAR_CHANCE = 0.005
+#: Images of val for each class below which what val chooses is close to a draw.
+FEW = 10
 
 
 def health(rows: list[dict], iteration: int, step_size: float) -> tuple[list[str], bool]:
@@ -103,6 +105,17 @@ def blind(accuracy: float | None, majority: float) -> list[str]:
     return [
         f"networks are right on {100 * accuracy:.1f} % of the test images, and who always names the largest class is on"
         f" {100 * majority:.1f} %: the set has as many images of every class; look at the balanced accuracy"
+    ]
+
+
+def coarse(images: int, classes: int) -> list[str]:
+    """A warning where val has too few images to choose by. images: of val."""
+    if images >= FEW * classes:
+        return []
+    return [
+        f"val has {images} images for {classes} classes: its scores are coarse, and what they choose (iteration, step"
+        f" size) is close to a draw: give val {FEW} images of each class or more (val/ in the folder of prepare,"
+        " val_images in an .npz)"
     ]
 
 

@@ -14,12 +14,15 @@ from medjax.data.npz import of_arrays
 from medjax.data.pixels import MEGAPIXELS, Window
 from medjax.errors import UserError
 from medjax.paths import user_path
+from medjax.pipeline.health import coarse
 from medjax.pipeline.progress import Progress, Silent
 from medjax.report.gallery import contact_sheet
 from medjax.types import RawDataset
 
 #: Images of a class on the contact sheet.
 SHOWN = 10
+#: Images of each class that `best` at one image per class takes: it packs 2 x 2.
+PACKED = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> RawDatas
         if made.groups is not None:
             arrays[f"{split}_groups"] = made.groups[made.splits == number]
     raw = of_arrays(out, arrays)  # what a run would refuse is said before anything changes
-    lines = report(source, made) + [f"- {note}" for note in raw.notes]
+    lines = report(source, made) + [f"- {note}" for note in (*raw.notes, *too_few(raw))]
     for line in lines:
         progress.say(line)
     store.write_arrays(out, **arrays)
@@ -130,6 +133,18 @@ def _check(config: PrepareConfig, out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--out={config.out}: cannot write there ({error.strerror})") from error
+
+
+def too_few(raw: RawDataset) -> list[str]:
+    """What cannot be done, or hardly, with so few images."""
+    counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
+    lines = [f"WARNING: {line}" for line in coarse(len(raw.val.labels), len(counts))]
+    if counts.min() < PACKED:
+        lines.append(
+            f"class {raw.class_names[counts.argmin()]!r} has {counts.min()} training images, and experiments.best"
+            f" --ipc=1 takes {PACKED} of each class: give more, or use experiments.mtt --preset=best --pack=1"
+        )
+    return lines
 
 
 def report(source: Path, made: Folder) -> list[str]:

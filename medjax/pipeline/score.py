@@ -63,10 +63,18 @@ def final_row(
 
 
 def choose_step_size(session: Session, name: str, made: Synthetic) -> float:
-    """The step size of `GRID` whose networks score best on val (balanced accuracy)."""
+    """The step size of `GRID` whose networks score best on val (balanced accuracy); of equals the middle one."""
     table = interim_scores(session, name, made, session.val, GRID)
     means = [metrics.summary(row)["balanced_accuracy"]["mean"] for row in table]
-    return GRID[int(np.argmax(means))]
+    return GRID[_middle_of_best(means)]
+
+
+def _middle_of_best(means: Sequence[float]) -> int:
+    """Which of these is the largest; of equals the middle one, and of two middle ones the later. A small val gives many
+    equal scores, and the ends of the grid are the riskiest of them: the first may leave networks untrained."""
+    known = np.nan_to_num(means, nan=-1.0)
+    best = np.flatnonzero(known == known.max())
+    return int(best[len(best) // 2])
 
 
 def _evaluate(

@@ -24,6 +24,7 @@ from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16
 from medjax.packing import PackConfig
 from medjax.paths import user_path
+from medjax.pipeline.health import coarse
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
 from medjax.recipes import Setup
@@ -118,6 +119,8 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     for note in raw.notes:
         progress.say(f"note: {note}")
     if count:
+        for line in coarse(len(raw.val.labels), len(raw.class_names)):
+            progress.say(f"note: WARNING: {line}")
         check_counts(settings, raw)
 
 
