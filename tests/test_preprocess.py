@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+import medjax
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
+from medjax.data.raw import raw_dataset
 from medjax.errors import UserError
+from medjax.pipeline.progress import Silent
+from medjax.pipeline.session import check_data
+from medjax.types import RawSplit
 
 
 def smooth(n, side=12, channels=3, seed=0):
@@ -164,3 +169,31 @@ def test_normalise_a_block_at_a_time(monkeypatch):
     monkeypatch.setattr(preprocess, "BLOCK", 4)
     for a, b in zip(preprocess.fit(config, images)[2:], whole[2:], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "words", "said"),
+    [
+        (64, 1, {}, "images of 64 px are resized to 28 px"),
+        (224, 3, {}, "images of 224 px are resized to 32 px"),
+        (64, 3, {"size": 32}, None),
+        (32, 3, {}, None),
+        (28, 1, {}, None),
+    ],
+)
+def test_images_that_networks_see_smaller_are_said(side, channels, words, said):
+    """By a run and a dry run, unless the size was asked for; with a command that can be given."""
+    images = np.zeros((20, side, side, channels), np.uint8)
+    split = RawSplit(images, np.arange(20, dtype=np.int32) % 2)
+    raw = raw_dataset("large", ("a", "b"), {"train": split, "val": split, "test": split})
+    heard = []
+
+    class Heard(Silent):
+        def say(self, text):
+            heard.append(text)
+
+    check_data(medjax.settings("mtt", "best", **words), raw._replace(notes=()), Heard())
+    assert len(heard) == bool(said)
+    if said:
+        assert said in heard[0] and "--preset=best --size=64 --whiten=normalise" in heard[0]
+        medjax.settings("mtt", "best", size=64, whiten="normalise")

@@ -10,6 +10,8 @@ from medjax.errors import UserError, first_few
 from medjax.types import RawDataset, RawSplit
 
 SPLITS = ("train", "val", "test")
+#: Pixels a side that a user is told to try for images as large or larger.
+LARGE = 64
 #: What a class without images in a split means.
 LACKING = {
     "val": "what is chosen on val is chosen without it",
@@ -83,6 +85,16 @@ def pick(split: RawSplit, chosen: np.ndarray) -> RawSplit:
     """Some images of a split: a mask, or indices in the order wanted."""
     groups = None if split.groups is None else split.groups[chosen]
     return RawSplit(split.images[chosen], split.labels[chosen], groups)
+
+
+def shrunk(side: int, size: int) -> list[str]:
+    """A line where images of ``side`` pixels are larger than the ``size`` that networks see, and how they see more."""
+    if side <= size:
+        return []
+    return [
+        f"images of {side} px are resized to {size} px; for larger ones: python -m experiments.mtt --preset=best"
+        f" --size={min(side, LARGE)} --whiten=normalise"
+    ]
 
 
 def _lacking(splits: dict[str, RawSplit], class_names: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import parts
 from medjax.data.preprocess import PreprocessConfig
+from medjax.data.raw import shrunk
 from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.distill.release import PrivacyConfig
@@ -119,8 +120,12 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     for note in raw.notes:
         progress.say(f"note: {note}")
     if count:
-        for line in coarse(len(raw.val.labels), len(raw.class_names)):
-            progress.say(f"note: WARNING: {line}")
+        config, (side, channels) = settings.config(PreprocessConfig), raw.train.images.shape[2:]
+        lines = [f"WARNING: {line}" for line in coarse(len(raw.val.labels), len(raw.class_names))]
+        if settings.origin["size"] not in ("flag", "set"):
+            lines += shrunk(side, config.size or preprocess.side_of(channels))
+        for line in lines:
+            progress.say(f"note: {line}")
         check_counts(settings, raw)
 
 
