@@ -122,7 +122,8 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     if count:
         config, (side, channels) = settings.config(PreprocessConfig), raw.train.images.shape[2:]
         lines = [f"WARNING: {line}" for line in coarse(len(raw.val.labels), len(raw.class_names))]
-        if settings.origin["size"] not in ("flag", "set"):
+        # The size of a saved set's images is no choice of its evaluation.
+        if settings.origin.get("size", "set") not in ("flag", "set"):
             lines += shrunk(side, config.size or preprocess.side_of(channels))
         for line in lines:
             progress.say(f"note: {line}")
