@@ -156,6 +156,11 @@ def chunk_size(model: Model, image: tuple[int, ...], networks: int) -> int:
     return max(TEST_CHUNK, min(LARGE_CHUNK, int(fit)))
 
 
+def passes(networks: int, epochs: int, images: int, scored: int) -> int:
+    """Forward passes of an image that the training of networks takes, and their score on so many images in the end."""
+    return networks * (GRADIENT * epochs * images + scored)
+
+
 def work_per_call() -> float:
     """Floating-point operations of one device call here."""
     return WORK_PER_CALL.get(jax.default_backend(), WORK_PER_CALL["gpu"])

@@ -70,11 +70,6 @@ def seen(steps: int, images: int, batch: int) -> int:
     return images // batch * batch if steps and images > batch else images
 
 
-def search_epochs(config: InterimConfig) -> int:
-    """Epochs, over all networks, of a search for a step size on val (`GRID`)."""
-    return len(GRID) * config.interim_networks * config.interim_epochs
-
-
 @dataclasses.dataclass(frozen=True)
 class SelectConfig:
     """The choice of the iteration that is kept."""

@@ -94,6 +94,11 @@ def epoch_images(config: ExpertsConfig, n: int) -> int:
     return config.expert_epoch_steps * config.expert_batch or n
 
 
+def training_flops(config: ExpertsConfig, model: Model, epochs: int, n: int, val: int = 0) -> float:
+    """Floating-point operations of all experts on ``n`` images, and of their scores on ``val`` in the end."""
+    return model.flops * cost.passes(config.experts, epochs, epoch_images(config, n), val)
+
+
 def row_length(trainer: train.Trainer) -> int:
     """q: the values that training of one expert goes on from (see `ExpertProgress`)."""
     params, _, opt_state = jax.eval_shape(

@@ -42,6 +42,20 @@ class RawSplit(NamedTuple):
     groups: Int[np.ndarray, " n"] | None = None
 
 
+class Size(NamedTuple):
+    """Of a data set. images: of train, val and test. pixels: of an image as it comes."""
+
+    classes: int
+    channels: int
+    images: tuple[int, int, int]
+    pixels: int
+
+    @property
+    def raw(self) -> int:
+        """Bytes of all images as they come."""
+        return sum(self.images) * self.pixels * self.channels
+
+
 class RawDataset(NamedTuple):
     """A whole data set on the host: what `medjax.data.sources.load` returns.
 
@@ -61,6 +75,13 @@ class RawDataset(NamedTuple):
     fingerprint: str
     notes: tuple[str, ...] = ()
     unguarded: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """How much it holds."""
+        _, height, width, channels = self.train.images.shape
+        train, val, test = (len(split.labels) for split in (self.train, self.val, self.test))
+        return Size(len(self.class_names), channels, (train, val, test), height * width)
 
 
 class Synthetic(NamedTuple):

@@ -781,6 +781,52 @@ def test_the_forecast_counts_the_evaluation_of_the_start(linear):
     assert (test - val, searched - val) == (once, 2 * once)
 
 
+def test_the_forecast_counts_the_images_that_are_scored(linear):
+    """A forward pass each: two interim evaluations of two networks and a search at five step sizes on val, three final
+    evaluations of five networks on test; with select=test three on test in place of two on val."""
+    setup = Setup({}, linear(48, 3), 3, 1, (10, 4, 4, 3))
+    scored = setup._replace(val=70, test=30)
+    for select, interim in (("val", 2 * 2 * 70), ("test", 3 * 2 * 30)):
+        asked = settings(f"--select={select}")
+        more = (evaluation_flops(asked, one, {}, 200) for one in (scored, setup))
+        images = interim + len(GRID) * 2 * 70 + 3 * 5 * 30
+        assert next(more) - next(more) == setup.model.flops * images
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "images"),
+    [
+        ("full", {"full_networks": 2, "full_epochs": 4}, 2 * 30),
+        ("full", {"full_networks": 2, "full_epochs": 4, "full_select": "val"}, 2 * (30 + 4 * 70)),
+        ("random", {"networks": 3, "interim_networks": 2}, 2 * 3 * 30 + len(GRID) * 2 * 70),
+        ("mtt", {"experts": 3}, 3 * 70),
+    ],
+)
+def test_the_forecast_of_a_method_counts_them_too(linear, method, values, images):
+    """Networks on real images are scored on test, or on val after each epoch; experts on val."""
+    asked = medjax.settings(method, "quick", **values)
+    setup = asked.setup(linear(48, 3), 3, (10, 4, 4, 3))
+    costs = RECIPES[method].costs
+    more = (sum(costs(s).work.values()) for s in (setup._replace(val=70, test=30), setup))
+    assert next(more) - next(more) == setup.model.flops * images
+
+
+def test_the_forecast_counts_the_set_in_memory(linear, monkeypatch):
+    """The set as it was read, which a GPU does not hold, and val and test as floats of the model's size."""
+    setup = Setup({}, linear(48, 3), 3, 1, (9, 4, 4, 3))
+    whole = setup._replace(val=10**6, test=10**6, raw=10**9)
+
+    def more(asked):
+        needs = [forecast.peak_memory(asked, one, {}, Costs({})) for one in (whole, setup)]
+        return needs[0] - needs[1]
+
+    floats = 4 * 2 * 10**6 * 48
+    normalised, zca = (medjax.settings("mtt", "quick", whiten=w) for w in ("normalise", "zca"))
+    assert more(normalised) == more(zca) == 10**9 + floats
+    monkeypatch.setattr(forecast.devices, "on_cpu", lambda: False)
+    assert more(normalised) == pytest.approx(floats)
+
+
 def test_the_forecast_of_random_images_counts_full_batches():
     """Where steps are counted, an epoch of 50 images in batches of 32 sees 32."""
     final = EvalConfig(networks=5, eval_epochs=10, eval_batch=32, eval_steps=10)

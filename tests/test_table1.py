@@ -26,6 +26,7 @@ from medjax.report import table1
 from medjax.report.baseline import baseline
 from medjax.report.run_cells import cells
 from medjax.report.runs import collect
+from medjax.types import Size
 
 SCORE = {"random": 0.3, "dc": 0.5, "mtt": 0.6, "full": 0.9}
 
@@ -264,10 +265,11 @@ def test_jobs_of_the_words():
 @pytest.mark.parametrize("method", list(RECIPES))
 def test_forecast_of_every_method_grows_with_the_set(method):
     """Positive, without a download for a named set, and more for more images per class."""
-    assert data_size("bloodmnist") == (8, 3, 11959)
-    small, large = (forecast_job(job(method, i), (8, 3, 12000), 1e11) for i in (1, 50))
+    size = data_size("bloodmnist")
+    assert size == (8, 3, (11959, 1712, 3421), 28 * 28)
+    small, large = (forecast_job(job(method, i), size, 1e11) for i in (1, 50))
     if method not in ("random", "kmeans", "full"):
-        more = forecast_job(job(method)._replace(other="resnet18"), (8, 3, 12000), 1e11)
+        more = forecast_job(job(method)._replace(other="resnet18"), size, 1e11)
         assert more.total > small.total, "a further network is trained too"
     assert 0 < small.total <= large.total and small.memory > 1e8
     # MTT keeps the steps of a small set in memory, and computes those of a large one again. TGDD reads more snapshots
@@ -279,7 +281,7 @@ def test_forecast_of_every_method_grows_with_the_set(method):
 @pytest.mark.parametrize("preset", ["cpu", "best"])
 def test_forecast_counts_the_optimiser_steps(preset):
     """Where a preset says how many there are, more images change nothing."""
-    size = 8, 3, 12000
+    size = Size(8, 3, (12000, 0, 0), 28 * 28)
     found = [forecast_job(job("mtt", i)._replace(preset=preset), size, 1e11) for i in (50, 200)]
     few, many = (one.seconds["evaluation"] for one in found)
     assert many == pytest.approx(few, rel=0.05)
@@ -355,8 +357,9 @@ def test_a_sweep_with_failed_jobs_ends_with_status_1(tmp_path):
 def test_sizes_of_an_integrated_set():
     """A tenth of each, without a download."""
     for parts in ("bloodmnist,dermamnist", "bloodmnist, dermamnist,"):
-        assert data_size("integrated", parts) == (2, 3, 1196 + 701)
-    assert data_size("integrated")[0] == 8
+        images = 1196 + 701, 171 + 100, 342 + 200
+        assert data_size("integrated", parts) == (2, 3, images, 28 * 28)
+    assert data_size("integrated").classes == 8
 
 
 def test_dry_run_counts_shared_experts_once(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ from medjax.eval_config import EvalConfig, seen
 from medjax.guarantee import delta_of_replacement
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.forecast import duration, estimate, interim_images, lower_bound
+from medjax.pipeline.forecast import duration, estimate, interim_passes, lower_bound
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.session import Session, says_it_is_of
 from medjax.pipeline.settings import IpcConfig, Settings
@@ -214,10 +214,10 @@ def plan(
     # A shadow ends with its last interim evaluation, and its set is evaluated once.
     how, iterations = settings.config(EvalConfig), costs.iterations or 0
     images = setup.held * setup.ipc * setup.classes
-    each = how.networks * how.eval_epochs * seen(how.eval_steps, images, how.eval_batch)
-    trained = interim_images(settings, images, iterations) + each
-    scored = cost.GRADIENT * setup.model.flops * trained / rate
-    one = whole.total - whole.seconds["evaluation"] + scored
+    each = seen(how.eval_steps, images, how.eval_batch)
+    passes = cost.passes(how.networks, how.eval_epochs, each, count + setup.test)
+    passes += interim_passes(settings, setup, iterations)
+    one = whole.total - whole.seconds["evaluation"] + setup.model.flops * passes / rate
     times = shadows * procedures
     paced = times * sum(run.result.seconds.values()) * one / whole.total
     at_once = min(side_by_side(whole.memory), shadows)

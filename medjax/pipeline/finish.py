@@ -213,7 +213,8 @@ def draw(
     """gallery.png, strip.png and curves.png. heading: what the images of the set are called."""
     raw, k, folder = session.raw, session.classes, session.folder
     shown = min(5, *(int((raw.train.labels == c).sum()) for c in range(k)))
-    real = np.stack([raw.train.images[raw.train.labels == c][:shown] for c in range(k)])
+    first = [np.flatnonzero(raw.train.labels == c)[:shown] for c in range(k)]
+    real = raw.train.images[np.stack(first)]
     labels = np.asarray(made.synthetic.labels)
     mine = np.stack([made.images_uint8[labels == c] for c in range(k)])
     if shown:

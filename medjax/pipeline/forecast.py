@@ -12,7 +12,6 @@ from medjax.eval_config import (
     EvalConfig,
     InterimConfig,
     SelectConfig,
-    search_epochs,
     seen,
 )
 from medjax.experts import ExpertsConfig
@@ -94,12 +93,15 @@ def peak_memory(
     method = copies * own.parameters + side_by_side * costs.kept + at_once
     # float32 images on every device (of a CPU all are in its memory), and once more while they are made.
     data = 4 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(setup.shape)
-    running = cost.BASE_BYTES + data + max(method, *needs)
+    data += 4 * (setup.val + setup.test) * math.prod(image)
+    raw = setup.raw if devices.on_cpu() else 0
+    running = cost.BASE_BYTES + raw + data + max(method, *needs)
     if pre.whiten != "zca":
         return running
     if setup.held > 1:  # ZCA's two maps, where the images are
         running += 8.0 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(image) ** 2
-    return max(running, cost.STARTED_BYTES + 8.0 * cost.ZCA_MATRICES * math.prod(image) ** 2)
+    fitting = cost.STARTED_BYTES + raw + 8.0 * cost.ZCA_MATRICES * math.prod(image) ** 2
+    return max(running, fitting)
 
 
 def forecast(
@@ -140,36 +142,39 @@ def evaluation_flops(
     finals: int = 3,
 ) -> float:
     """Floating-point operations of the interim evaluations, of so many searches for a step size and so many final
-    evaluations (of two more with ``ranking``); for each further network, as many and two searches."""
-    final, interim = settings.config(EvalConfig), settings.config(InterimConfig)
+    evaluations (of two more with ``ranking``); for each further network, as many and two searches. An image that is
+    scored costs a third of one that is trained on (`cost.GRADIENT`), as CPU seconds of both do."""
+    final = settings.config(EvalConfig)
     images = setup.held * setup.ipc * setup.classes
-    search = search_epochs(interim) * seen(interim.interim_steps, images, final.eval_batch)
-    whole = final.networks * final.eval_epochs * seen(final.eval_steps, images, final.eval_batch)
+    search = len(GRID) * round_passes(settings, images, setup.val)
+    each = seen(final.eval_steps, images, final.eval_batch)
+    whole = cost.passes(final.networks, final.eval_epochs, each, setup.test)
     # Images that are kept as pixels are rounded to 8 bits: the set and what is shared of it are scored together.
     finals -= settings.config(ImagesConfig).pixels
     last, more = finals * whole, 2 * whole * bool(settings.config(RankingConfig).ranking)
-    flops = setup.model.flops * (
-        interim_images(settings, images, iterations) + searches * search + last + more
-    )
+    passes = interim_passes(settings, setup, iterations) + searches * search + last + more
+    flops = setup.model.flops * passes
     for name, model in others.items():
         if name != settings.run.model:
             flops += model.flops * (2 * search + last)
-    return cost.GRADIENT * flops
+    return flops
 
 
-def interim_images(settings: Settings, images: int, iterations: int) -> int:
-    """Images that all networks see which are trained while a set of so many is distilled."""
+def interim_passes(settings: Settings, setup: Setup, iterations: int) -> int:
+    """Forward passes (`cost.passes`) of all networks that are trained and scored while a set is distilled."""
     choice = settings.config(SelectConfig)
     rounds = -(-iterations // choice.eval_every) if iterations else 0
     rounds += iterations > 0 and choice.select == "test"  # the start
-    return rounds * len(choice.shares) * interim_round(settings, images)
+    images = setup.held * setup.ipc * setup.classes
+    scored = setup.test if choice.select == "test" else setup.val
+    return rounds * len(choice.shares) * round_passes(settings, images, scored)
 
 
-def interim_round(settings: Settings, images: int) -> int:
-    """Images that the networks of one interim evaluation see, at one step size, on a set of so many."""
+def round_passes(settings: Settings, images: int, scored: int) -> int:
+    """Those of the networks of one interim evaluation, at one step size: on a set of so many, scored on so many."""
     interim = settings.config(InterimConfig)
     each = seen(interim.interim_steps, images, settings.config(EvalConfig).eval_batch)
-    return interim.interim_networks * interim.interim_epochs * each
+    return cost.passes(interim.interim_networks, interim.interim_epochs, each, scored)
 
 
 def fewer_devices() -> str:

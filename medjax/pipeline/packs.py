@@ -14,8 +14,9 @@ from medjax.metrics import summary
 from medjax.packing import PackConfig
 from medjax.paths import user_path
 from medjax.pipeline import folders
-from medjax.pipeline.forecast import duration, interim_round, lower_bound
+from medjax.pipeline.forecast import duration, lower_bound, round_passes
 from medjax.pipeline.interim import CRITERION
+from medjax.pipeline.planned import TRIED
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import build_models, check_counts, open_session, random_start
@@ -23,9 +24,6 @@ from medjax.pipeline.settings import IpcConfig, RunConfig, Settings, groups_of
 from medjax.recipes import Recipe
 from medjax.score import percent
 from medjax.types import RawDataset
-
-#: Factors that are tried.
-TRIED = (1, 2)
 
 
 def settled(
@@ -65,12 +63,12 @@ def settled(
 
 def _forecast(settings: Settings, raw: RawDataset, tried: list[int], progress: Progress) -> None:
     """Say how long networks will train on random images, packed by each of these factors."""
-    k, flops = len(raw.class_names), 0.0
+    k, passes = len(raw.class_names), 0.0
     model, _ = build_models(settings, k, raw.train.images.shape[-1])
     for factor in tried:
         images = k * _packed(settings, factor, "val").decoded
-        flops += cost.GRADIENT * model.flops * interim_round(settings.counted(images), images)
-    words = lower_bound() + duration(flops / (cost.matrix_rate() * cost.EFFICIENCY))
+        passes += round_passes(settings.counted(images), images, len(raw.val.labels))
+    words = lower_bound() + duration(model.flops * passes / (cost.matrix_rate() * cost.EFFICIENCY))
     progress.say(f"forecast of the choice of a packing: {words} of computing")
 
 

@@ -88,6 +88,8 @@ class Session(NamedTuple):
     def setup(self, **more) -> Setup:
         """What a recipe builds from."""
         shape, more = self.train.images.shape, more | {"packing": self.train.packing}
+        (_, val, test), raw = self.raw.size.images, self.raw.size.raw
+        more |= {"val": val, "test": test, "raw": raw}
         if path := self.settings.config(ImagesConfig).init_set:
             more["begun"] = set_to_begin_with(self, path)
         return self.settings.setup(self.model, self.classes, shape, **more)

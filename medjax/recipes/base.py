@@ -27,6 +27,7 @@ class Setup(NamedTuple):
     packing: how stored images hold several, for a recipe that has `PackConfig` among its options.
     begun: [m, s, s, c] stored images of model space to begin with, for a recipe that has `ImagesConfig`; None: none.
     release: what was released of the real images, for a recipe that reads nothing else of them.
+    val, test: images of these splits. raw: bytes of all images as they came. For the forecast alone.
     """
 
     configs: Mapping[type, Any]
@@ -39,6 +40,9 @@ class Setup(NamedTuple):
     packing: Packing = Packing()
     begun: Array | None = None
     release: Release | None = None
+    val: int = 0
+    test: int = 0
+    raw: int = 0
 
     def config(self, group: type) -> Any:
         """The values of one dataclass of options."""

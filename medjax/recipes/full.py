@@ -43,8 +43,10 @@ class FullConfig:
 def costs(setup: Setup) -> Costs:
     """The training."""
     config, images = setup.config(FullConfig), setup.shape[0]
-    passes = config.full_networks * config.full_epochs * images
-    work = {"training": cost.GRADIENT * setup.model.flops * passes}
+    epochs, scored = config.full_epochs, setup.test
+    scored += epochs * setup.val if config.full_select == "val" else 0
+    passes = cost.passes(config.full_networks, epochs, images, scored)
+    work = {"training": setup.model.flops * passes}
     batch = min(config.full_batch, images)
     return Costs(work, real=train.alive(setup.model, batch, config.full_networks))
 

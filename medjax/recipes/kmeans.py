@@ -8,7 +8,7 @@ import numpy as np
 from medjax import cost, devices, train
 from medjax.distill import kmeans
 from medjax.errors import UserError
-from medjax.experts import ExpertsConfig, epoch_images, group_size
+from medjax.experts import ExpertsConfig, group_size, training_flops
 from medjax.models.base import flattening, require
 from medjax.packing import PackConfig
 from medjax.recipes import random
@@ -39,17 +39,15 @@ def costs(setup: Setup) -> Costs:
     """The expert, its features of all images, and what random images cost. Raises UserError for values with which
     kmeans cannot work."""
     check(setup)
-    model, images = setup.model, setup.shape[0]
-    trained = epoch_images(setup.config(ExpertsConfig), images)
+    model, images, experts = setup.model, setup.shape[0], setup.config(ExpertsConfig)
     work = {
-        "experts": cost.GRADIENT * model.flops * expert_epochs(setup) * trained,
+        "experts": training_flops(experts, model, expert_epochs(setup), images, setup.val),
         "features": model.flops * images,
         **random.costs(setup).work,
     }
-    batch = setup.config(ExpertsConfig).expert_batch
     chunk = cost.chunk_size(model, setup.shape[1:], 1)
     beside = 1 if devices.on_cpu() else group_size()
-    return Costs(work, trained=train.alive(model, batch, beside), forward=chunk)
+    return Costs(work, trained=train.alive(model, experts.expert_batch, beside), forward=chunk)
 
 
 def select(setup: Setup, data: Dataset) -> Select:

@@ -7,7 +7,7 @@ from medjax.distill.base import Distiller
 from medjax.distill.margin import MarginConfig
 from medjax.errors import UserError
 from medjax.eval_config import SelectConfig
-from medjax.experts import ExpertsConfig, epoch_images, side_by_side
+from medjax.experts import ExpertsConfig, side_by_side, training_flops
 from medjax.models.base import require
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -37,9 +37,9 @@ def costs(setup: Setup) -> Costs:
             f" {grown} of {images} images, and the others would be there twice: raise one, or --iterations"
         )
     asked = max(config.judges, experts.experts)
-    trained = experts.experts * experts.expert_epochs * epoch_images(experts, setup.shape[0])
+    trained = training_flops(experts, model, expert_epochs(setup), setup.shape[0], setup.val)
     return Costs(
-        {"experts": cost.GRADIENT * model.flops * trained},
+        {"experts": trained},
         config.iterations,
         margin.iteration_flops(config, model, setup.shape[0], experts.experts),
         real=train.alive(model, config.judge_batch, config.judges),

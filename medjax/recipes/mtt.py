@@ -16,7 +16,7 @@ from medjax.distill.segments import Segments, held_bytes
 from medjax.distill.soft import of_experts, shares
 from medjax.distill.step_size_search import search
 from medjax.eval_config import SelectConfig
-from medjax.experts import ExpertsConfig, epoch_images, side_by_side
+from medjax.experts import ExpertsConfig, side_by_side, training_flops
 from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -43,8 +43,8 @@ def unchecked_costs(setup: Setup) -> Costs:
     config, experts = setup.config(MTTConfig), setup.config(ExpertsConfig)
     model, stored = setup.model, setup.synthetic_shape
     shape = (setup.held * stored[0], *stored[1:])
-    images = experts.experts * expert_epochs(setup) * epoch_images(experts, setup.shape[0])
-    work = {"experts": cost.GRADIENT * model.flops * images, "distillation": 0.0}
+    trained = training_flops(experts, model, expert_epochs(setup), setup.shape[0], setup.val)
+    work = {"experts": trained, "distillation": 0.0}
     if config.lr_init == 0:
         tried = len(GRID) * SEGMENTS * mtt.passes(config, shape[0]) / config.meta_batch
         work["distillation"] = cost.GRADIENT * model.flops * tried

@@ -2,7 +2,7 @@
 
 from medjax import cost
 from medjax.distill.random import random_images
-from medjax.eval_config import EvalConfig, InterimConfig, search_epochs, seen
+from medjax.eval_config import GRID, EvalConfig, InterimConfig, seen
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
 
@@ -11,10 +11,11 @@ def costs(setup: Setup) -> Costs:
     """One network on each of several subsets, as many on one subset, and the search for a step size."""
     config, interim = setup.config(EvalConfig), setup.config(InterimConfig)
     images, batch = setup.held * setup.ipc * setup.classes, config.eval_batch
-    passes = 2 * config.networks * config.eval_epochs * seen(config.eval_steps, images, batch)
-    passes += search_epochs(interim) * seen(interim.interim_steps, images, batch)
-    work = {"evaluation": cost.GRADIENT * setup.model.flops * passes}
-    return Costs(work)
+    final, each = (seen(s, images, batch) for s in (config.eval_steps, interim.interim_steps))
+    passes = cost.passes(2 * config.networks, config.eval_epochs, final, setup.test)
+    searched = len(GRID) * interim.interim_networks
+    passes += cost.passes(searched, interim.interim_epochs, each, setup.val)
+    return Costs({"evaluation": setup.model.flops * passes})
 
 
 RECIPE = Recipe(

@@ -8,7 +8,7 @@ from medjax.distill.images import ImagesConfig
 from medjax.distill.moments import Wanted
 from medjax.distill.tgdd import TGDDConfig
 from medjax.eval_config import SelectConfig
-from medjax.experts import ExpertsConfig, epoch_images, side_by_side
+from medjax.experts import ExpertsConfig, side_by_side, training_flops
 from medjax.models.base import parameter_count
 from medjax.packing import PackConfig
 from medjax.recipes.base import Costs, Recipe, Setup
@@ -35,7 +35,7 @@ def costs(setup: Setup) -> Costs:
     model, classes, n = setup.model, setup.classes, setup.shape[0]
     tgdd.check(config, model, expert_epochs(setup))
     seen, read = experts.experts * n, wanted(setup)
-    trained = experts.experts * expert_epochs(setup) * epoch_images(experts, n)
+    trained = training_flops(experts, model, expert_epochs(setup), n, setup.val)
     passes = read.snapshots * (read.draws + moments.STATISTICS[config.statistics].random)
     at_once, size = moments.pieces_at_once(model, setup.shape[1:])
     lanes = devices.device_count()
@@ -44,7 +44,7 @@ def costs(setup: Setup) -> Costs:
     every = min(setup.config(SelectConfig).eval_every, config.iterations)
     return Costs(
         {
-            "experts": cost.GRADIENT * model.flops * trained,
+            "experts": trained,
             "moments": model.flops * seen * passes,
         },
         config.iterations,

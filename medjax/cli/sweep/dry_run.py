@@ -6,10 +6,12 @@ from pathlib import Path
 import jax
 
 from medjax import cost, recipes
-from medjax.cli.planning import Size, data_size, planned
+from medjax.cli.planning import data_size
 from medjax.cli.sweep.jobs import Job, state
 from medjax.pipeline.forecast import Forecast, duration, estimate, lower_bound
+from medjax.pipeline.planned import planned
 from medjax.pipeline.resolve import settings
+from medjax.types import Size
 
 
 def dry_run(out: Path, jobs: list[Job]) -> str:
@@ -41,8 +43,7 @@ def memory(job: Job) -> float:
 
 
 def forecast_job(job: Job, size: Size, rate: float) -> Forecast:
-    """The forecast of a job that begins from nothing. size: (classes, channels, training images); rate: floating-point
-    operations a second."""
+    """The forecast of a job that begins from nothing. size: of its data; rate: floating-point operations a second."""
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})
     asked = settings(job.method, job.preset, job.dataset, job.ipc or 1, **more)
     made, setup, others = planned(asked, size)
