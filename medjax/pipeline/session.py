@@ -124,8 +124,7 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     if count:
         config, (side, channels) = settings.config(PreprocessConfig), raw.train.images.shape[2:]
         lines = [f"WARNING: {line}" for line in coarse(len(raw.val.labels), len(raw.class_names))]
-        # The size of a saved set's images is no choice of its evaluation.
-        if settings.origin.get("size", "set") not in ("flag", "set"):
+        if settings.origin.get("size", "set") not in ("flag", "set"):  # a saved set brings its own
             lines += shrunk(side, config.size or preprocess.side_of(channels))
         for line in lines:
             progress.say(f"note: {line}")
