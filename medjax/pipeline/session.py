@@ -117,7 +117,7 @@ def load_data(settings: Settings, progress: Progress) -> RawDataset:
 
 
 def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: bool = True) -> None:
-    """Say what a user should know of the data, and `check_counts`. count: False where the numbers of images are private."""
+    """Say what a user should know of the data, and `check_counts`. count: False where the counts are private."""
     for note in raw.notes:
         progress.say(f"note: {note}")
     if count:
