@@ -18,7 +18,7 @@ from medjax.audit.canaries import draw, half, shadow_data
 from medjax.audit.copies import as_pixels, closer, find_copies, nearest, starts
 from medjax.audit.making import AuditConfig, audit_run
 from medjax.audit.opening import data_of, open_run
-from medjax.audit.words import against, rate_words, shadows_words
+from medjax.audit.words import against, copies_words, rate_words, shadows_words
 from medjax.data import preprocess
 from medjax.data.preprocess import PreprocessConfig
 from medjax.data.raw import raw_dataset
@@ -539,8 +539,8 @@ def test_features_that_depend_on_their_batch_are_left_out(tmp_path):
         model = session.model._replace(separable=separable)
         found, _ = find_copies(session._replace(model=model), shared, False)
         assert ("features" in found, "features_left_out" in found) == (separable, not separable)
-        words = page.copies_words(found)
-        assert len(words) == 3 and ("not sought in the features" in words[1]) == (not separable)
+        said = copies_words(found)
+        assert len(said) == 3 and ("not sought in the features" in said[1]) == (not separable)
 
 
 @pytest.mark.parametrize("pack", (1, 2))
