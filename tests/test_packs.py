@@ -155,8 +155,8 @@ def test_a_choice_is_made_once(tmp_path, monkeypatch):
 
 
 def test_what_a_choice_takes_is_said_first(scored, tmp_path, monkeypatch):
-    """Counted image by image: 2 networks x 3 epochs, of 6 images and of 4 times as many, and their scores on 24 of val. Of
-    a choice that is there, nothing."""
+    """Counted image by image: 2 networks x 3 epochs, of 6 images and of 4 times as many, and their scores on 24 of val.
+    Of a choice that is there, nothing."""
     said = []
     monkeypatch.setattr(Silent, "say", lambda _, text: said.append((text, len(scored[0]))))
     raw = sources.load(str(launching.tiny("rgb")))
