@@ -200,7 +200,7 @@ def test_what_is_no_upper_bound(home, tmp_path):
             "with fingerprint 0000000000000000, here they are cells",
         ),
         (changed("network", model="resnet18"), "its network is resnet18, here it is convnet"),
-        (changed("large", {"size": 9}), r"its images have 9 px \(--size\), here they have 8"),
+        (changed("large", {"size": 9}), "its images have --size=9, here they have --size=8"),
         (changed("wide", {"width": 9}), r"another convnet \(--width=9 there, 4 here\)"),
         (changed("odd", {"width": "w"}), "--width='w' is not a whole number"),
         (changed("diverged", test=nothing), "did not end in numbers"),

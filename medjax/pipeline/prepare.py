@@ -16,13 +16,12 @@ from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.pipeline.health import coarse
 from medjax.pipeline.progress import Progress, Silent
+from medjax.pipeline.resolve import settings
 from medjax.report.gallery import contact_sheet
 from medjax.types import RawDataset
 
 #: Images of a class on the contact sheet.
 SHOWN = 10
-#: Images of each class that `best` at one image per class takes: it packs 2 x 2.
-PACKED = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +138,11 @@ def too_few(raw: RawDataset) -> list[str]:
     """What cannot be done, or hardly, with so few images."""
     counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
     lines = [f"WARNING: {line}" for line in coarse(len(raw.val.labels), len(counts))]
-    if counts.min() < PACKED:
+    packed = settings("mtt", preset="best", ipc=1).decoded
+    if counts.min() < packed:
         lines.append(
             f"class {raw.class_names[counts.argmin()]!r} has {counts.min()} training images, and experiments.best"
-            f" --ipc=1 takes {PACKED} of each class: give more, or use experiments.mtt --preset=best --pack=1"
+            f" --ipc=1 takes {packed} of each class: give more, or use experiments.mtt --preset=best --pack=1"
         )
     return lines
 

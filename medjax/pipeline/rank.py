@@ -58,13 +58,10 @@ def _unfit(found: Run, settings: Settings, raw: RawDataset) -> str:
         )
     if result.model != run.model:
         return f"its network is {result.model}, here it is {run.model}"
-    here = settings.config(PreprocessConfig)
-    there = found.values.get("size")
-    if there and there != here.size:
-        return f"its images have {there} px (--size), here they have {here.size}"
-    there = found.values.get("whiten")
-    if there and there != here.whiten:
-        return f"its images have --whiten={there}, here they have --whiten={here.whiten}"
+    for name in ("size", "whiten"):
+        there, here = found.values.get(name), getattr(settings.config(PreprocessConfig), name)
+        if there and there != here:
+            return f"its images have --{name}={there}, here they have --{name}={here}"
     here = settings.config(MODELS[run.model].config)
     names = [field.name for field in fields(type(here))]
     there = network_config(run.model, {k: v for k, v in found.values.items() if k in names})
