@@ -26,7 +26,8 @@ from medjax.data import sources
 from medjax.data.preprocess import PreprocessConfig, Preprocessor, fit
 from medjax.errors import UserError
 from medjax.pipeline import experts, folders, forecast
-from medjax.pipeline.session import check_memory, fitted
+from medjax.pipeline.planned import check_memory
+from medjax.pipeline.session import fitted
 from medjax.pipeline.settings import IpcConfig, RunConfig
 from medjax.recipes import RECIPES
 from medjax.types import Synthetic
@@ -221,9 +222,9 @@ def test_damaged_preprocessing_is_fitted_again(tmp_path, raw):
 
 
 def test_images_that_cannot_fit_are_refused_with_the_numbers(raw):
-    check_memory(32, raw)
+    check_memory(32, raw.size)
     with pytest.raises(UserError, match=r"84 images of 100000 px .* GB as floats.*lower --size"):
-        check_memory(100_000, raw)
+        check_memory(100_000, raw.size)
 
 
 @pytest.mark.parametrize("name", ["experts", *RECIPES])
@@ -237,6 +238,24 @@ def test_a_run_that_memory_cannot_hold_is_refused_with_the_numbers(name, tmp_pat
         r"error: this run needs some [\d.]+ GB of memory and the device has [\d.]+ GB: lower .*\n"
     )
     assert re.fullmatch(said, ended.stderr)
+    assert not list(tmp_path.rglob("*.npz")), "before anything was fitted or trained"
+
+
+def test_a_choice_of_a_packing_is_refused_before_it_is_made(tmp_path):
+    """No network is trained for a run that memory cannot hold anyway."""
+    words = ["--preset=best", "--ipc=1", "--pack=0", "--width=4096", "--size=256", "--depth=3"]
+    words += ["--whiten=normalise", f"--dataset={launching.tiny('rgb')}", f"--out={tmp_path}"]
+    ended = launching.SERVER.run("experiments.mtt", *words)
+    assert ended.status == 2 and "this run needs some" in ended.stderr, ended
+    assert "packing" not in ended.stdout and not list(tmp_path.rglob("*.npz"))
+
+
+@pytest.mark.parametrize("more", [(), ("--dry_run",)])
+def test_a_zca_that_is_too_large_is_refused_at_once(more, tmp_path):
+    """A dry run says what the run would say."""
+    words = (f"--dataset={launching.tiny('rgb')}", "--preset=cpu", "--size=64", f"--out={tmp_path}")
+    ended = launching.SERVER.run("experiments.mtt", *words, *more)
+    assert ended.status == 2 and "use --whiten=normalise, or a --size of at most 63" in ended.stderr
 
 
 def test_device_memory_is_known():

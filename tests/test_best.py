@@ -59,6 +59,20 @@ def test_a_dry_run_says_how_long_it_takes(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_of_a_named_set_knows_its_classes_and_its_size(monkeypatch, capsys):
+    """Without its images: what the run would say of them, and what it would refuse."""
+    monkeypatch.setattr(best, "run_seeds", lambda *_: pytest.fail("it ran"))
+    with launching.own_flags():
+        launching.parse(best.GROUPS, "--dataset=retinamnist_64", "--dry_run")
+        best.main([])
+    said = capsys.readouterr().out
+    assert "note: retinamnist has ordered grades" in said
+    assert "note: images of 64 px are resized to 32 px; for larger ones: " in said
+    with launching.own_flags(), pytest.raises(UserError, match="chestmnist has 14 labels"):
+        launching.parse(best.GROUPS, "--dataset=chestmnist", "--dry_run")
+        best.main([])
+
+
 def test_other_presets_are_refused():
     """One line that says what there is."""
     with (

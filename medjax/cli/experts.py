@@ -8,7 +8,7 @@ from medjax.paths import results_path
 from medjax.pipeline import folders, presets
 from medjax.pipeline.experts import experts_folder, experts_seconds, train_experts
 from medjax.pipeline.forecast import forecast
-from medjax.pipeline.resolve import sized
+from medjax.pipeline.planned import planned
 from medjax.pipeline.session import check_data, load_data, open_session
 from medjax.pipeline.settings import groups_of
 from medjax.recipes.mtt import RECIPE, expert_epochs, unchecked_costs
@@ -24,15 +24,14 @@ def main(words: list[str]) -> None:
         out = results_path(place.out)
         raw = load_data(settings, console)
         check_data(settings, raw, console)
-        settings = sized(settings, raw.train.images.shape[-1])
+        settings, setup, _ = planned(settings, raw.size)
+        costs = unchecked_costs(setup)
+        costs = costs._replace(work={"experts": costs.work["experts"]}, iterations=None)
+        forecast(settings, setup, {}, costs, console)
         home = folders.home(out, raw)
         session = open_session(settings, raw, home / "experts", console)
         if place.fresh:
             folders.clear(experts_folder(session))
-        setup = session.setup()
-        costs = unchecked_costs(setup)
-        costs = costs._replace(work={"experts": costs.work["experts"]}, iterations=None)
-        forecast(settings, setup, {}, costs, console)
         epochs = expert_epochs(setup)
         trajectories = train_experts(session, epochs)
         console.say(

@@ -56,6 +56,15 @@ class PreprocessConfig:
         if 0 < self.size < SMALLEST:
             raise UserError(f"--size={self.size} is too small: the smallest value is {SMALLEST}")
 
+    def check(self, channels: int) -> None:
+        """Raises UserError where ZCA's d x d matrices would be too large for images of so many channels."""
+        d = self.size**2 * channels
+        if self.whiten == "zca" and d > ZCA_LIMIT:
+            raise UserError(
+                f"ZCA of {self.size} px images with {channels} channels needs {d} x {d} matrices (limit {ZCA_LIMIT}): "
+                f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / channels) ** 0.5)}"
+            )
+
 
 def side_of(channels: int) -> int:
     """The side in pixels that ``size`` = 0 stands for. The ConvNet adds 4 to grey images, as the public MTT code does
@@ -97,11 +106,9 @@ def _weights(size: int, side: int) -> Float[np.ndarray, "size side"]:
 
 
 def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Preprocessor:
-    """The map for these training images. The size is one in pixels (`medjax.pipeline.resolve.sized`).
-
-    ZCA: W = U diag((s + 0.1)^-1/2) U^T from the covariance U diag(s) U^T with n - 1; its inverse has the power +1/2.
-    Raises UserError where ZCA's d x d matrices would be too large.
-    """
+    """The map for these training images. The size is one in pixels (`medjax.pipeline.resolve.sized`). ZCA: W = U
+    diag((s + 0.1)^-1/2) U^T from the covariance U diag(s) U^T with n - 1; its inverse has the power +1/2. Raises
+    UserError as ``config.check`` does."""
     c, size = images.shape[-1], config.size
     assert size, "size = 0 is left to the images: `sized` settles it"
     if config.whiten in FIXED:
@@ -117,11 +124,7 @@ def fit(config: PreprocessConfig, images: UInt8[np.ndarray, "n h w c"]) -> Prepr
         squares = sum(((resize(block, size) - mean) ** 2).sum((0, 1, 2)) for block in blocks)
         std = np.maximum(np.sqrt(squares / places), 1e-3)
         return Preprocessor("normalise", size, *(_f32(a) for a in (mean, 1 / std, std)))
-    if d > ZCA_LIMIT:
-        raise UserError(
-            f"ZCA of {size} px images with {c} channels needs {d} x {d} matrices (limit {ZCA_LIMIT}): "
-            f"use --whiten=normalise, or a --size of at most {int((ZCA_LIMIT / c) ** 0.5)}"
-        )
+    config.check(c)
     sums = [resize(block, size).reshape(-1, d).sum(0, dtype=np.float64) for block in blocks]
     mean = _f32(sum(sums) / len(images))
     centred = (resize(block, size).reshape(-1, d) - mean for block in blocks)
@@ -156,9 +159,8 @@ def _powers_of_few(centred: Iterable[np.ndarray], n: int, d: int) -> Iterator[np
 def apply(pre: Preprocessor, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n s s c"]:
     """uint8 images of any size -> float32 model space."""
     made = np.empty((len(images), pre.size, pre.size, images.shape[-1]), np.float32)
-    for first in range(
-        0, len(images), BLOCK
-    ):  # in place: a list of blocks would take the memory twice
+    # In place: a list of blocks would take the memory twice.
+    for first in range(0, len(images), BLOCK):
         block = images[first : first + BLOCK]
         made[first : first + BLOCK] = forward(pre, resize(block, pre.size))
     return made

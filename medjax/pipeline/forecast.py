@@ -124,13 +124,18 @@ def forecast(
         f"forecast of the whole run: {lower_bound()}{duration(found.total)} of computing ({parts}), "
         f"{found.memory / 1e9:.1f} GB of memory"
     )
-    if found.memory > (room := device_memory()):
-        raise UserError(
-            f"this run needs some {found.memory / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower"
-            f" --size, --width, the batches or --ipc{fewer_devices()}"
-        )
+    check_room(found.memory)
     if found.total > LONG and devices.on_cpu():
         progress.say(f"hint: {HINTS.get(settings.run.preset, HINTS[''])}")
+
+
+def check_room(needed: float) -> None:
+    """Raises UserError where the device has not so many bytes of memory."""
+    if needed > (room := device_memory()):
+        raise UserError(
+            f"this run needs some {needed / 1e9:.1f} GB of memory and the device has {room / 1e9:.1f} GB: lower"
+            f" --size, --width, the batches or --ipc{fewer_devices()}"
+        )
 
 
 def evaluation_flops(

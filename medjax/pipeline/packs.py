@@ -16,7 +16,7 @@ from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.forecast import duration, lower_bound, round_passes
 from medjax.pipeline.interim import CRITERION
-from medjax.pipeline.planned import TRIED
+from medjax.pipeline.planned import TRIED, check_fits
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import build_models, check_counts, open_session, random_start
@@ -52,6 +52,7 @@ def settled(
         if None in scores.values():
             with folders.hold(folder, progress, wait=True):
                 if missing := [f for f in tried if _known(folder, f) is None]:
+                    check_fits(recipe, settings, raw.size)
                     _forecast(settings, raw, missing, progress)
                 scores = {f: _score(settings, f, raw, folder, progress) for f in tried}
         best = max(tried, key=lambda f: scores[f] or 0.0)

@@ -108,16 +108,15 @@ def check_networks(settings: Settings) -> None:
 
 def sized(settings: Settings, channels: int) -> Settings:
     """The settings with a number of pixels in place of ``size`` = 0; others as they are. channels: of the images.
-    Raises UserError for a packing that does not fit into them."""
+    Raises UserError for a packing that does not fit into them, and for a ZCA that is too large."""
     config = settings.config(PreprocessConfig)
-    if config.size:
-        return settings
-    groups = settings.groups | {
-        PreprocessConfig: dataclasses.replace(config, size=side_of(channels))
-    }
-    usual = side_of(channels) == PreprocessConfig.size
-    origin = settings.origin | {"size": "default" if usual else "channels"}
-    return fit_size(Settings(groups, origin))
+    if not config.size:
+        config = dataclasses.replace(config, size=side_of(channels))
+        origin = "default" if config.size == PreprocessConfig.size else "channels"
+        groups = settings.groups | {PreprocessConfig: config}
+        settings = fit_size(Settings(groups, settings.origin | {"size": origin}))
+    config.check(channels)
+    return settings
 
 
 def fit_size(settings: Settings) -> Settings:

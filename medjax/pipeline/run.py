@@ -15,9 +15,9 @@ from medjax.pipeline import folders
 from medjax.pipeline.distil import distil
 from medjax.pipeline.experts import experts_seconds, train_experts
 from medjax.pipeline.finish import finish
-from medjax.pipeline.forecast import forecast
 from medjax.pipeline.moments import compute_moments, moments_seconds
 from medjax.pipeline.packs import settled
+from medjax.pipeline.planned import announce
 from medjax.pipeline.progress import Progress, Silent
 from medjax.pipeline.rank import lacks, ranked, upper_bound
 from medjax.pipeline.real import score_all, score_subsets
@@ -119,10 +119,13 @@ def run_seeds(
     with contextlib.ExitStack() as held:
         for i in open_ones:
             held.enter_context(folders.hold(places[i], progress))
+        missing = [i for i in open_ones if i not in results]
+        if missing:  # before anything is fitted: it refuses what the memory cannot hold
+            announce(recipe, each[missing[0]], raw.size, progress, len(missing))
         opened = open_session(each[open_ones[0]], raw, places[open_ones[0]], progress)
         opened = opened._replace(seconds=opened.seconds + spent)
         sessions = {i: opened._replace(settings=each[i], folder=places[i]) for i in open_ones}
-        if missing := [i for i in open_ones if i not in results]:
+        if missing:
             for i in missing:
                 folders.write_config(places[i], said, each[i])
             made = work([sessions[i] for i in missing], recipe)
@@ -171,6 +174,8 @@ def only_distilled(recipe: Recipe, each: list[Asked], progress: Progress) -> lis
             place = folders.run_folder(out, raw, recipe.name, own)
             held.enter_context(folders.hold(place, progress))
             about = raw.fingerprint, out  # seeds on the same images share them on the device
+            if not sessions:
+                announce(recipe, own, raw.size, progress, len(each))
             if about not in opened:
                 opened[about] = open_session(own, raw, place, progress)
             session = opened[about]._replace(settings=own, folder=place)
@@ -180,11 +185,7 @@ def only_distilled(recipe: Recipe, each: list[Asked], progress: Progress) -> lis
 
 
 def begun(sessions: list[Session], recipe: Recipe) -> tuple[list[Setup], list[dict[str, float]]]:
-    """The forecast, and what comes before a distillation: of each session what `prepared` gives."""
-    first = sessions[0]
-    setup = first.setup()
-    costs = recipe.costs(setup)
-    forecast(first.settings, setup, first.others, costs, first.progress, len(sessions))
+    """What comes before a distillation: of each session what `prepared` gives."""
     setups, spent = zip(*[prepared(session, recipe) for session in sessions], strict=True)
     return list(setups), list(spent)
 

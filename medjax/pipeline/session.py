@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from medjax import locks, memory, models, share, store
+from medjax import locks, models, share, store
 from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import parts
@@ -121,13 +121,17 @@ def check_data(settings: Settings, raw: RawDataset, progress: Progress, count: b
     for note in raw.notes:
         progress.say(f"note: {note}")
     if count:
-        config, (side, channels) = settings.config(PreprocessConfig), raw.train.images.shape[2:]
         lines = [f"WARNING: {line}" for line in coarse(len(raw.val.labels), len(raw.class_names))]
-        if settings.origin.get("size", "set") not in ("flag", "set"):  # a saved set brings its own
-            lines += shrunk(side, config.size or preprocess.side_of(channels))
-        for line in lines:
+        for line in lines + lost(settings, *raw.train.images.shape[2:]):
             progress.say(f"note: {line}")
         check_counts(settings, raw)
+
+
+def lost(settings: Settings, side: int, channels: int) -> list[str]:
+    """A line on images of so many pixels a side that are made smaller, where nobody asked for it."""
+    if settings.origin.get("size", "set") in ("flag", "set"):  # a saved set brings its own
+        return []
+    return shrunk(side, settings.config(PreprocessConfig).size or preprocess.side_of(channels))
 
 
 def check_counts(settings: Settings, raw: RawDataset) -> None:
@@ -152,23 +156,10 @@ def check_counts(settings: Settings, raw: RawDataset) -> None:
         )
 
 
-def check_memory(size: int, raw: RawDataset) -> None:
-    """UserError, with the numbers, if the images alone cannot fit once they are floats of the model's size."""
-    count, channels = len(raw.train.labels) + len(raw.val.labels), raw.train.images.shape[-1]
-    # On the device, and once more while they are made.
-    needed = 2 * 4 * count * size * size * channels
-    if needed > memory.total():
-        raise UserError(
-            f"{count} images of {size} px and {channels} channels need {memory.words(needed)} as floats, and this"
-            f" machine has {memory.words(memory.total())}: lower --size, or use fewer images"
-        )
-
-
 def open_session(settings: Settings, raw: RawDataset, folder: Path, progress: Progress) -> Session:
     """Preprocess (fitted once, kept in the data set's folder) and build the networks. folder: the run's."""
     begin = time.monotonic()
     config, home = settings.config(PreprocessConfig), folder.parent
-    check_memory(config.size, raw)
     path = home / f"preprocess-{config.whiten}-{config.size}.npz"
     if config.whiten == "zca" and not path.exists():
         progress.say(f"fitting ZCA to {len(raw.train.labels):,} images of {config.size} px")
