@@ -441,6 +441,16 @@ def test_a_set_that_does_not_fit_is_said_before_the_shadows(monkeypatch):
         audit_run(AuditConfig(str(run), canaries=6))
 
 
+def test_a_dry_run_says_how_long_it_takes_and_does_nothing():
+    """The forecast, and no file is written or changed."""
+    run = run_of(workplace() / "audit")
+    before = bytes_below(run)
+    ended = SERVER.run("experiments.audit", f"--run={run}", "--canaries=6", "--dry_run")
+    assert ended.status == 0 and "forecast of the whole audit" in ended.stdout, ended
+    assert "closest.png" not in ended.stdout and bytes_below(run) == before
+    assert SERVER.run("experiments.audit", f"--run={run}", "--canaries=3", "--dry_run").status == 2
+
+
 def test_the_table_beside(tmp_path):
     """A row for each procedure, with a dash for what could not be counted. The report shows it where there is more than
     one and it can be read."""

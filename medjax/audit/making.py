@@ -55,6 +55,7 @@ class AuditConfig:
     init_set: str = option("", "with --beside: attack a start from this synthetic.npz too")
     dataset: str = option("", "the run's data set, where it has moved")
     data_dir: str = option("", "folder where named sets are looked for, where it has moved")
+    dry_run: bool = option(False, "say how long it takes, and do nothing")
 
     def __post_init__(self) -> None:
         """Raises UserError for too few canaries."""
@@ -70,9 +71,9 @@ class AuditConfig:
 def audit_run(
     config: AuditConfig, *, data: RawDataset | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Write RUN/privacy.json and two pictures beside it, and return its content. data: the images of the run, if they
-    are not to be loaded. An audit that is stopped goes on where it was. Raises UserError for whatever a user can put
-    right."""
+    """Write RUN/privacy.json and two pictures beside it, and return its content; of a dry run nothing. data: the images
+    of the run, if they are not to be loaded. An audit that is stopped goes on where it was. Raises UserError for
+    whatever a user can put right."""
     config, progress = checked(config), progress or Silent()
     if not config.run:
         raise UserError("which run? give --run=FOLDER of a finished run")
@@ -85,14 +86,16 @@ def audit_run(
     repeat = settings.config(IpcConfig).allow_repeat
     canaries = draw(raw, config.canaries, settings.run.seed, 1 if repeat else settings.decoded)
     releases = procedures(config, run)
+    session = open_session_of(run, raw, progress)
+    for own, _ in releases.values():  # what cannot work is said before the hours that come
+        check_start(own, raw)
+        session._replace(settings=own).setup()
+    say_replaced(run, config, releases, progress)
+    long = sum(release is not real_images for _, release in releases.values())
+    at_once = plan(run, session, canaries, config.shadows, long, progress)
+    if config.dry_run:
+        return {}
     with folders.hold(place, progress):
-        session = open_session_of(run, raw, progress)
-        for own, _ in releases.values():  # what cannot work is said before the hours that come
-            check_start(own, raw)
-            session._replace(settings=own).setup()
-        say_replaced(run, config, releases, progress)
-        long = sum(release is not real_images for _, release in releases.values())
-        at_once = plan(run, session, canaries, config.shadows, long, progress)
         found: dict[str, Any] = {}
         beside: dict[str, Any] = {}
         for name, (own, release) in releases.items():

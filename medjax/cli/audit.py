@@ -13,6 +13,8 @@ def main(words: list[str]) -> None:
     config = flags.read(AuditConfig).config(AuditConfig)
     with Console() as console:
         found = audit_run(config, progress=console)
+        if config.dry_run:
+            return
         if config.beside:
             console.terminal.print(beside_table(found))
         folder = user_path(config.run)
