@@ -12,7 +12,7 @@ from medjax.data import sources
 from medjax.eval_config import EvalConfig, epochs_of
 from medjax.evaluate import Population
 from medjax.models import ConvNetConfig, convnet
-from medjax.pipeline import interim
+from medjax.pipeline import interim, score
 from medjax.pipeline.progress import Silent
 from medjax.pipeline.session import open_session
 from medjax.types import Dataset, Synthetic
@@ -204,6 +204,38 @@ def test_networks_of_interim_evaluations(tmp_path, monkeypatch, select):
     for iteration in (0, 5):
         interim.evaluate(session, iteration, made)
     assert (drawn[0] == drawn[1]) == (select == "val")
+
+
+def test_networks_half_trained_on_another_set_do_not_go_on(tmp_path, monkeypatch):
+    """Killed half way, an evaluation goes on with its own saves; those of another set are no part of its scores."""
+    values = {"size": 4, "whiten": "half", "width": 2, "depth": 1, "networks": 1, "eval_epochs": 4}
+    raw = sources.load(str(launching.tiny("rgb")))
+    said = []
+    monkeypatch.setattr(Silent, "say", lambda _, text: said.append(text))
+    monkeypatch.setattr(cost, "work_per_call", lambda: 1)  # a save after each epoch
+
+    def session(name):
+        return open_session(settings("dm", "quick", **values), raw, tmp_path / name, Silent())
+
+    def scored(name, made):
+        return score.final_scores(session(name), "test", made, session(name).test(), 0.1)
+
+    def killed(name, made):
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluate, "predict", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                scored(name, made)
+        assert len(list((tmp_path / name / "evaluations" / "test").glob("0*"))) > 0
+
+    images = session("whole").train.images
+    labels = jnp.arange(3, dtype=jnp.int32)
+    one, other = (Synthetic(images[i : i + 3], labels, jnp.float32(0.1)) for i in (0, 9))
+    killed("run", other)
+    assert scored("run", one) == scored("whole", one)
+    assert ["of another set" in line for line in said if "evaluation" in line] == [True]
+    killed("again", one)
+    assert scored("again", one) == scored("whole", one)
+    assert any("evaluation test goes on after 3 of 4" in line for line in said)
 
 
 def test_steps_of_full_batches(linear):

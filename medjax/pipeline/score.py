@@ -118,6 +118,7 @@ def train_and_score(
         begin = time.monotonic()
         fresh = evaluate.start_networks(trainer, people)
         begun: Any = fresh if val is None else (fresh, evaluate.none_yet(fresh))
+        _belongs(session, work, about)
         first, held = store.load_latest(work, begun, session.note) or (0, begun)
         state, best = held if val is not None else (held, None)
         total = people.rates.shape[1]
@@ -150,6 +151,16 @@ def train_and_score(
     # Here, for a kill may have come between the scores and this.
     shutil.rmtree(work, ignore_errors=True)
     return scores
+
+
+def _belongs(session: Session, work: Path, about: Mapping[str, Any]) -> None:
+    """Mark the saves of networks in training as those of this evaluation. Saves of another with the same name, as
+    another version of the program may have left them, are deleted, and the run says so."""
+    mark, own = work / "of.json", {"evaluation": store.config_hash(dict(about))}
+    if work.exists() and (store.read_json(mark) or own) != own:
+        session.note(f"{work} is of another set or other step sizes; this evaluation begins anew")
+        shutil.rmtree(work)
+    store.write_json(mark, own)
 
 
 def _known(
