@@ -31,6 +31,7 @@ from medjax.pipeline.progress import Progress
 from medjax.pipeline.run import Asked, only_distilled, run_seeds
 from medjax.pipeline.session import check_data, load_data
 from medjax.pipeline.settings import Settings
+from medjax.report.curves import last_of_each
 from medjax.result import Result
 from medjax.score import shown
 from medjax.table import DASH, Table
@@ -104,7 +105,7 @@ def distilled(group: list[Row], out: Path, progress: Progress) -> list[Path]:
 def keep(folder: Path, kept: Path, places: dict[str, Path]) -> None:
     """Copy what a run left that is small and says what it was. places: names for folders of this machine."""
     kept.mkdir(parents=True, exist_ok=True)
-    interim = [r for r in store.read_log(folder / "log.jsonl") if r["phase"] == "interim"]
+    interim = last_of_each(store.read_log(folder / "log.jsonl"), "interim")
     if (folder / "result.json").exists():
         shutil.copy(folder / "result.json", kept)
     config = (folder / "config.json").read_text(encoding="utf-8")

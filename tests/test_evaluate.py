@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from medjax import cost, evaluate, settings
+from medjax import cost, evaluate, settings, store
 from medjax.data import sources
 from medjax.eval_config import EvalConfig, epochs_of
 from medjax.evaluate import Population
@@ -204,6 +204,24 @@ def test_networks_of_interim_evaluations(tmp_path, monkeypatch, select):
     for iteration in (0, 5):
         interim.evaluate(session, iteration, made)
     assert (drawn[0] == drawn[1]) == (select == "val")
+
+
+def test_a_changed_set_is_logged_again(tmp_path):
+    """The log says of each iteration what its evaluation says, and says it once."""
+    small = {"size": 4, "whiten": "half", "width": 2, "depth": 1}
+    asked = settings("dm", "quick", **small | {"width": 8}, interim_epochs=40, interim_networks=1)
+    raw = sources.load(str(launching.tiny("rgb")))
+    session = open_session(asked, raw, tmp_path / "run", Silent())
+    images = jnp.stack([session.train.images[session.train.labels == c].mean(0) for c in range(3)])
+    logged = []
+    for labels in ([0, 1, 2], [0, 1, 2], [1, 2, 0]):
+        made = Synthetic(images, jnp.array(labels, jnp.int32), jnp.float32(0.05))
+        interim.evaluate(session, 5, made)
+        rows = [r for r in store.read_log(session.log) if r["phase"] == "interim"]
+        logged.append(len(rows))
+        table = interim.selected_scores(session.folder, 5, "val")
+        assert rows[-1]["balanced_accuracy"] == table["balanced_accuracy"]["mean"]
+    assert logged == [1, 1, 2]
 
 
 def test_networks_half_trained_on_another_set_do_not_go_on(tmp_path, monkeypatch):

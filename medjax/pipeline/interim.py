@@ -41,8 +41,9 @@ def evaluate(session: Session, iteration: int, synthetic: Synthetic) -> str:
     }
     seconds = time.monotonic() - begin
     log = {"iteration": iteration, "split": split, "wall": seconds, **means}
-    rows = store.read_log(session.log)
-    if not any(r["phase"] == "interim" and r["iteration"] == iteration for r in rows):
+    rows = [r for r in store.read_log(session.log) if r["phase"] == "interim"]
+    logged = [r.get(CRITERION[select]) for r in rows if r["iteration"] == iteration]
+    if logged[-1:] != [means[CRITERION[select]]]:  # not yet, or of a set that has changed since
         store.append_log(session.log, phase="interim", **log)
     best = _best(folder, select)
     for old in (folder / "candidates").glob("*.npz"):
