@@ -1,7 +1,9 @@
 """The registry of methods and the table of networks: presets that fit, and one of each that is added from outside."""
 
 import dataclasses
+import os
 import re
+import subprocess
 import sys
 from typing import NamedTuple
 
@@ -298,6 +300,71 @@ def test_a_sweep_forecasts_it(added, tmp_path):
     assert len(lines) == 3 and all("-pull-ipc" in line and "to do" in line for line in lines[:2])
     words = jobs[0].command(tmp_path)
     assert words[words.index("-m") :][:3] == ["-m", "medjax", "pull"]
+
+
+def install(folder, value):
+    """A package in this folder whose method "mine" is ``value``."""
+    (folder / "mine-1.0.dist-info").mkdir()
+    (folder / "mine-1.0.dist-info" / "METADATA").write_text("Name: mine\nVersion: 1.0\n")
+    named = f"[{recipes.GROUP}]\nmine = {value}\n"
+    (folder / "mine-1.0.dist-info" / "entry_points.txt").write_text(named)
+    small = "size = 8\nwidth = 8\ndepth = 1\nnetworks = 1\neval_epochs = 2\ninterim_epochs = 2\n"
+    (folder / "mine.toml").write_text(f"[quick.'*'.'*']\niterations = 3\n{small}")
+    (folder / "mine_method.py").write_text(
+        "from pathlib import Path\nfrom medjax.recipes import dm\n"
+        "TOML = str(Path(__file__).with_name('mine.toml'))\n"
+        "RECIPE = dm.RECIPE._replace(name='mine', title='Mine', presets=TOML)\n"
+    )
+
+
+def test_a_method_of_an_installed_package(tmp_path, monkeypatch):
+    """Nobody imports the package; from Python and as a command its method is there."""
+    install(tmp_path, "mine_method:RECIPE")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert medjax.settings("mine", "quick").values()["iterations"] == 3
+        assert recipes.describe("mine").title == "Mine"
+        changed = RECIPES["mine"]._replace(title="Changed")
+        medjax.register(changed)
+        recipes.register_installed()
+        assert RECIPES["mine"] is changed, "what is there is left as it is"
+    finally:
+        RECIPES.pop("mine", None)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    words = [sys.executable, "-m", "medjax", "mine", "--help"]
+    said = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert RECIPES["dm"].summary in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("nowhere:RECIPE", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
+        ("mine_method:TOML", "is no medjax.Recipe of this name"),
+    ],
+)
+def test_a_package_whose_method_cannot_be_had_is_one_line(value, reason, tmp_path, monkeypatch):
+    """It names the package and what to do."""
+    install(tmp_path, value)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(medjax.UserError) as error:
+        recipes.register_installed()
+    wanted = f"the method 'mine' of mine ({value}) {reason}: mend or uninstall that package"
+    assert str(error.value) == wanted and "mine" not in RECIPES
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_the_method_of_an_installed_package(tmp_path):
+    """Its jobs are processes of their own."""
+    (package := tmp_path / "package").mkdir()
+    install(package, "mine_method:RECIPE")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *sys.path])}
+    words = [sys.executable, "-m", "medjax", "table1", "--methods=mine", "--ipcs=1"]
+    words += [f"--datasets={launching.tiny('grey')}", "--models=convnet", "--preset=quick"]
+    words += [f"--out={tmp_path / 'out'}"]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended
+    assert "Mine" in (tmp_path / "out" / "table1.md").read_text()
 
 
 def test_an_option_that_is_added_later_orphans_no_run(added):

@@ -25,7 +25,7 @@ from medjax.cli.flags import FLAGS, ILLEGAL, SHOWN, WANTED, define, help_text, r
 from medjax.cli.signals import leave, listening, stopped
 from medjax.cli.streams import prepare_streams
 from medjax.errors import UserError
-from medjax.recipes import RECIPES
+from medjax.recipes import RECIPES, register_installed
 
 #: The commands that are no methods: modules of medjax.cli with a function `command`.
 TOOLS = (
@@ -59,6 +59,8 @@ def main() -> None:
     prepare_streams()
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "--helpfull"):
         with while_read():
+            with contextlib.suppress(UserError):  # a command will say it
+                register_installed()
             print("medjax COMMAND --flags; medjax COMMAND --help shows its flags.")
             for name in (*RECIPES, *TOOLS):
                 print(f"  {name:<12}{find(name).summary}")
@@ -75,6 +77,7 @@ def launch(name: str) -> None:
     gc.set_threshold(50_000, 20, 20)
     try:
         with while_read():
+            register_installed()
             status = _run(find(name))
     except (Exception, KeyboardInterrupt) as error:
         if number := stopped(error):

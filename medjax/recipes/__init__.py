@@ -1,9 +1,10 @@
 """The registry: every method that medjax knows. Nothing else lists methods.
 
 A new method is its algorithm (medjax/distill/NAME.py), a recipe here, presets (configs/NAME.toml), a launcher of ten
-lines (experiments/NAME.py) and tests. Code outside medjax adds one with `register`.
+lines (experiments/NAME.py) and tests. Code outside medjax adds one with `register`, or as an installed package.
 """
 
+from importlib.metadata import entry_points
 from typing import NamedTuple
 
 from medjax.errors import UserError
@@ -12,6 +13,8 @@ from medjax.recipes.base import Costs, Recipe, Setup
 
 #: name -> recipe, in the order of tables.
 RECIPES: dict[str, Recipe] = {}
+#: The entry points by which an installed package names its methods.
+GROUP = "medjax.methods"
 
 
 class Look(NamedTuple):
@@ -28,8 +31,32 @@ def register(*recipes: Recipe) -> None:
     RECIPES.update({recipe.name: recipe for recipe in recipes})
 
 
+def register_installed() -> None:
+    """Add the methods of installed packages: each is an entry point of the group `GROUP`, with the method's name, that
+    names a `Recipe`. A method that is there already is left as it is. Raises UserError for one that cannot be
+    loaded."""
+    for entry in entry_points(group=GROUP):
+        if entry.name in RECIPES:
+            continue
+        try:
+            recipe = entry.load()
+        except Exception as error:
+            reason = f"cannot be loaded ({type(error).__name__}: {error})"
+        else:
+            reason = "is no medjax.Recipe of this name"
+            if isinstance(recipe, Recipe) and recipe.name == entry.name:
+                register(recipe)
+                continue
+        package = entry.dist.name if entry.dist else "an installed package"
+        raise UserError(
+            f"the method {entry.name!r} of {package} ({entry.value}) {reason}: mend or uninstall that package"
+        )
+
+
 def find(name: str) -> Recipe:
-    """The recipe of a method. Raises UserError for an unknown name."""
+    """The recipe of a method, also of an installed package. Raises UserError for an unknown name."""
+    if name not in RECIPES:
+        register_installed()
     if name not in RECIPES:
         raise UserError(f"method {name!r} is not known: choose one of {', '.join(RECIPES)}")
     return RECIPES[name]
@@ -66,3 +93,4 @@ register(random.RECIPE, kmeans.RECIPE, margin.RECIPE, dc.DC, dc.DSA, dm.RECIPE)
 register(tgdd.RECIPE, dp.RECIPE, mtt.RECIPE, full.RECIPE)
 
 __all__ = ["RECIPES", "Costs", "Look", "Recipe", "Setup", "describe", "find", "real", "register"]
+__all__ += ["register_installed"]
