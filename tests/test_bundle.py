@@ -574,7 +574,21 @@ def test_interim_evaluations_count_as_in_the_run(colour):
     run = read_finished_run(str(colour[0]))
     run = run._replace(values=run.values | {"interim_steps": 5, "interim_epochs": 300})
     shared = as_received(run.shared, images_of(run.shared))
-    assert _settings(run, shared, "").config(InterimConfig).interim_steps == 5
+    assert _settings(run, shared, "", 2).config(InterimConfig).interim_steps == 5
+
+
+def test_more_networks_than_in_the_run(tmp_path):
+    """The first of them are those of the run's number; what the receiver trains stays as many as in the run."""
+    run = finished(tmp_path / "run", launching.tiny("grey"))
+    few, many = (bundle(run, tmp_path / str(n), networks=n) for n in (0, 4))
+    counts = [recipe(out)["result_as_received"]["test"]["accuracy"]["n"] for out in (few, many)]
+    assert counts == [recipe(few)["networks"], 4] and recipe(many)["networks"] == counts[0] < 4
+    assert "As received: 4 networks trained" in (many / "README.md").read_text()
+    kept = [
+        json.loads(p.read_text())["scores"] for p in run.glob("received-*/evaluations/test.json")
+    ]
+    short, long = sorted(kept, key=len)
+    np.testing.assert_allclose(long[: len(short)], short, atol=0.02)
 
 
 def test_who_publishes_it(tmp_path):

@@ -66,6 +66,7 @@ class ShareConfig:
         True,
         "share the set as it was distilled; false: its 8-bit images alone, and nothing fitted on the training images",
     )
+    networks: int = option(0, "networks of the scores as received; 0: as many as in the run", low=0)
     zip: bool = option(False, "write OUT.zip too")
 
 
@@ -93,7 +94,8 @@ def make_bundle(
         raise UserError(
             f"{config.run} has soft labels, which 8-bit images alone do not carry: leave out --exact=false"
         )
-    got = received(run, images, config.dataset, progress, data)._replace(exact=config.exact)
+    got = received(run, images, config.dataset, progress, data, config.networks)
+    got = got._replace(exact=config.exact)
     if run.result.guarantee:
         run = run._replace(result=untimed(run.result))
         got = got._replace(result=got.result and untimed(got.result))

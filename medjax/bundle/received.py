@@ -53,16 +53,22 @@ class Received(NamedTuple):
 
 
 def received(
-    run: FinishedRun, images: Images, dataset: str, progress: Progress, data: RawDataset | None
+    run: FinishedRun,
+    images: Images,
+    dataset: str,
+    progress: Progress,
+    data: RawDataset | None,
+    networks: int = 0,
 ) -> Received:
-    """Train and score the networks, as many and as long as in the run, at a step size of
-    `medjax.eval_config.GRID` that is chosen on val. What was measured before is read back from the run's folder.
+    """Train and score networks, as long as in the run, at a step size of `medjax.eval_config.GRID` that is chosen on
+    val. What was measured before is read back from the run's folder.
 
-    dataset: where the images of the run are, if not where it found them. data: the images themselves. Raises UserError
-    for a ``dataset`` or ``data`` that cannot be had or is another, and for a set that holds one of its images.
+    dataset: where the images of the run are, if not where it found them. data: the images themselves. networks: how
+    many; 0: as many as in the run. Raises UserError for a ``dataset`` or ``data`` that cannot be had or is another, and
+    for a set that holds one of its images.
     """
     shared = as_received(run.shared, images)
-    settings = _settings(run, shared, dataset)
+    settings = _settings(run, shared, dataset, networks or run.result.evaluation["networks"])
     convnet, config = settings.config(ConvNetConfig), settings.config(EvalConfig)
     plan = Received({"width": convnet.width, "depth": convnet.depth}, config)
     values = {k: v for k, v in settings.identity().items() if k != "synthetic"}
@@ -142,13 +148,12 @@ def received_set(run: FinishedRun, images: Images, got: Received) -> bytes:
         return path.read_bytes()
 
 
-def _settings(run: FinishedRun, shared: share.SharedSet, dataset: str) -> Settings:
+def _settings(run: FinishedRun, shared: share.SharedSet, dataset: str, networks: int) -> Settings:
     """The run's evaluation with DSA and SGD alone: what others would do, and evaluate.py does."""
     where = dataset or str(run.values.get("dataset"))
     counted = "interim_steps" if run.values.get("interim_steps") else "interim_epochs"
     names = (*KEPT, counted, *(INTEGRATED if where == "integrated" else ()))
     kept = {name: run.values[name] for name in names if name in run.values}
-    networks = run.result.evaluation["networks"]
     settings = evaluation_settings(run.set_file, dataset=where, networks=networks, **kept)
     settings = as_distilled(settings, shared)
     groups = dict(settings.groups)

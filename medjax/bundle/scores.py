@@ -45,8 +45,8 @@ def scores_words(got: Received) -> str:
         not got.exact
     )
     return (
-        "As received: networks trained on the 8-bit images, normalised by mean and standard deviation, at a step size"
-        f" that was chosen on val ({got.result.step_size:.4g}).{left_out}"
+        f"As received: {got.config.networks} networks trained on the 8-bit images, normalised by mean and standard"
+        f" deviation, at a step size that was chosen on val ({got.result.step_size:.4g}).{left_out}"
     )
 
 
