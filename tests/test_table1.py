@@ -372,6 +372,24 @@ def test_dry_run_counts_shared_experts_once(tmp_path, monkeypatch):
     assert "60 s" in second and "2 h" in total and "2.0 GB at most" in total
 
 
+def test_a_job_that_cannot_run_is_said_and_stops_no_other(tmp_path, monkeypatch):
+    """The dry run has a line for it; Ray hands it out, and it fails by itself."""
+    real = dry_run.forecast_job
+
+    def forecast(job, size, rate):
+        if job.ipc == 10:
+            raise UserError("too large: lower --size")
+        return real(job, size, rate)
+
+    monkeypatch.setattr(dry_run, "forecast_job", forecast)
+    first, second, total = dry_run.dry_run(tmp_path, [job("mtt", 10), job("mtt", 1)]).splitlines()
+    assert first.endswith("  would fail: too large: lower --size")
+    assert second.endswith("to do") and total.startswith("to do: ") and " 0 s" not in total
+    assert (
+        dry_run.memory.__wrapped__(job("mtt", 10)) == 0 < dry_run.memory.__wrapped__(job("mtt", 1))
+    )
+
+
 @pytest.mark.slow
 def test_a_real_job(tmp_path):
     """A run as a subprocess, found by the result it names, and read into the table."""

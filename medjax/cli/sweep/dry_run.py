@@ -8,6 +8,7 @@ import jax
 from medjax import cost, recipes
 from medjax.cli.planning import data_size
 from medjax.cli.sweep.jobs import Job, state
+from medjax.errors import UserError
 from medjax.pipeline.forecast import Forecast, duration, estimate, lower_bound
 from medjax.pipeline.planned import planned
 from medjax.pipeline.resolve import settings
@@ -15,12 +16,17 @@ from medjax.types import Size
 
 
 def dry_run(out: Path, jobs: list[Job]) -> str:
-    """A line for each job, and a last line with the sum over the jobs that are not done."""
+    """A line for each job, and a last line with the sum over the jobs that are not done and can run."""
     rate = cost.matrix_rate() * cost.EFFICIENCY
     lines, total, most = [], 0.0, 0.0
     counted: dict[tuple[str, str], float] = {}
     for job in jobs:
-        found = forecast_job(job, data_size(job.dataset, job.integrate), rate)
+        size = data_size(job.dataset, job.integrate)
+        try:
+            found = forecast_job(job, size, rate)
+        except UserError as error:  # the others would run
+            lines.append(f"{job.name}  would fail: {error}")
+            continue
         seconds = found.total
         for phase in ("experts", "moments"):
             key, needed = (phase, job.experts), found.seconds.get(phase, 0.0)
@@ -36,14 +42,19 @@ def dry_run(out: Path, jobs: list[Job]) -> str:
 
 @functools.cache
 def memory(job: Job) -> float:
-    """Bytes of main memory that a job needs, whatever its seed. The forecast is that of a CPU, so that a process which
-    only hands out jobs takes no GPU."""
+    """Bytes of main memory that a job needs, whatever its seed; 0 of one that will say itself why it cannot run. The
+    forecast is that of a CPU, so that a process which only hands out jobs takes no GPU."""
     jax.config.update("jax_platforms", "cpu")
-    return forecast_job(job, data_size(job.dataset, job.integrate), 1.0).memory
+    size = data_size(job.dataset, job.integrate)
+    try:
+        return forecast_job(job, size, 1.0).memory
+    except UserError:
+        return 0.0
 
 
 def forecast_job(job: Job, size: Size, rate: float) -> Forecast:
-    """The forecast of a job that begins from nothing. size: of its data; rate: floating-point operations a second."""
+    """The forecast of a job that begins from nothing. size: of its data; rate: floating-point operations a second.
+    Raises UserError for a job that its method or this machine refuses."""
     more = {"model": job.model} | ({"eval_models": job.other} if job.other else {})
     asked = settings(job.method, job.preset, job.dataset, job.ipc or 1, **more)
     made, setup, others = planned(asked, size)
