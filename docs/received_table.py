@@ -10,6 +10,8 @@ from medjax.score import Score
 ROOT = Path(__file__).parents[1]
 #: Where bundles' recipe.json are kept.
 PLACES = ("medjax/bundles/*", "results/rows/*", "results/whiten/*")
+#: Networks of a score that says nothing of them.
+USUAL = 5
 
 
 def row(recipe: Mapping[str, Any]) -> str:
@@ -19,7 +21,8 @@ def row(recipe: Mapping[str, Any]) -> str:
     cells = []
     for scores in (result["test"], received["test"]):
         accuracy, balanced = (Score(**scores[n]) for n in ("accuracy", "balanced_accuracy"))
-        cells.append(f"{accuracy} ({balanced})")
+        more = f", {accuracy.n} networks" if accuracy.n != USUAL else ""
+        cells.append(f"{accuracy} ({balanced}){more}")
     return f"| {name} | {' | '.join(cells)} |"
 
 
