@@ -92,5 +92,5 @@ def _parts(kind: str) -> tuple[str, str]:
 register(random.RECIPE, kmeans.RECIPE, margin.RECIPE, dc.DC, dc.DSA, dm.RECIPE)
 register(tgdd.RECIPE, dp.RECIPE, mtt.RECIPE, full.RECIPE)
 
-__all__ = ["RECIPES", "Costs", "Look", "Recipe", "Setup", "describe", "find", "real", "register"]
-__all__ += ["register_installed"]
+__all__ = ["RECIPES", "Costs", "Look", "Recipe", "Setup"]
+__all__ += ["describe", "find", "real", "register", "register_installed"]
