@@ -230,7 +230,9 @@ def test_an_audit_from_beginning_to_end(monkeypatch):
     assert found["unit"] == "image" and found["canaries"]["count"] == 6
     assert found["membership"]["all"]["members"] == 4 * 3
     assert found["whitening"]["members"] == 4 * 3
-    assert len(found["card_exact"]) == 1 and "whitening map" in found["card_exact"][0]
+    assert "The whitening map" in found["card_exact"][0]
+    assert "the whitening map alone was attacked" in found["card_exact"][1]
+    assert not any("exact.npz" in line for line in found["card"]), "a bundle may have no map"
     assert found["copies"]["pixels"]["of"] == 3 == found["copies"]["start_is_nearest"]["of"]
     text = json.dumps(found)
     assert "anonym" not in text.lower()
@@ -461,7 +463,10 @@ def test_the_table_beside(tmp_path):
         "beside": {name: {"balanced_accuracy": 0.5, "membership": one} for name in ("own", "real")}
     }
     own, real = beside_table(found).rows
-    assert own[0] == "this method, as it was run" and real[0] == "random real images"
+    assert (
+        own[0] == "this method, as it was run"
+        and real[0] == "random real images, shown as they are"
+    )
     assert own[1] == "50.0 %" and own[4].endswith("%") and own[5] == "–"
     run = tmp_path / "run"
     shutil.copytree(run_of(workplace() / "audit"), run)

@@ -18,8 +18,9 @@ from PIL import Image
 import medjax
 from medjax import packing, share, store
 from medjax.bundle import loading
+from medjax.bundle.apart import compare
 from medjax.bundle.card import source_of
-from medjax.bundle.finished import check_apart, read_finished_run
+from medjax.bundle.finished import read_finished_run
 from medjax.bundle.images import class_folders, images_of
 from medjax.bundle.licence import licence_of
 from medjax.bundle.making import ShareConfig, make_bundle
@@ -203,7 +204,13 @@ def test_without_the_data_set(tmp_path):
     assert "were not compared with the training images" in " ".join(card.split())
     out = bundle(run, tmp_path / "bundle", dataset=str(moved))
     assert "as received (8-bit" in (out / "README.md").read_text()
-    assert "compared with all training images" in " ".join((out / "README.md").read_text().split())
+    card = " ".join((out / "README.md").read_text().split())
+    assert "none is the same but for rounding. The correlation of an image" in card
+    said = Heard()
+    moved.unlink()
+    make_bundle(ShareConfig(run=str(run), out=str(out)), progress=said)
+    assert "none is the same" in " ".join((out / "README.md").read_text().split())
+    assert "1 is the same picture" in said.text and "not compared" not in said.text
 
 
 class Heard(Silent):
@@ -249,6 +256,8 @@ def test_privacy_comes_from_the_audit(colour, tmp_path):
     make_bundle(config, progress=heard)
     assert "AUC 0.61 (0.52 to 0.70; guessing has 0.5)" in heard.text
     assert "for 3 of 4 images" in heard.text and "the covariance" in heard.text
+    card = (out / "README.md").read_text()
+    assert "may still show them." in card and "often it can be recognised" not in card
     make_bundle(dataclasses.replace(config, exact=False), progress=(heard := Heard()))
     assert "AUC 0.61" in heard.text and "the covariance" not in heard.text
     (run / "privacy.json").unlink()
@@ -365,7 +374,7 @@ def test_a_training_image_in_the_set_is_found(tmp_path, pack):
     last = shared.images_uint8.shape[1] - side * (
         pack - 1
     )  # of the tiles at the end, which may be cut
-    check_apart(folder, shared, raw)
+    compare(folder, shared, raw)
     image = preprocess.resize(raw.train.images[7:8], shared.images_uint8.shape[1])
     image = np.rint(255 * image).astype(np.uint8)
     if pack > 1:
@@ -374,7 +383,31 @@ def test_a_training_image_in_the_set_is_found(tmp_path, pack):
     odd = (np.arange(side).reshape(-1, 1, 1) % 2).astype(np.uint8)
     images[-1, -last:, :side] = (image[0] ^ odd)[:last]  # every other line is off by one
     with pytest.raises(UserError, match="is a training image of"):
-        check_apart(folder, shared._replace(images_uint8=images), raw)
+        compare(folder, shared._replace(images_uint8=images), raw)
+
+
+def test_how_like_images_are_to_training_images(tmp_path):
+    """The largest correlation of each, as NumPy counts it; a training image of less contrast has 1, one without any 0.
+    Test images are measured likewise."""
+    folder = finished(tmp_path / "run", launching.tiny("rgb"))
+    shared, raw = share.load_set(folder / "synthetic.npz"), sources.load(launching.tiny("rgb"))
+    images = shared.images_uint8.copy()
+    size = images.shape[1]
+    real = 255 * preprocess.resize(raw.train.images, size)
+    images[0], images[1] = np.rint(64 + real[7] / 2), 9
+    found = compare(folder, shared._replace(images_uint8=images), raw)
+
+    def most(rows):
+        one, other = (x.reshape(len(x), -1).astype(float) for x in (rows, real))
+        return [max(np.corrcoef(row, b)[0, 1] for b in other) for row in one]
+
+    mine = [*most(images[[0, *range(2, len(images))]]), 0.0]
+    assert found.largest == pytest.approx(max(mine), abs=1e-4) and found.largest > 0.99
+    assert found.median == pytest.approx(np.median(mine), abs=1e-4)
+    chosen = np.rint(np.linspace(0, len(raw.test.images) - 1, len(images))).astype(int)
+    tested = most(255 * preprocess.resize(raw.test.images[chosen], size))
+    assert found.test_median == pytest.approx(np.median(tested), abs=1e-4)
+    assert found.test_largest == pytest.approx(max(tested), abs=1e-4)
 
 
 def test_the_licence_of_a_start_is_not_lost(tmp_path):
@@ -482,6 +515,8 @@ def test_a_bundle_replaces_itself_and_nothing_else(colour, tmp_path):
     assert (mine / ".git" / "HEAD").exists()
     with pytest.raises(UserError, match="is no folder"):
         bundle(run, mine / ".git" / "HEAD")
+    with pytest.raises(UserError, match="HEAD/x: cannot write there"):
+        bundle(tmp_path, mine / ".git" / "HEAD" / "x")  # before the run is read, and evaluated
     (tmp_path / "two.zip").write_text("letters")
     with pytest.raises(UserError, match="is no bundle"):
         bundle(run, tmp_path / "two", zip=True)

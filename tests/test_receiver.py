@@ -17,6 +17,7 @@ from bundles import bundle, finished, recipe, table
 
 from medjax import evaluate, metrics, share
 from medjax.augment import DSA, FAMILIES, augment
+from medjax.bundle import writing
 from medjax.bundle.images import images_of
 from medjax.bundle.received import as_received
 from medjax.data import preprocess, sources
@@ -180,6 +181,8 @@ def phantom(tmp_path_factory):
     plan = recipe(out)
     plan["received"] |= {"epochs": 120, "step_size": 0.01}
     (out / "recipe.json").write_text(json.dumps(plan))
+    sums = writing.read_sums(out) | {"recipe.json": writing._sum(out / "recipe.json")}
+    (out / "SHA256SUMS").write_text("".join(f"{s}  {n}\n" for n, s in sums.items()))
     return out, raw, home / "test.npz"
 
 
@@ -228,6 +231,30 @@ def test_evaluate_complains_in_one_line(phantom, tmp_path, file):
         assert len(ended.stderr.splitlines()) == 1
     assert alone(out, file, file_of, "--networks=0").returncode == 2
     assert not list(out.rglob("__pycache__")), "the folder stays as SHA256SUMS says"
+
+
+@pytest.mark.parametrize("file", ["evaluate.py", "evaluate_torch.py"])
+def test_a_changed_set_is_not_scored(phantom, tmp_path, file):
+    """Images or a recipe that are not those of SHA256SUMS end it in one line; so does a set without the list."""
+    if "torch" in file:
+        pytest.importorskip("torch")
+    out, _, images = phantom
+    for name in ("medmnist.npz", "recipe.json", "SHA256SUMS"):
+        copy = shutil.copytree(out, tmp_path / name)
+        if name == "SHA256SUMS":
+            (copy / name).unlink()
+        else:
+            (copy / name).write_bytes((copy / name).read_bytes() + b" ")
+        ended = alone(copy, file, images, "--received"[: 10 * (file == "evaluate.py")])
+        assert ended.returncode == 2 and ended.stderr.startswith(f"{name} is missing, or ")
+        assert len(ended.stderr.splitlines()) == 1
+
+
+def test_one_network_has_no_deviation(receiver, capsys):
+    receiver.show([(0.5, 0.25, 0.75)])
+    assert capsys.readouterr().out.splitlines()[0].split() == ["accuracy", "50.0"]
+    receiver.show([(0.5, 0.25, 0.75), (0.7, 0.25, 0.75)])
+    assert capsys.readouterr().out.splitlines()[0].split() == ["accuracy", "60.0", "±", "10.0"]
 
 
 @pytest.mark.parametrize("file", ["evaluate", "evaluate_torch"])

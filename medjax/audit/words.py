@@ -22,8 +22,12 @@ LIMITS = (
     "The interval of the AUC draws shadows and canaries anew. All others take the guesses for independent, which those"
     " of one canary or of one shadow are only in part. Those of true positives allow for the threshold, which the same"
     " guesses gave.",
-    "Attacked were networks that were trained on the 8-bit images. Of what the set as it was distilled (synthetic.npz,"
-    " exact.npz) says beyond them, the whitening map alone, where it has one.",
+    "Attacked were networks that were trained on the 8-bit images as those of the run are, with its preprocessing.",
+)
+
+#: How sentences begin that hold of a set as it was distilled, and not of its 8-bit images alone.
+BEYOND = (
+    "Of what the set as it was distilled (synthetic.npz, exact.npz) says beyond its 8-bit images"
 )
 
 
@@ -124,14 +128,15 @@ def sentences(found: dict[str, Any]) -> list[str]:
 
 
 def map_words(found: dict[str, Any]) -> list[str]:
-    """What holds of the set as it was distilled, beside the rest: [] where its whitening was not fitted by ZCA."""
+    """What holds of the set as it was distilled, beside the rest."""
     if "whitening" not in found:
-        return []
+        return [f"{BEYOND}, nothing was attacked."]
     attacked = found["whitening"]
     rates = " ".join(rate_words(attacked, row) for row in attacked["true_positives"][:1])
     return [
         "The whitening map of the set as it was distilled, attacked over the same shadows by how well each canary fits"
-        f" the covariance in it: AUC {attacked['auc']:.3f} ({within(attacked['auc_interval'], False)}). {rates}"
+        f" the covariance in it: AUC {attacked['auc']:.3f} ({within(attacked['auc_interval'], False)}). {rates}",
+        f"{BEYOND}, the whitening map alone was attacked.",
     ]
 
 

@@ -93,7 +93,7 @@ def card(
         "source": inline(source_of(run, source)),
         "licence": _licence_words(licence),
         "creator": inline(creator),
-        "real": " ".join(("no file is one.", *compared_words(run, got), start_words(run))).strip(),
+        "real": " ".join((*compared_words(run, got), start_words(run, privacy))).strip(),
         "made": Table(("what", "value"), facts_of(run), words=2).markdown().rstrip(),
         "scores": scores(run, got).markdown(),
         "scores_words": scores_words(got),
@@ -115,12 +115,15 @@ def card(
 
 
 def compared_words(run: FinishedRun, got: Received) -> list[str]:
-    """Whether the images were compared with the training images; nothing of a set that is made of a noisy release."""
+    """How like the images are to training images; nothing of a set that is made of a noisy release."""
     if (run.result.guarantee or {}).get("epsilon") is not None:
-        return []
-    if got.compared:
-        return ["Each image was compared with all training images, and none is one of them."]
-    return ["The images were not compared with the training images, which were not at hand."]
+        return ["no file is one."]
+    if got.compared is None:
+        return ["the images were not compared with the training images, which were not at hand."]
+    return [
+        "each image was compared with all training images: none is the same but for rounding.",
+        got.compared.words,
+    ]
 
 
 def _front(run: FinishedRun, images: Images, licence: Licence) -> dict[str, str]:
@@ -195,7 +198,7 @@ def limits_of(run: FinishedRun) -> list[str]:
     """What a user of the set must know."""
     lines = [
         "For research on methods; no device, diagnosis or decision on a patient may rest on it.",
-        "Scores are those of the networks named above; other networks may do worse on these images.",
+        "Scores are those of the networks that were trained; other networks may do worse on these images.",
         "Whatever the source lacks or shows too often, by age, sex, device or hospital, this set lacks or shows too.",
     ]
     if run.values.get("init_set"):

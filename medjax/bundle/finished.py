@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medjax import share, store
+from medjax.bundle.apart import check_moved
 from medjax.bundle.licence import parts_of
-from medjax.data import preprocess
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import find
 from medjax.data.labels import unnamed
@@ -22,20 +22,9 @@ from medjax.recipes import real
 from medjax.result import Result
 from medjax.share import SharedSet
 from medjax.table import one_line
-from medjax.types import RawDataset
 
 #: Options that may hold paths, or names of files: they stay at home.
 LOCAL = ("dataset", "data_dir", "integrate", "ranking", *SETS)
-
-
-#: Levels of 255 by which images must differ on average from the real ones that they began as. (Those of the rows in
-#: docs/results.md differ by 16 and more.)
-MOVED = 2.0
-#: Levels by which an image may differ from a training image at the least: more than a copy does that was rounded, less
-#: than dark images of two patients do at 14 px.
-COPY = 0.75
-#: Training images that are compared at once.
-BLOCK = 1000
 
 
 class FinishedRun(NamedTuple):
@@ -145,48 +134,6 @@ def read_finished_run(path: str | os.PathLike) -> FinishedRun:
     if run.began_as != "noise":
         check_moved(folder, shared)
     return run
-
-
-def check_moved(folder: Path, shared: SharedSet) -> None:
-    """UserError where the images are still those that they began as: real ones, or those of ``init_set``, which can be
-    real. The run's folder keeps the first of each class, as it began, in 8 bits."""
-    try:
-        begun = read_arrays(folder / "snapshots" / "00000000.npz")["images"]
-    except (UserError, KeyError) as error:
-        raise UserError(
-            f"{folder} has no snapshots/00000000.npz, by which is seen that no image is one it began as: give the"
-            " folder as the run left it"
-        ) from error
-    labels = np.asarray(shared.synthetic.labels)
-    first = shared.images_uint8[np.searchsorted(labels, np.arange(len(shared.class_names)))]
-    if begun.shape == first.shape and np.abs(first.astype(int) - begun.astype(int)).mean() < MOVED:
-        raise UserError(
-            f"{folder}: the images have hardly moved from those that they began as: distil longer, or with a"
-            " larger --lr_img"
-        )
-
-
-def check_apart(folder: Path, shared: SharedSet, raw: RawDataset) -> None:
-    """UserError where an image, or a tile of a packed one, is a training image, but for rounding (`COPY`)."""
-    size, channels = shared.images_uint8.shape[2:]
-    side = -(-size // shared.pack)
-    room = shared.pack * side - size  # by which the last tiles are cut: so much is compared of none
-    stored = np.pad(shared.images_uint8, ((0, 0), (0, room), (0, room), (0, 0)))
-    tiles = stored.reshape(-1, shared.pack, side, shared.pack, side, channels)
-    tiles = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side, side, channels)
-    seen = side - room
-    ours = tiles[:, :seen, :seen].reshape(len(tiles), -1).astype(np.float32)
-    for first in range(0, len(raw.train.images), BLOCK):
-        theirs = preprocess.resize(raw.train.images[first : first + BLOCK], size)
-        if shared.pack > 1:
-            theirs = preprocess.resize(np.rint(theirs * 255).astype(np.uint8), side)
-        theirs = 255 * theirs[:, :seen, :seen].reshape(len(theirs), -1)
-        near = ((theirs**2).sum(1) - 2 * ours @ theirs.T).argmin(1)
-        if (np.abs(ours - theirs[near]).mean(1) < COPY).any():
-            raise UserError(
-                f"{folder}: an image of the set is a training image of {raw.name}: distil longer, or with a larger"
-                " --lr_img"
-            )
 
 
 def with_class_names(run: FinishedRun, words: str) -> FinishedRun:

@@ -105,7 +105,7 @@ def make_bundle(
         )
     audit = _audit_of(run)
     write_folder(out, contents(run, images, got, licence, config, out.name, audit))
-    for line in notes_of(run, audit, config.exact):
+    for line in notes_of(run, audit, got):
         progress.say(f"note: {line}")
     if config.zip:
         write_zip(out)

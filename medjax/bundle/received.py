@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from medjax import share, store
-from medjax.bundle.finished import FinishedRun, check_apart
+from medjax.bundle.apart import Compared, compare
+from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import Images
 from medjax.data import preprocess
 from medjax.errors import UserError
@@ -42,14 +43,15 @@ class Received(NamedTuple):
 
     network: width and depth of the ConvNet: the run's, or the usual one where the run had another network. config: how
     long and on what batches. result: None where the data set was not at hand. exact: whether the run's own set is in
-    the bundle; else its exact.npz is the set as received. compared: whether no image was found to be a training image.
+    the bundle; else its exact.npz is the set as received. compared: how like the images are to training images, none of
+    which is among them; None where that is not known.
     """
 
     network: dict[str, int]
     config: EvalConfig
     result: Result | None = None
     exact: bool = True
-    compared: bool = False
+    compared: Compared | None = None
 
 
 def received(
@@ -80,19 +82,18 @@ def received(
         raise UserError(
             f"{dataset or data.name} holds other images than those of the run: give the --dataset that it was made of"
         )
-    file, compared = place / "received.json", place / "compared.json"
+    file, asked = place / "received.json", place / "compared.json"
     raw = _data(run, settings, False, progress) if data is None else data
     guarded = (run.result.guarantee or {}).get(
         "epsilon"
     ) is not None  # then it reads no training image
     if raw is not None and not guarded:
-        check_apart(run.folder, run.shared, raw)
-        store.write_json(compared, {"images": len(raw.train.images)})
-    elif not (guarded or compared.exists()):
+        store.write_json(asked, compare(run.folder, run.shared, raw)._asdict())
+    plan = plan._replace(compared=_compared(asked))
+    if plan.compared is None and not guarded:
         progress.say(
             "note: the set was not compared with the training images, which are not at hand"
         )
-    plan = plan._replace(compared=compared.exists())
     if file.exists():
         try:
             return plan._replace(result=Result.read(file))
@@ -110,6 +111,15 @@ def received(
         seconds = store.phase_seconds(store.read_log(session.log), "evaluate")
         result = _result(run, config, found | {"seconds": {"evaluate": seconds}})
         return plan._replace(result=result.write(file))
+
+
+def _compared(file: Path) -> Compared | None:
+    """What an earlier call, or this one, found."""
+    found = store.read_json(file)
+    try:
+        return Compared(**{name: float(value) for name, value in found.items()})
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def as_received(shared: share.SharedSet, images: Images) -> share.SharedSet:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,12 @@ def sums_of(files: Mapping[str, bytes]) -> dict[str, str]:
 def check_place(out: Path) -> None:
     """UserError where a bundle cannot be put: whatever is there and was not written by an earlier command, or has been
     changed since, stays."""
+    there = next(parent for parent in out.parents if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"--out={out}: cannot write there ({error.strerror})") from error
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():

@@ -5,7 +5,7 @@ from medjax.cli import flags
 from medjax.cli.command import Command
 from medjax.cli.console import Console
 from medjax.paths import user_path
-from medjax.report.privacy import beside_table
+from medjax.report.privacy import OF_CANARIES, beside_table
 
 
 def main(words: list[str]) -> None:
@@ -17,6 +17,7 @@ def main(words: list[str]) -> None:
             return
         if config.beside:
             console.terminal.print(beside_table(found))
+            console.say(OF_CANARIES)
         folder = user_path(config.run)
         files = {"all numbers": "privacy.json", "ROC": "roc.png", "closest pairs": "closest.png"}
         for line in [*found["card"], *found["card_exact"]]:

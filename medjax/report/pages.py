@@ -11,7 +11,7 @@ from PIL import Image
 
 from medjax import store
 from medjax.guarantee import terms
-from medjax.report.privacy import beside_table
+from medjax.report.privacy import OF_CANARIES, beside_table
 from medjax.report.runs import Run
 from medjax.table import Table, templates
 
@@ -94,6 +94,7 @@ class Privacy(NamedTuple):
 
     lines: list[str]
     beside: Table | None
+    of_canaries = OF_CANARIES
 
 
 def read_privacy(run: Run) -> Privacy:

@@ -16,8 +16,13 @@ PROCEDURES = {
     "own": "this method, as it was run",
     "noise": "this method, from noise",
     "set": "this method, from another set",
-    "real": "random real images",
+    "real": "random real images, shown as they are",
 }
+#: What is said under the table of procedures.
+OF_CANARIES = (
+    "Canaries are drawn from all images. What a set gives away of the few that it shows or began with, they hardly see:"
+    " real images give themselves away, whatever the row says."
+)
 
 
 def with_percent(share: float) -> str:

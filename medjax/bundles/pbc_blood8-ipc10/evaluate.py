@@ -12,16 +12,13 @@ import argparse
 import functools
 import json
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 sys.dont_write_bytecode = True  # nothing comes into this folder that SHA256SUMS does not list
-from own_images import refuse, scores, test_split  # noqa: E402
-
-HERE = Path(__file__).resolve().parent
+from own_images import HERE, check, refuse, scores, show, test_split  # noqa: E402
 
 
 def exact_set(z):
@@ -219,12 +216,13 @@ def main():
         refuse(f"--networks={asked.networks}: give 1 or more")
     if asked.step_size is not None and not 0 < asked.step_size < 1e3:
         refuse(f"--step_size={asked.step_size}: give a number above 0")
+    file, read = ("medmnist.npz", received_set) if asked.received else ("exact.npz", exact_set)
+    check("recipe.json", file)
     recipe = json.loads((HERE / "recipe.json").read_text("utf-8"))
     how = recipe["received" if asked.received else "exact"]
     how["step_size"] = asked.step_size or how["step_size"]
     if how["network"] is None or how["step_size"] is None:
         refuse(f"this cannot be repeated here: {how['why_not']}")
-    file, read = ("medmnist.npz", received_set) if asked.received else ("exact.npz", exact_set)
     with np.load(HERE / file) as z:
         images, shares, model_space = read(dict(z))
     pixels, labels = test_split(asked.npz, images.shape[3], recipe["classes"])
@@ -236,10 +234,7 @@ def main():
         parts = [compiled(params, part) for part in np.split(x, range(500, len(x), 500))]
         found.append(scores(labels, np.concatenate(parts)))
         print(f"network {number}: accuracy {found[-1][0]:.1%}", file=sys.stderr)
-    for name, column in zip(
-        ("accuracy", "balanced accuracy", "AUC"), np.transpose(found), strict=True
-    ):
-        print(f"{name:<18}{100 * column.mean():.1f} ± {100 * column.std():.1f}")
+    show(found)
 
 
 if __name__ == "__main__":

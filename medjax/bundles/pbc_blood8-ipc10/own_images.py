@@ -2,12 +2,16 @@
 """Your own images: read from a file, their labels numbered as the classes of this set, and networks scored on them.
 `evaluate.py` and `evaluate_torch.py` use it. Needs NumPy alone."""
 
+import hashlib
 import re
 import sys
 import unicodedata
 import zipfile
+from pathlib import Path
 
 import numpy as np
+
+HERE = Path(__file__).resolve().parent
 
 
 def scores(labels, found):
@@ -25,10 +29,32 @@ def scores(labels, found):
     return right.mean(), np.mean(recall), np.mean(aucs) if aucs else np.nan
 
 
+def show(found):
+    """Print the mean of `scores` over networks, and the standard deviation where there are two or more."""
+    names = "accuracy", "balanced accuracy", "AUC"
+    for name, column in zip(names, np.transpose(found), strict=True):
+        spread = f" ± {100 * column.std():.1f}" if len(found) > 1 else ""
+        print(f"{name:<18}{100 * column.mean():.1f}{spread}")
+
+
 def refuse(words):
     """End with one line."""
     print(words, file=sys.stderr)
     sys.exit(2)
+
+
+def check(*names):
+    """End where a file of this folder is not as SHA256SUMS has it."""
+    try:
+        lines = (HERE / "SHA256SUMS").read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        refuse("SHA256SUMS is missing, or cannot be read: get the set again")
+    known = {line[66:]: line[:64] for line in lines}
+    for name in names:
+        path = HERE / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        if known.get(name) != found:
+            refuse(f"{name} is missing, or not as it was written: get the set again")
 
 
 def arrays_of(path):

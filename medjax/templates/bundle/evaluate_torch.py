@@ -10,7 +10,6 @@ the protocol of `evaluate.py yours.npz --received`. yours.npz is as evaluate.py 
 import argparse
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,9 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.dont_write_bytecode = True  # nothing comes into this folder that SHA256SUMS does not list
-from own_images import refuse, scores, test_split  # noqa: E402
-
-HERE = Path(__file__).resolve().parent
+from own_images import HERE, check, refuse, scores, show, test_split  # noqa: E402
 
 
 def planes(images, mean, std, side=None):
@@ -113,6 +110,7 @@ def main():
         refuse(f"--networks={asked.networks}: give 1 or more")
     if asked.step_size is not None and not 0 < asked.step_size < 1e3:
         refuse(f"--step_size={asked.step_size}: give a number above 0")
+    check("recipe.json", "medmnist.npz")
     recipe = json.loads((HERE / "recipe.json").read_text("utf-8"))
     how = recipe["received"]
     how["step_size"] = asked.step_size or how["step_size"]
@@ -132,9 +130,7 @@ def main():
             logits = torch.cat([net(part) for part in test.split(500)])
         found.append(scores(numbers, logits.numpy()))
         print(f"network {number}: accuracy {found[-1][0]:.1%}", file=sys.stderr)
-    names = ("accuracy", "balanced accuracy", "AUC")
-    for name, column in zip(names, np.transpose(found), strict=True):
-        print(f"{name:<18}{100 * column.mean():.1f} ± {100 * column.std():.1f}")
+    show(found)
 
 
 if __name__ == "__main__":
