@@ -71,11 +71,13 @@ def peak_memory(
     networks are evaluated, whichever is most. seeds: distilled side by side."""
     image, lanes = setup.shape[1:], devices.device_count()
     config, pre = settings.config(EvalConfig), settings.config(PreprocessConfig)
-    together = lanes if devices.on_cpu() else -(-config.networks // lanes)
+    people = costs.networks or config.networks
+    together = min(people, lanes) if devices.on_cpu() else -(-people // lanes)
     searched = len(GRID) * settings.config(InterimConfig).interim_networks
-    copies = cost.COPIES * together + cost.WAITING * max(config.networks, searched)
+    waiting = costs.networks or max(config.networks, searched)
+    copies = cost.COPIES * together + cost.WAITING * waiting
     needs = []
-    for model in (setup.model, *others.values()):
+    for model in () if costs.networks else (setup.model, *others.values()):
         network = cost.footprint(model, image)
         batch = min(config.eval_batch, setup.held * setup.ipc * setup.classes)
         trained = train.alive(model, batch, config.networks)
@@ -95,7 +97,7 @@ def peak_memory(
     data = 4 * (1 + (lanes if devices.on_cpu() else 1)) * math.prod(setup.shape)
     data += 4 * (setup.val + setup.test) * math.prod(image)
     raw = setup.raw if devices.on_cpu() else 0
-    running = cost.BASE_BYTES + raw + data + max(method, *needs)
+    running = cost.BASE_BYTES + raw + data + max((method, *needs))
     if pre.whiten != "zca":
         return running
     if setup.held > 1:  # ZCA's two maps, where the images are

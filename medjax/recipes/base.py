@@ -69,6 +69,7 @@ class Costs(NamedTuple):
         forward: images at once that pass through the network without a gradient.
     trained: images at once while experts are trained and moments computed, which is done for one seed after the other.
     kept: bytes that an unroll keeps for its derivative, and of what iterations read.
+    networks: that are trained side by side on all images, where no set is evaluated.
     searches: of a step size on val: of the start's, and of the set's where it brings none. finals: sets that are
         evaluated at the end.
     """
@@ -81,6 +82,7 @@ class Costs(NamedTuple):
     forward: int = 0
     trained: int = 0
     kept: float = 0.0
+    networks: int = 0
     searches: int = 1
     finals: int = 3
 

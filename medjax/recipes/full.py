@@ -48,7 +48,8 @@ def costs(setup: Setup) -> Costs:
     passes = cost.passes(config.full_networks, epochs, images, scored)
     work = {"training": setup.model.flops * passes}
     batch = min(config.full_batch, images)
-    return Costs(work, real=train.alive(setup.model, batch, config.full_networks))
+    alive = train.alive(setup.model, batch, config.full_networks)
+    return Costs(work, real=alive, networks=config.full_networks)
 
 
 RECIPE = Recipe(
