@@ -57,11 +57,10 @@ def test_its_card_says_whose_it_is(name, ipc):
     assert received["n"] >= 5 and received["mean"] > 0.7
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "pbc_blood8.npz").exists(), reason="needs ../shared/data")
 def test_networks_learn_from_it(tmp_path):
     """One network, an eighth of the steps, some of the test images: more than random photographs give after all steps
-    (41 % of test, results/cpu)."""
+    (42 % of test, results/rows)."""
     path = folder_of("pbc_blood8", 1) / "exact.npz"
     with np.load(DATA / "pbc_blood8.npz") as z:
         arrays = {name: z[name][:400] if name.startswith("test") else z[name] for name in z}

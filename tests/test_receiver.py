@@ -21,9 +21,9 @@ from medjax.bundle import writing
 from medjax.bundle.images import images_of
 from medjax.bundle.received import as_received
 from medjax.data import preprocess, sources
+from medjax.data.raw import in_order
 from medjax.eval_config import EvalConfig
 from medjax.models import ConvNetConfig, build
-from medjax.pipeline.evaluate_saved import in_order
 from medjax.result import Result
 
 TEMPLATES = Path(share.__file__).parent / "templates" / "bundle"
@@ -245,7 +245,8 @@ def test_a_changed_set_is_not_scored(phantom, tmp_path, file):
             (copy / name).unlink()
         else:
             (copy / name).write_bytes((copy / name).read_bytes() + b" ")
-        ended = alone(copy, file, images, "--received"[: 10 * (file == "evaluate.py")])
+        received = ["--received"] if file == "evaluate.py" else []
+        ended = alone(copy, file, images, *received)
         assert ended.returncode == 2 and ended.stderr.startswith(f"{name} is missing, or ")
         assert len(ended.stderr.splitlines()) == 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medjax import cost, devices, share, store
+from medjax import cost, devices, store
 from medjax.audit.attack import guess, roc, summary
 from medjax.audit.canaries import LEAST, Canaries, draw
 from medjax.audit.copies import find_copies
@@ -27,12 +27,12 @@ from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
 from medjax.eval_config import EvalConfig, seen
 from medjax.guarantee import delta_of_replacement
-from medjax.paths import user_path
 from medjax.pipeline import folders
 from medjax.pipeline.forecast import duration, estimate, interim_passes, lower_bound
 from medjax.pipeline.progress import Progress, Silent
-from medjax.pipeline.session import Session, says_it_is_of
+from medjax.pipeline.session import Session
 from medjax.pipeline.settings import IpcConfig, Settings
+from medjax.pipeline.starts import origin_of, says_it_is_of
 from medjax.report.gallery import pairs
 from medjax.report.privacy import draw_roc
 from medjax.report.runs import SHADOWS
@@ -52,7 +52,7 @@ class AuditConfig:
         False,
         "attack random real images too, and a start from noise, which costs as much again",
     )
-    init_set: str = option("", "with --beside: attack a start from this synthetic.npz too")
+    init_set: str = option("", "with --beside: attack a start from this set too: a synthetic.npz, or a data set")
     dataset: str = option("", "the run's data set, where it has moved")
     data_dir: str = option("", "folder where named sets are looked for, where it has moved")
     dry_run: bool = option(False, "say how long it takes, and do nothing")
@@ -148,7 +148,7 @@ def check_start(settings: Settings, raw: RawDataset) -> None:
     """UserError for a start that was distilled from the same images: it has seen all canaries, and every shadow would
     begin with it."""
     path = str(settings.values().get("init_set") or "")
-    if path and says_it_is_of(share.load_set(user_path(path)), raw):
+    if path and says_it_is_of(origin_of(path), raw):
         raise UserError(
             f"--init_set={path} was made from {raw.name}, or by dp, so that it does not say: every shadow would begin"
             " with a set that has seen all canaries, and the audit would miss what it gives away; audit a run that"

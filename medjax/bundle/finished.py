@@ -18,6 +18,7 @@ from medjax.distill.images import start_of
 from medjax.errors import UserError
 from medjax.paths import user_path
 from medjax.pipeline.settings import SETS
+from medjax.pipeline.starts import origin_of
 from medjax.recipes import real
 from medjax.result import Result
 from medjax.share import SharedSet
@@ -66,7 +67,7 @@ class FinishedRun(NamedTuple):
         if not path or "begun" in self.shared.origin:
             return self.shared.origin.get("begun", "")
         try:
-            return share.made_of(share.load_set(user_path(path)).origin)
+            return share.made_of(origin_of(path))
         except UserError as error:
             raise UserError(
                 f"the images began as those of --init_set={path}, whose licence holds for this set too, and it cannot"

@@ -14,6 +14,7 @@ from medjax.bundle.apart import Compared, compare
 from medjax.bundle.finished import FinishedRun
 from medjax.bundle.images import Images
 from medjax.data import preprocess
+from medjax.data.raw import in_order
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig
 from medjax.models import ConvNetConfig, network_config
@@ -21,7 +22,6 @@ from medjax.pipeline import folders
 from medjax.pipeline.evaluate_saved import (
     as_distilled,
     evaluation_settings,
-    in_order,
     open_shared,
 )
 from medjax.pipeline.progress import Progress

@@ -138,3 +138,12 @@ def _shared_groups(splits: dict[str, RawSplit]) -> list[str]:
     count = int((numbers > 1).sum())
     text = f"WARNING: {count} patients are in more than one split: scores will be too high."
     return [text] if count else []
+
+
+def in_order(raw: RawDataset, names: tuple[str, ...]) -> RawDataset:
+    """The data with its classes in the order of ``names``, where they are the same names in another order."""
+    if raw.class_names == names or sorted(raw.class_names) != sorted(names):
+        return raw
+    place = np.array([names.index(name) for name in raw.class_names], np.int32)
+    splits = {n: getattr(raw, n)._replace(labels=place[getattr(raw, n).labels]) for n in SPLITS}
+    return raw._replace(class_names=names, **splits)

@@ -29,7 +29,10 @@ class ImagesConfig:
         "of the images: SGD with momentum in model space (public codes), or Adam on their pixels, kept in [0, 1]",
         choices=("sgd", "adam"),
     )
-    init_set: str = option("", "start of the images: path of a synthetic.npz; else init_images")
+    init_set: str = option(
+        "",
+        "start of the images: a synthetic.npz, or another data set (.npz) to draw from; else init_images",
+    )
 
     @property
     def pixels(self) -> bool:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from medjax import devices, share, store
 from medjax.config import option
 from medjax.data import preprocess
 from medjax.data.labels import unnamed
 from medjax.data.preprocess import PreprocessConfig
-from medjax.data.raw import check_in_memory
+from medjax.data.raw import check_in_memory, in_order
 from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, InterimConfig
 from medjax.guarantee import WITHHELD, same_data
@@ -153,18 +152,6 @@ def open_shared(
     return Session(
         settings, progress, folder, folder.parent, raw, pre, model, others, empty, val, 0.0
     )
-
-
-def in_order(raw: RawDataset, names: tuple[str, ...]) -> RawDataset:
-    """The data with its classes in the order of ``names``, where they are the same names in another order."""
-    if raw.class_names == names or sorted(raw.class_names) != sorted(names):
-        return raw
-    place = np.array([names.index(name) for name in raw.class_names], np.int32)
-    splits = {
-        n: getattr(raw, n)._replace(labels=place[getattr(raw, n).labels])
-        for n in ("train", "val", "test")
-    }
-    return raw._replace(class_names=names, **splits)
 
 
 def differences(raw: RawDataset, shared: SharedSet) -> list[str]:

@@ -15,13 +15,13 @@ from medjax.errors import UserError
 from medjax.eval_config import TRAINING, EvalConfig, SelectConfig
 from medjax.experts import ExpertsConfig
 from medjax.form import form
-from medjax.paths import user_path
 from medjax.pipeline.cross_architecture import network_of, score_networks
 from medjax.pipeline.health import blind, coarse, faint, health, no_gain
 from medjax.pipeline.interim import selected, selected_scores, selected_step_size
 from medjax.pipeline.score import choose_step_size, confused, final_row, final_scores
 from medjax.pipeline.session import Session
 from medjax.pipeline.settings import RunConfig
+from medjax.pipeline.starts import origin_of
 from medjax.recipes import Recipe
 from medjax.report.curves import curves
 from medjax.report.gallery import MOST, contact_sheet, gallery, strip
@@ -140,7 +140,7 @@ def write_set(
     path, raw, run = session.folder / "synthetic.npz", session.raw, session.settings.run
     training, begun = session.settings.config(EvalConfig), {}
     if start := session.settings.config(ImagesConfig).init_set:
-        begun = {"begun": share.made_of(share.load_set(user_path(start)).origin)}
+        begun = {"begun": share.made_of(origin_of(start))}
     share.save_set(
         path,
         synthetic,

@@ -21,6 +21,7 @@ from medjax.pipeline.progress import Progress
 from medjax.pipeline.score import interim_scores, read_table
 from medjax.pipeline.session import build_models, check_counts, open_session, random_start
 from medjax.pipeline.settings import IpcConfig, RunConfig, Settings, groups_of
+from medjax.pipeline.starts import is_data
 from medjax.recipes import Recipe
 from medjax.score import percent
 from medjax.types import RawDataset
@@ -40,7 +41,7 @@ def settled(
         return settings, 0.0
     if PrivacyConfig in settings.groups:
         raise UserError("--pack=0 looks at val, and under a guarantee nothing may: give 1 or 2")
-    if path := settings.config(ImagesConfig).init_set:
+    if (path := settings.config(ImagesConfig).init_set) and not is_data(path):
         of_set = _packed(settings, share.load_set(user_path(path)).pack, "set")
         check_counts(of_set, raw)
         return of_set, 0.0

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from medjax import locks, models, share, store
+from medjax import locks, models, store
 from medjax.data import preprocess, sources
 from medjax.data.archive import read_arrays
 from medjax.data.catalog import parts
@@ -20,14 +20,13 @@ from medjax.distill.images import ImagesConfig
 from medjax.distill.random import packed_images, random_images
 from medjax.distill.release import PrivacyConfig
 from medjax.errors import UserError
-from medjax.guarantee import same_data
 from medjax.models import MODELS, Model
 from medjax.models.base import in_bf16
 from medjax.packing import PackConfig
-from medjax.paths import user_path
 from medjax.pipeline.health import coarse
 from medjax.pipeline.progress import Progress
 from medjax.pipeline.settings import EvalModelsConfig, IpcConfig, Settings
+from medjax.pipeline.starts import begin_with
 from medjax.recipes import Setup
 from medjax.recipes.base import Select
 from medjax.types import Dataset, RawDataset, Synthetic
@@ -91,7 +90,9 @@ class Session(NamedTuple):
         (_, val, test), raw = self.raw.size.images, self.raw.size.raw
         more |= {"val": val, "test": test, "raw": raw}
         if path := self.settings.config(ImagesConfig).init_set:
-            more["begun"] = set_to_begin_with(self, path)
+            ipc, private = self.settings.ipc, PrivacyConfig in self.settings.groups
+            mine = self.raw, self.pre, self.train, self.key("init")
+            more["begun"] = begin_with(path, ipc, *mine, private)
         return self.settings.setup(self.model, self.classes, shape, **more)
 
     def stored(self, kept: Synthetic) -> Synthetic:
@@ -208,44 +209,3 @@ def chosen(session: Session, select: Select, key: Array) -> Synthetic:
     ipc, classes = session.settings.ipc, session.classes
     images, labels = packed_images(select, key, session.train, ipc, classes)
     return session.decoded(session.stored(Synthetic(images, labels, jnp.float32(np.nan))))
-
-
-def says_it_is_of(shared: share.SharedSet, raw: RawDataset) -> bool:
-    """Whether a set says that it was made from these images, by their name or their fingerprint. One whose fingerprint
-    is withheld may be of any."""
-    said = shared.origin
-    return raw.name in share.made_of(said).split(",") or same_data(
-        said.get("fingerprint", ""), raw.fingerprint
-    )
-
-
-def set_to_begin_with(session: Session, path: str) -> Float[Array, "m s s c"]:
-    """The stored images of a saved set in the model space of this run. Raises UserError where they are not as many, as
-    large or of the same classes as this run's."""
-    shared, ipc = share.load_set(user_path(path)), session.settings.ipc
-    private = PrivacyConfig in session.settings.groups
-    if private and (not shared.origin.get("fingerprint") or says_it_is_of(shared, session.raw)):
-        raise UserError(
-            f"--init_set={path} was made from {session.raw.name}, which is private, or does not say from what (sets of"
-            " dp do not): give a set of public images"
-        )
-    has = {
-        "classes": ", ".join(shared.class_names),
-        "images per class": " ".join(map(str, np.unique(np.bincount(shared.synthetic.labels)))),
-        "pixels a side": str(shared.preprocessor.size),
-        "channels": str(shared.synthetic.images.shape[-1]),
-        "--pack": str(shared.pack),
-    }
-    wants = {
-        "classes": ", ".join(session.raw.class_names),
-        "images per class": str(ipc),
-        "pixels a side": str(session.pre.size),
-        "channels": str(session.train.images.shape[-1]),
-        "--pack": str(session.train.packing.factor),
-    }
-    if differing := [name for name in wants if has[name] != wants[name]]:
-        about = "; ".join(f"{n}: {has[n]} there, {wants[n]} here" for n in differing)
-        raise UserError(f"--init_set={path} does not fit this run ({about}): give another set")
-    order = np.argsort(shared.synthetic.labels, kind="stable")
-    pixels = preprocess.invert(shared.preprocessor, shared.synthetic.images)[order]
-    return jnp.asarray(preprocess.forward(session.pre, pixels))

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple, TypeVar
 
-from medjax import share, store
 from medjax.config import option
 from medjax.data.preprocess import PreprocessConfig
 from medjax.distill.average import AverageConfig
@@ -12,7 +11,7 @@ from medjax.eval_config import EvalConfig, InterimConfig, SelectConfig, epochs_o
 from medjax.experts import ExpertsConfig
 from medjax.models import MODELS
 from medjax.packing import PackConfig
-from medjax.paths import user_path
+from medjax.pipeline.starts import identity_of
 from medjax.ranking import RankingConfig
 from medjax.recipes import Recipe, Setup
 
@@ -127,7 +126,7 @@ class Settings(NamedTuple):
         values = self.values()
         for name in SETS:
             if path := values.get(name):  # a set that was moved is the same set
-                values[name] = store.digest(share.load_set(user_path(path)).synthetic)
+                values[name] = identity_of(path)
         return {
             name: value
             for name, value in values.items()
