@@ -1,7 +1,7 @@
 """What was measured, by commands that repeat it. Each module says its command and where its results are.
 
 Results: `rows` (the runs of a plan, plans/), `steps` (how long networks train), `matching` (how well real images match
-the experts), `thinned` (an unbalanced set), cpu_results.sh (the older rows of the preset `cpu`).
+the experts), `thinned` (an unbalanced set).
 medjax beside PyTorch: `run`, of `measure`, `worker`, `medjax_side`, `torch_side`, `torch_fast`, `table`.
 A GPU: `gpu`, of `card`, `torch_card`, `card_table`, `programs`, `policies`; `many_cards` is an estimate; aot/ compiles
 for GPUs without one.

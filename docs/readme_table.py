@@ -5,14 +5,8 @@ from pathlib import Path
 from medjax.recipes import describe
 from medjax.result import Result
 
-RUNS = Path(__file__).parents[1] / "results"
-FOLDERS = (
-    *(f"cpu/pbc_blood8-{cell}-seed0" for cell in ("random-ipc1", "dc-ipc1", "mtt-ipc1")),
-    "rows/pbc_blood8-ipc1-best-seed0",
-    "rows/pbc_blood8-ipc10-best-seed0",
-    "rows/pbc_blood8-ipc50-margin-seed0",
-    "cpu/pbc_blood8-full-seed0",
-)
+ROWS = Path(__file__).parents[1] / "results/rows"
+CELLS = ("ipc1-random", "ipc1-dc", "ipc1-mtt", "ipc1-best", "ipc10-best", "ipc50-margin", "full")
 
 
 def row(result: Result) -> str:
@@ -27,4 +21,5 @@ def row(result: Result) -> str:
 def lines() -> list[str]:
     """The table."""
     head = ["| method | accuracy | balanced accuracy | AUC | minutes |", "|---|---|---|---|---|"]
-    return head + [row(Result.read(RUNS / folder / "result.json")) for folder in FOLDERS]
+    found = [Result.read(ROWS / f"pbc_blood8-{cell}-seed0" / "result.json") for cell in CELLS]
+    return head + [row(one) for one in found]

@@ -6,16 +6,14 @@ from medjax.recipes import describe, real
 from medjax.report.paper import STAND_INS, study_scores
 from medjax.result import Result
 
-RUNS = Path(__file__).parents[1] / "results"
-FOLDERS = "cpu", "rows"
+ROWS = Path(__file__).parents[1] / "results/rows"
 IPCS = 1, 10, 50
 COLUMNS = "random", "dc", "mtt"
 
 
 def ours() -> list[Result]:
     """The finished runs of seed 0 that distilled a set or chose real images, in the order of their folders."""
-    paths = [p for name in FOLDERS for p in sorted((RUNS / name).glob("*-seed0/result.json"))]
-    found = [Result.read(path) for path in paths]
+    found = [Result.read(path) for path in sorted(ROWS.glob("*-seed0/result.json"))]
     return [one for one in found if one.dataset in STAND_INS and one.ipc]
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import methods_table
 import readme_table
 import received_table
 import study_table
@@ -18,9 +19,14 @@ from medjax.report.runs import read_run
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 COMMAND = re.compile(r"python -m experiments\.tabulate results/(\w+)/\*/result\.json")
-#: Page -> the script that has the lines of its table.
-SCRIPTS = {ROOT / "README.md": readme_table, DOCS / "study.md": study_table}
-SCRIPTS |= {DOCS / "sharing.md": received_table}
+#: (page, what makes the lines of its table).
+SCRIPTS = (
+    (ROOT / "README.md", readme_table.lines),
+    (DOCS / "methods.md", methods_table.lines),
+    (DOCS / "study.md", methods_table.integrated),
+    (DOCS / "study.md", study_table.lines),
+    (DOCS / "sharing.md", received_table.lines),
+)
 #: Pages whose tables of runs are whole (docs/methods.md names the command, and shows a part).
 PAGES = [DOCS / f"{name}.md" for name in ("results", "dp", "sharing")]
 #: A page with tables that a benchmark wrote beside its JSON file.
@@ -37,8 +43,8 @@ def tables() -> Iterator[tuple[Path, str, list[str]]]:
     for found in MADE.finditer(AUDIT.read_text(encoding="utf-8")):
         lines = (ROOT / found[1]).with_suffix(".md").read_text(encoding="utf-8").splitlines()
         yield AUDIT, found[0], [line for line in lines if line]
-    for page, script in SCRIPTS.items():
-        lines = script.lines()
+    for page, made in SCRIPTS:
+        lines = made()
         yield page, lines[0], lines
 
 

@@ -430,18 +430,6 @@ def test_gpu_jobs_time_every_program():
     assert set(timed) == set(programs.PROGRAMS) and all(timed.values())
 
 
-def test_the_script_of_the_cpu_results_names_what_there_is():
-    """Every launcher and flag of its runs."""
-    text = (launching.ROOT / "benchmarks" / "cpu_results.sh").read_text()
-    text = re.sub(r"^ *#.*", "", text, flags=re.M).replace("\\\n", " ")
-    runs = re.findall(r"\brun (\w+) (.*?)(?:;|$)", text, re.M)
-    runs += re.findall(r"\brun_integrated (\w+) (.*)", text)
-    assert {command for command, _ in runs} == {"random", "dc", "dsa", "dm", "mtt", "full"}
-    for command, words in runs:
-        assert (launching.ROOT / "experiments" / f"{command}.py").is_file()
-        assert flags(words.split()) <= options(command), (command, words)
-
-
 def test_two_checkouts_in_turns(monkeypatch):
     """Each case runs here and there in turns; the ratio is the median of old / new over the turns."""
     turns = []

@@ -1,6 +1,7 @@
-"""docs/images/blood.png: the synthetic images of a finished run's gallery, side by side.
+"""docs/images/blood.png: the 8-bit images of a distilled set, side by side. Those of the row
+results/rows/pbc_blood8-ipc1-mtt-seed0:
 
-python docs/images/blood.py results/cpu/pbc_blood8-mtt-ipc1-seed0/gallery.png docs/images/blood.png
+python docs/images/blood.py runs/pbc_blood8-FINGERPRINT/mtt-ipc1-cpu-seed0-HASH/synthetic.npz docs/images/blood.png
 """
 
 import sys
@@ -8,18 +9,18 @@ import sys
 import numpy as np
 from PIL import Image
 
-#: Layout of that gallery in pixels: the first synthetic tile, a tile's side, and the distance from row to row.
-LEFT, TOP, SIDE, STEP, ROWS = 886, 181, 120, 130, 8
+import medjax
+
+#: Pixels a side of an image, and between two.
+SIDE, GAP = 120, 10
 
 
 def main(source: str, target: str) -> None:
-    """Cut the tiles out and lay them in a row, on white."""
-    gallery = np.asarray(Image.open(source).convert("RGB"))
-    gap = np.full((SIDE, STEP - SIDE, 3), 255, np.uint8)
-    parts = []
-    for row in range(ROWS):
-        y = TOP + row * STEP
-        parts += [gallery[y : y + SIDE, LEFT : LEFT + SIDE], gap]
+    """Lay the images in a row, on white."""
+    pixels = medjax.load_set(source).images_uint8
+    tiles = [Image.fromarray(p).resize((SIDE, SIDE), Image.Resampling.NEAREST) for p in pixels]
+    gap = np.full((SIDE, GAP, 3), 255, np.uint8)
+    parts = [part for tile in tiles for part in (np.asarray(tile), gap)]
     Image.fromarray(np.concatenate(parts[:-1], axis=1)).save(target, optimize=True)
 
 
