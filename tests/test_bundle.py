@@ -17,7 +17,7 @@ from PIL import Image
 
 import medjax
 from medjax import packing, share, store
-from medjax.bundle import loading
+from medjax.bundle import apart, loading
 from medjax.bundle.apart import compare
 from medjax.bundle.card import source_of
 from medjax.bundle.finished import read_finished_run
@@ -386,7 +386,7 @@ def test_a_training_image_in_the_set_is_found(tmp_path, pack):
         compare(folder, shared._replace(images_uint8=images), raw)
 
 
-def test_how_like_images_are_to_training_images(tmp_path):
+def test_how_like_images_are_to_training_images(tmp_path, monkeypatch):
     """The largest correlation of each, as NumPy counts it; a training image of less contrast has 1, one without any 0.
     Test images are measured likewise."""
     folder = finished(tmp_path / "run", launching.tiny("rgb"))
@@ -395,6 +395,7 @@ def test_how_like_images_are_to_training_images(tmp_path):
     size = images.shape[1]
     real = 255 * preprocess.resize(raw.train.images, size)
     images[0], images[1] = np.rint(64 + real[7] / 2), 9
+    monkeypatch.setattr(apart, "BLOCK", 7)
     found = compare(folder, shared._replace(images_uint8=images), raw)
 
     def most(rows):

@@ -96,5 +96,11 @@ def test_a_run_says_what_it_began_with(other, tmp_path):
     made = result.folder / "synthetic.npz"
     assert share.load_set(made).origin["begun"] == "other"
     assert not starts.is_data(made) and starts.is_data(path)
+    moved = path.with_name("moved.npz")
+    moved.write_bytes(path.read_bytes())
+    same = medjax.settings("mtt", "quick", **values | {"init_set": str(moved)})
+    assert same.identity() == medjax.settings("mtt", "quick", **values).identity()
+    another = medjax.settings("mtt", "quick", **values | {"init_set": str(launching.tiny("rgb"))})
+    assert another.identity()["init_set"] != same.identity()["init_set"]
     assert starts.origin_of(str(made))["dataset"] == "cells"
     assert starts.origin_of(str(path))["dataset"] == "other"
