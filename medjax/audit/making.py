@@ -52,7 +52,9 @@ class AuditConfig:
         False,
         "attack random real images too, and a start from noise, which costs as much again",
     )
-    init_set: str = option("", "with --beside: attack a start from this set too: a synthetic.npz, or a data set")
+    init_set: str = option(
+        "", "with --beside: attack a start from this set too: a synthetic.npz, or a data set"
+    )
     dataset: str = option("", "the run's data set, where it has moved")
     data_dir: str = option("", "folder where named sets are looked for, where it has moved")
     dry_run: bool = option(False, "say how long it takes, and do nothing")
