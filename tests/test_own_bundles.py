@@ -53,8 +53,9 @@ def test_its_card_says_whose_it_is(name, ipc):
     card, plan = (folder / "README.md").read_text("utf-8"), (folder / "recipe.json").read_text()
     assert 'license: "cc-by-4.0"' in card and "Acevedo" in card and "basophil" in card
     assert "pbc_blood8.npz" not in card + plan
+    assert "none is the same but for rounding" in card
     received = json.loads(plan)["result_as_received"]["test"]["accuracy"]
-    assert received["n"] >= 5 and received["mean"] > 0.7
+    assert received["n"] >= 20 and received["mean"] > 0.7
 
 
 @pytest.mark.skipif(not (DATA / "pbc_blood8.npz").exists(), reason="needs ../shared/data")
