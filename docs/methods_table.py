@@ -7,7 +7,7 @@ from medjax.result import Result
 from medjax.table import DASH
 
 ROWS = Path(__file__).parents[1] / "results/rows"
-DATASETS = "pbc_blood8", "chest_xray3", "pneumonia2"
+DATASETS = "pbc_blood8", "pneumoniamnist", "chest_xray3", "pneumonia2"
 #: Heading -> cell of benchmarks/plans/rows.toml.
 COLUMNS = {"random": "ipc1-random", "k-means": "ipc1-kmeans", "DM": "ipc1-dm", "DC": "ipc1-dc"}
 COLUMNS |= {"DSA": "ipc1-dsa", "TGDD": "ipc1-tgdd", "MTT": "ipc1-mtt"}
