@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -133,9 +132,7 @@ def _drawn(
         raise UserError(
             f"--init_set={path} has {least} images for a class, and this run begins with {each}: give a larger set"
         )
-    rows = np.asarray(
-        jax.jit(random_rows, static_argnums=(2, 3))(key, jnp.asarray(labels), each, k)
-    )
+    rows = np.asarray(random_rows(key, jnp.asarray(labels), each, k))
     split = RawSplit(images[rows], np.repeat(np.arange(k, dtype=np.int32), each))
     start = preprocess.to_device(pre, split)._replace(packing=train.packing)
     kept, _ = packed_images(lambda _, d, *__: (d.images, d.labels), key, start, ipc, k)
