@@ -476,6 +476,7 @@ def test_the_table_beside(tmp_path):
         path, _, complaints = write_report(tmp_path, tmp_path / "page")
         assert not complaints and "A sentence." in path.read_text()
         shown.append("What each procedure gives away" in path.read_text())
+        assert ("real images give themselves away" in path.read_text()) == shown[-1]
     assert shown == [True, False, False]
 
 
